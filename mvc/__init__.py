@@ -1,0 +1,1 @@
+"""A Git-style, content-addressed version store for AI model weights."""

@@ -1,0 +1,137 @@
+"""The one tree of failures; each carries a hint and an exit code.
+
+::
+
+    MvcError                     70  a bug in mvc, unless a subclass says otherwise
+    ├── AnswerIsNo                1  the question was answered, and the answer is no
+    ├── UsageError                2  the command line makes no sense
+    ├── UserError                 3  the user can mend it
+    │   ├── RepositoryNotFound
+    │   ├── RevisionNotFound
+    │   ├── AmbiguousRevision
+    │   ├── InvalidPath
+    │   ├── InvalidName
+    │   ├── ConfigError
+    │   ├── UnsupportedFeature       a newer mvc wrote this
+    │   ├── StorageError             disk full, permission, I/O
+    │   └── FileChanged              a work file changed while it was read
+    ├── ConflictError             4  somebody else's change is in the way
+    │   ├── RefMoved
+    │   ├── RootMoved                a compare-and-swap lost; retried by its caller
+    │   ├── WouldOverwrite
+    │   └── Busy
+    └── DamageError               5  stored bytes are missing or wrong
+        ├── ObjectMissing
+        ├── CorruptObject
+        └── CorruptFile
+"""
+
+from __future__ import annotations
+
+
+class MvcError(Exception):
+    """Base of every failure that mvc reports.
+
+    ``hint`` says in one line what to do next; empty when there is nothing to say.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class AnswerIsNo(MvcError):
+    """The question was answered, and the answer is no."""
+
+    exit_code = 1
+
+
+class UsageError(MvcError):
+    """The command line, or a call of the library, makes no sense."""
+
+    exit_code = 2
+
+
+class UserError(MvcError):
+    """Something that the user can mend."""
+
+    exit_code = 3
+
+
+class RepositoryNotFound(UserError):
+    """No repository here or above."""
+
+
+class RevisionNotFound(UserError):
+    """No commit, tree or file has this name."""
+
+
+class AmbiguousRevision(UserError):
+    """A short id that fits more than one object."""
+
+
+class InvalidPath(UserError):
+    """A path that no repository may hold; see :mod:`mvc.paths`."""
+
+
+class InvalidName(UserError):
+    """A ref, metric or parameter name that is not allowed."""
+
+
+class ConfigError(UserError):
+    """A configuration file that cannot be read or a key that does not exist."""
+
+
+class UnsupportedFeature(UserError):
+    """Bytes written by a newer mvc, with a part that must be understood and is not."""
+
+
+class StorageError(UserError):
+    """The disk or the store refused: full, not permitted, I/O error."""
+
+
+class FileChanged(UserError):
+    """A work file kept changing while it was read."""
+
+
+class ConflictError(MvcError):
+    """Somebody else's change is in the way."""
+
+    exit_code = 4
+
+
+class RefMoved(ConflictError):
+    """A branch or tag no longer points where the caller believed."""
+
+
+class RootMoved(ConflictError):
+    """The root was replaced by somebody else between read and swap."""
+
+
+class WouldOverwrite(ConflictError):
+    """Uncommitted work is in the way."""
+
+
+class Busy(ConflictError):
+    """Another mvc process holds what is needed."""
+
+
+class DamageError(MvcError):
+    """Stored bytes are missing or wrong."""
+
+    exit_code = 5
+
+
+class ObjectMissing(DamageError):
+    """No record of an object that something refers to."""
+
+
+class CorruptObject(DamageError):
+    """A record or object whose bytes do not fit its checksum, id or form."""
+
+
+class CorruptFile(DamageError):
+    """A file of the repository (root, segment, pack, piece) with wrong bytes."""
