@@ -31,6 +31,10 @@ def pack(value: Any) -> bytes:
     return bytes(msgpack.packb(_ordered(value), use_bin_type=True))
 
 
+def _no_extension(code: int, data: bytes) -> Any:
+    raise ValueError(f"extension type {code}")
+
+
 def unpack(data: Buffer, what: str) -> Any:
     """Decode, and accept nothing but the canonical encoding. Arrays come back as lists.
 
@@ -40,7 +44,7 @@ def unpack(data: Buffer, what: str) -> Any:
         CorruptObject: the bytes are not msgpack, or not canonical.
     """
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True)
+        value = msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True, ext_hook=_no_extension)
         again = pack(value)
     except CorruptObject:
         raise
