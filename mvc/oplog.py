@@ -122,23 +122,44 @@ def _piece_name(data: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class OpLog:
-    """The log's part of root: the newest operations, and the pieces that hold older ones (oldest piece first)."""
+    """The log's part of root: the newest operations, and the piece that holds those before them.
+
+    A piece names the piece before it, so root stays small however long the log grows.
+    """
 
     head: OperationId | None = None
     recent: tuple[Operation, ...] = ()
-    pieces: tuple[bytes, ...] = ()
+    piece: bytes | None = None
 
     def append(self, operation: Operation, backend: Backend) -> OpLog:
         """The log with one more operation; a full tail is moved into a piece first."""
-        recent, pieces = self.recent, self.pieces
+        recent, piece = self.recent, self.piece
         if len(recent) >= MAX_RECENT:
-            pieces = (*pieces, write_piece(backend, [item.to_value() for item in recent]))
+            piece = write_piece(backend, {"operations": [item.to_value() for item in recent], "previous": piece})
             recent = ()
-        return OpLog(operation.id, (*recent, operation), pieces)
+        return OpLog(operation.id, (*recent, operation), piece)
 
     def newest_first(self, backend: Backend) -> Iterator[Operation]:
         """Every operation, newest first; pieces are read as they are needed."""
         yield from reversed(self.recent)
-        for name in reversed(self.pieces):
-            for value in reversed(read_piece(backend, name)):
-                yield Operation.from_value(value)
+        piece = self.piece
+        while piece is not None:
+            value = read_piece(backend, piece)
+            for item in reversed(value["operations"]):
+                yield Operation.from_value(item)
+            piece = value["previous"]
+
+    def to_value(self) -> dict[str, Any]:
+        """The canonical map."""
+        return {
+            "head": None if self.head is None else bytes(self.head),
+            "piece": self.piece,
+            "recent": [operation.to_value() for operation in self.recent],
+        }
+
+    @classmethod
+    def from_value(cls, value: Any) -> Self:
+        """Parse the canonical map."""
+        head = value["head"]
+        recent = tuple(Operation.from_value(item) for item in value["recent"])
+        return cls(None if head is None else OperationId(head), recent, value["piece"])

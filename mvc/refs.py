@@ -1,0 +1,156 @@
+"""Refs: names that point to commits and annotated tags, in root and in bounded pieces (docs/format.md)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from mvc.backends import Backend
+from mvc.errors import CorruptObject
+from mvc.objectid import AliasId, CommitId, ObjectId, TagId
+from mvc.oplog import read_piece, write_piece
+
+MAX_RECENT = 64
+MAX_PIECE_BYTES = 64 << 10
+_ROW_BYTES = 40  # a value and its msgpack framing, beside the name itself
+
+BRANCHES = "refs/heads/"
+TAGS = "refs/tags/"
+
+_TARGETS: dict[int, type[ObjectId]] = {cls.kind: cls for cls in (CommitId, TagId, AliasId)}
+
+
+def encode_target(identity: ObjectId) -> bytes:
+    """A ref's value: kind, then id."""
+    return bytes([identity.kind]) + identity
+
+
+def decode_target(value: bytes) -> ObjectId:
+    """The id in a ref's value.
+
+    Raises:
+        CorruptObject: not a ref's value.
+    """
+    if type(value) is not bytes or len(value) != 33 or value[0] not in _TARGETS:
+        raise CorruptObject("a ref points to nothing that a ref may name")
+    return _TARGETS[value[0]](value[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class RefPieces:
+    """The refs' part of root.
+
+    ``recent`` overrides the pieces, None meaning deleted; ``pieces`` are (first name, piece name), sorted, covering
+    disjoint ranges.
+    """
+
+    recent: Mapping[str, bytes | None] = field(default_factory=dict)
+    pieces: tuple[tuple[str, bytes], ...] = ()
+
+    def to_value(self) -> dict[str, Any]:
+        """The canonical map."""
+        return {"pieces": [[first, name] for first, name in self.pieces], "recent": dict(self.recent)}
+
+    @classmethod
+    def from_value(cls, value: Any) -> Self:
+        """Parse the canonical map."""
+        return cls(value["recent"], tuple((str(first), bytes(name)) for first, name in value["pieces"]))
+
+
+class RefTable:
+    """Looks refs up; reads only the pieces that it needs."""
+
+    def __init__(self, refs: RefPieces, backend: Backend) -> None:
+        self._refs = refs
+        self._backend = backend
+        self._firsts = [first for first, _name in refs.pieces]
+        self._loaded: dict[int, dict[str, bytes]] = {}
+
+    def _piece(self, number: int) -> dict[str, bytes]:
+        if number not in self._loaded:
+            self._loaded[number] = read_piece(self._backend, self._refs.pieces[number][1])
+        return self._loaded[number]
+
+    def value(self, name: str) -> bytes | None:
+        """A ref's raw value, or None."""
+        if name in self._refs.recent:
+            return self._refs.recent[name]
+        number = bisect_right(self._firsts, name) - 1
+        return self._piece(number).get(name) if number >= 0 else None
+
+    def get(self, name: str) -> ObjectId | None:
+        """What a ref points to, or None."""
+        value = self.value(name)
+        return None if value is None else decode_target(value)
+
+    def items(self, prefix: str = "refs/") -> Iterator[tuple[str, ObjectId]]:
+        """Refs whose names begin so, in ascending order."""
+        found: dict[str, bytes] = {}
+        for number, first in enumerate(self._firsts):
+            after = self._firsts[number + 1] if number + 1 < len(self._firsts) else None
+            if (after is not None and after <= prefix) or (first > prefix and not first.startswith(prefix)):
+                continue
+            found.update((name, value) for name, value in self._piece(number).items() if name.startswith(prefix))
+        for name, value in self._refs.recent.items():
+            if name.startswith(prefix):
+                if value is None:
+                    found.pop(name, None)
+                else:
+                    found[name] = value
+        for name in sorted(found):
+            yield name, decode_target(found[name])
+
+    def names(self, prefix: str = "refs/") -> Iterator[str]:
+        """Names that begin so, in ascending order."""
+        for name, _target in self.items(prefix):
+            yield name
+
+    def changed(self, changes: Mapping[str, bytes | None]) -> tuple[RefPieces, list[bytes]]:
+        """The refs with changes made, and the names of the pieces that they replace.
+
+        New pieces are stored before this returns.
+        """
+        recent = dict(self._refs.recent) | changes
+        if not self._refs.pieces:
+            recent = {name: value for name, value in recent.items() if value is not None}
+        if len(recent) <= MAX_RECENT:
+            return RefPieces(recent, self._refs.pieces), []
+        return self._merged(recent)
+
+    def _merged(self, recent: Mapping[str, bytes | None]) -> tuple[RefPieces, list[bytes]]:
+        by_piece: dict[int, dict[str, bytes | None]] = {}
+        for name, value in recent.items():
+            by_piece.setdefault(max(bisect_right(self._firsts, name) - 1, 0), {})[name] = value
+        pieces: list[tuple[str, bytes]] = []
+        replaced: list[bytes] = []
+        for number in range(max(len(self._firsts), 1)):
+            edits = by_piece.get(number)
+            if edits is None:
+                pieces.append(self._refs.pieces[number])
+                continue
+            rows: dict[str, bytes | None] = {}
+            if self._firsts:
+                rows.update(self._piece(number))
+                replaced.append(self._refs.pieces[number][1])
+            rows.update(edits)
+            pieces += self._split({name: rows[name] for name in sorted(rows) if rows[name] is not None})
+        kept = {name for _first, name in pieces}
+        return RefPieces({}, tuple(pieces)), [name for name in replaced if name not in kept]
+
+    def _split(self, rows: dict[str, bytes | None]) -> Iterator[tuple[str, bytes]]:
+        group: dict[str, bytes | None] = {}
+        size = 0
+        for name, value in rows.items():
+            cost = len(name.encode()) + _ROW_BYTES
+            if group and size + cost > MAX_PIECE_BYTES // 2:
+                # half full, so that a piece takes new names for a while before it must be split again
+                yield next(iter(group)), write_piece(self._backend, group)
+                group, size = {}, 0
+            group[name] = value
+            size += cost
+        if group:
+            yield next(iter(group)), write_piece(self._backend, group)
+
+
