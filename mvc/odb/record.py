@@ -20,7 +20,7 @@ MAGIC = b"mvcR"
 PREFIX = struct.Struct("<4sHI16s")
 _LENGTHS = struct.Struct("<HI")
 
-MAX_PLAIN = 16 << 20
+MAX_PLAIN = 48 << 20
 MAX_STORED = (64 << 20) - 4096
 MAX_STEPS = 8
 MAX_BASES = 64
