@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ class FileBases:
         self._placed = [
             Placed(offset, part.length, part.blob) for offset, part in manifest.placed_parts() if part.blob is not None
         ]
+        self._offsets = [placed.offset for placed in self._placed]
         self._by_offset = {placed.offset: placed for placed in self._placed}
         self._tensors = {(span.name, span.dtype, span.shape): span for span in manifest.tensors}
 
@@ -53,7 +55,8 @@ class FileBases:
     def content_piece(self, offset: int, length: int) -> Hint:
         """Hint for a piece of bytes of no known structure: what lay around there before, as a dictionary."""
         low, high = offset - DICTIONARY_REACH, offset + length + DICTIONARY_REACH
-        near = [placed for placed in self._placed if placed.offset < high and placed.offset + placed.length > low]
+        first = max(bisect_right(self._offsets, low) - 1, 0)
+        near = self._placed[first : bisect_left(self._offsets, high)]
         bases: list[Base] = []
         depth = 0
         for placed in near[:MAX_BASES]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mvc.dtypes import DType
+from mvc.errors import DamageError
+from mvc.monitor import Monitor
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
@@ -43,8 +45,9 @@ class ObjectWriter:
     threads.
     """
 
-    def __init__(self, database: ObjectDatabase) -> None:
+    def __init__(self, database: ObjectDatabase, monitor: Monitor) -> None:
         self.database = database
+        self._monitor = monitor
         self._packs = PackWriter(database.backend)
         self._new: set[ObjectId] = set()
         self.relied: set[ObjectId] = set()
@@ -60,7 +63,12 @@ class ObjectWriter:
 
     def prepare(self, identity: ObjectId, plain: Buffer, hint: Hint = NO_HINT) -> Record:
         """Encode an object into a record, without adding it. ``plain`` may be reused afterwards."""
-        prediction = self._prediction(hint)
+        try:
+            prediction = self._prediction(hint)
+        except DamageError as error:
+            # an old version that cannot be read must not keep a new one from being stored
+            self._monitor.note_damage(f"{error.message}; stored without it as a base")
+            prediction = None
         if hint.dtype is None:
             encoded = encode_opaque(plain, prediction)
         else:
