@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mvc.bases import BaseFinder, FileBases
 from mvc.chunking import INLINE_GLUE, INLINE_TENSOR, TENSOR_PIECE, content_pieces, tensor_pieces
@@ -33,6 +35,7 @@ class OpenFile:
         self._fd = fd
         self.name = name
         status = io.stat_handle(fd)
+        self.status = status
         self.size = status.st_size
         self.stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
@@ -51,6 +54,14 @@ class OpenFile:
         """Whether somebody wrote to it since it was opened."""
         status = self._io.stat_handle(self._fd)
         return self.stamp != (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+class Ingested(NamedTuple):
+    """A stored file: its manifest, and the status that it had while it was read."""
+
+    id: ManifestId
+    manifest: Manifest
+    status: os.stat_result
 
 
 @dataclass(slots=True)
@@ -74,8 +85,8 @@ class _Done:
 
 def ingest_file(
     io: FileIO, path: Path, name: str, writer: ObjectWriter, finder: BaseFinder, monitor: Monitor
-) -> tuple[ManifestId, Manifest]:
-    """Store a file under its repository path ``name``; returns its manifest.
+) -> Ingested:
+    """Store a file under its repository path ``name``.
 
     Raises:
         FileChanged: it kept changing while it was read.
@@ -94,7 +105,8 @@ def ingest_file(
         finally:
             io.close(fd)
         data = manifest.to_bytes()
-        return writer.put(ManifestId, data, finder.manifest(name, len(data))), manifest
+        identity = writer.put(ManifestId, data, finder.manifest(name, len(data)))
+        return Ingested(identity, manifest, source.status)
     raise FileChanged(f"{name} keeps changing while it is read", hint="wait until it is written, then commit again")
 
 

@@ -32,7 +32,8 @@ class RefChange(NamedTuple):
 class Operation:
     """One entry of the operation log.
 
-    ``worktree`` is (tree before, tree after) where the command changed the work tree.
+    ``worktree`` is (tree before, tree after) where the command changed the work tree; ``undoes`` is the operation that
+    this one took back.
     """
 
     parent: OperationId | None
@@ -41,6 +42,7 @@ class Operation:
     time: Timestamp
     changes: tuple[RefChange, ...]
     worktree: tuple[TreeId, TreeId] | None = None
+    undoes: OperationId | None = None
 
     def to_value(self) -> dict[str, Any]:
         """The canonical map."""
@@ -49,6 +51,7 @@ class Operation:
             "command": self.command,
             "parent": None if self.parent is None else bytes(self.parent),
             "time": list(self.time),
+            "undoes": None if self.undoes is None else bytes(self.undoes),
             "who": list(self.who),
             "worktree": None if self.worktree is None else [bytes(tree) for tree in self.worktree],
         }
@@ -68,6 +71,7 @@ class Operation:
                 time=Timestamp(*map(int, value["time"])),
                 changes=tuple(_change(item) for item in value["changes"]),
                 worktree=None if value["worktree"] is None else _trees(value["worktree"]),
+                undoes=None if value["undoes"] is None else OperationId(value["undoes"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptObject(f"an operation is damaged: {error}") from None
