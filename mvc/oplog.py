@@ -85,7 +85,7 @@ class Operation:
 def _change(item: Any) -> RefChange:
     name, before, after = item
     for value in (before, after):
-        if not (value is None or isinstance(value, str) or (isinstance(value, bytes) and len(value) in (32, 33))):
+        if not (value is None or isinstance(value, str) or (isinstance(value, bytes) and len(value) in (32, 33, 65))):
             raise ValueError("a change holds neither a ref value nor a name")
     return RefChange(str(name), before, after)
 

@@ -14,7 +14,7 @@ from mvc.oplog import read_piece, write_piece
 
 MAX_RECENT = 64
 MAX_PIECE_BYTES = 64 << 10
-_ROW_BYTES = 40  # a value and its msgpack framing, beside the name itself
+_ROW_BYTES = 72  # a value and its msgpack framing, beside the name itself
 
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
@@ -22,9 +22,9 @@ TAGS = "refs/tags/"
 _TARGETS: dict[int, type[ObjectId]] = {cls.kind: cls for cls in (CommitId, TagId, AliasId)}
 
 
-def encode_target(identity: ObjectId) -> bytes:
-    """A ref's value: kind, then id."""
-    return bytes([identity.kind]) + identity
+def encode_target(identity: ObjectId, peeled: CommitId | None = None) -> bytes:
+    """A ref's value: kind and id; for an annotated tag also the commit that it means, so that lists need not read it."""
+    return bytes([identity.kind]) + identity + (peeled or b"")
 
 
 def decode_target(value: bytes) -> ObjectId:
@@ -33,9 +33,21 @@ def decode_target(value: bytes) -> ObjectId:
     Raises:
         CorruptObject: not a ref's value.
     """
-    if type(value) is not bytes or len(value) != 33 or value[0] not in _TARGETS:
+    if type(value) is not bytes or not value or value[0] not in _TARGETS or len(value) != _length(value[0]):
         raise CorruptObject("a ref points to nothing that a ref may name")
-    return _TARGETS[value[0]](value[1:])
+    return _TARGETS[value[0]](value[1:33])
+
+
+def peeled_target(value: bytes) -> CommitId | None:
+    """The commit that a ref's value means: its own, or an annotated tag's; None for an alias entry."""
+    identity = decode_target(value)
+    if isinstance(identity, CommitId):
+        return identity
+    return CommitId(value[33:]) if isinstance(identity, TagId) else None
+
+
+def _length(kind: int) -> int:
+    return 65 if kind == TagId.kind else 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +97,8 @@ class RefTable:
         value = self.value(name)
         return None if value is None else decode_target(value)
 
-    def items(self, prefix: str = "refs/") -> Iterator[tuple[str, ObjectId]]:
-        """Refs whose names begin so, in ascending order."""
+    def values(self, prefix: str = "refs/") -> Iterator[tuple[str, bytes]]:
+        """Refs whose names begin so, with their raw values, in ascending order."""
         found: dict[str, bytes] = {}
         for number, first in enumerate(self._firsts):
             after = self._firsts[number + 1] if number + 1 < len(self._firsts) else None
@@ -100,11 +112,11 @@ class RefTable:
                 else:
                     found[name] = value
         for name in sorted(found):
-            yield name, decode_target(found[name])
+            yield name, found[name]
 
     def names(self, prefix: str = "refs/") -> Iterator[str]:
         """Names that begin so, in ascending order."""
-        for name, _target in self.items(prefix):
+        for name, _value in self.values(prefix):
             yield name
 
     def changed(self, changes: Mapping[str, bytes | None]) -> tuple[RefPieces, list[bytes]]:

@@ -12,14 +12,14 @@ from mvc.errors import CorruptFile, RepositoryNotFound, UnsupportedFeature, User
 from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
-from mvc.objects import Commit, Tag
+from mvc.objects import Commit
 from mvc.odb.cache import PlainCache
 from mvc.odb.database import CACHE_BYTES, ObjectDatabase
 from mvc.odb.index import Index
 from mvc.odb.intents import TemporaryNames, announce, sweep_temporary
 from mvc.odb.segment import Segment
 from mvc.oplog import Operation
-from mvc.refs import BRANCHES, RefTable
+from mvc.refs import BRANCHES, RefTable, decode_target
 from mvc.root import Root, RootStore
 
 STORE = ".mvc"
@@ -63,8 +63,6 @@ class View:
 
     def previous(self, name: str, n: int) -> ObjectId | None:
         """The n-th earlier value of a ref, or of HEAD; 0 is the value now."""
-        from mvc.refs import decode_target
-
         if n == 0:
             return self.head_commit() if name == "HEAD" else self.get(name)
         for operation in self.operations():
@@ -73,7 +71,7 @@ class View:
                 continue
             n -= 1
             if n == 0:
-                return decode_target(before) if len(before) == 33 else CommitId(before)
+                return CommitId(before) if len(before) == 32 else decode_target(before)
         return None
 
     # --- what commands ask first ---------------------------------------------------------------------------------
@@ -92,14 +90,6 @@ class View:
     def commit(self, identity: CommitId) -> Commit:
         """Read a commit."""
         return Commit.from_bytes(self.objects.get(identity))
-
-    def peel(self, target: ObjectId) -> CommitId | None:
-        """The commit that a ref's target means: itself, or what an annotated tag points to."""
-        if isinstance(target, CommitId):
-            return target
-        from mvc.objectid import TagId
-
-        return Tag.from_bytes(self.objects.get(target)).target if isinstance(target, TagId) else None
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""

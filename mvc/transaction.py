@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 
 from mvc import canonical
 from mvc.errors import Busy, ObjectMissing, RefMoved, RootMoved
-from mvc.objectid import CommitId, ObjectId, TreeId
+from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
-from mvc.odb.index import SegmentRow, merge, plan_merge
+from mvc.odb.index import merge, plan_merge
 from mvc.odb.intents import Intent, announce, oldest_epoch
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import HeadValue, Operation, RefChange, piece_key
-from mvc.refs import RefPieces, encode_target
 from mvc.repo import Repository, View, segment_key
 from mvc.root import Fossil, Retired, Root
 
@@ -28,15 +27,16 @@ ATTEMPTS = 200
 class Update:
     """What a command wants changed.
 
-    ``refs`` maps full names to the new target (None deletes); ``head`` is the new HEAD, None to leave it;
+    ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the new HEAD, None to leave it;
     ``worktree`` tells the trees before and after where the work tree changed; ``locate`` names a new commit, whose
-    locator is to be written.
+    locator is to be written; ``undoes`` the operation that this one takes back.
     """
 
-    refs: Mapping[str, ObjectId | None] = field(default_factory=dict)
+    refs: Mapping[str, bytes | None] = field(default_factory=dict)
     head: str | CommitId | None = None
     worktree: tuple[TreeId, TreeId] | None = None
     locate: CommitId | None = None
+    undoes: OperationId | None = None
 
 
 class Transaction:
@@ -89,11 +89,10 @@ class Transaction:
                 )
 
     def _next_root(self, view: View, update: Update) -> tuple[Root, Operation]:
-        refs, replaced = view.refs.changed(
-            {name: None if target is None else encode_target(target) for name, target in update.refs.items()}
-        )
+        refs, replaced = view.refs.changed(update.refs)
         operation = Operation(
-            view.root.oplog.head, self._command, self._who, self._now, _changes(view, update), update.worktree
+            view.root.oplog.head, self._command, self._who, self._now, _changes(view, update), update.worktree,
+            update.undoes,
         )
         entries = self.writer.flush()
         root = add_entries(self._repository, view, entries)
@@ -123,8 +122,7 @@ def write_locator(repository: Repository, commit: CommitId, names: list[bytes]) 
 
 def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
     changes = [
-        RefChange(name, view.refs.value(name), None if target is None else encode_target(target))
-        for name, target in sorted(update.refs.items())
+        RefChange(name, view.refs.value(name), value) for name, value in sorted(update.refs.items())
     ]
     if update.head is not None and update.head != view.root.head:
         changes.append(RefChange("HEAD", _head_value(view.root.head), _head_value(update.head)))
@@ -198,5 +196,3 @@ def expect(view: View, name: str, before: ObjectId | None) -> None:
     if view.refs.get(name) != before:
         raise RefMoved(f"{name} was moved by somebody else", hint="look at 'mvc log', then try again")
 
-
-__all__ = ["RefPieces", "SegmentRow", "Transaction", "Update", "begin", "expect"]

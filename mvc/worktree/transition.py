@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 
 from mvc.errors import WouldOverwrite
 from mvc.fileio import FileIO, write_all
@@ -75,7 +76,7 @@ def _present(io: FileIO, root: Path, path: str, state: WorkState) -> bool:
 def _is_folder(io: FileIO, path: Path) -> bool:
     import stat
 
-    return stat.S_ISDIR(io.stat(path).st_mode)
+    return S_ISDIR(io.stat(path).st_mode)
 
 
 def _is(

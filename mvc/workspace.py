@@ -1,0 +1,161 @@
+"""A repository's work tree as commands use it: locked, recovered, compared, switched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from mvc.errors import InvalidPath
+from mvc.fileio import storage_errors
+from mvc.history.treediff import flatten
+from mvc.objectid import CommitId, ManifestId, OperationId, TreeId
+from mvc.objects import Manifest, Tree, TreeEntry
+from mvc.odb.database import ObjectDatabase
+from mvc.repo import Repository, View
+from mvc.restore import file_pieces
+from mvc.worktree.apply import Applied, Placement, apply, recover
+from mvc.worktree.compare import WorkState, compare
+from mvc.worktree.index import IndexEntry, StatCache
+from mvc.worktree.scan import ScanResult, scan
+from mvc.worktree.transition import Plan, write_files
+
+EMPTY_TREE = Tree(())
+
+
+class Workspace:
+    """The work tree of a repository. Get one from :func:`locked`."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self.io = repository.io
+        self.root = repository.worktree
+        self.cache = StatCache.load(repository.io, repository.store / "index")
+
+    def scan(self, only: Sequence[str] = ()) -> ScanResult:
+        """What lies in the work tree; skipped files are told to the monitor.
+
+        Raises:
+            InvalidPath: names that no version may hold.
+        """
+        with storage_errors("cannot read the work tree"):
+            result = scan(self.io, self.root, only=only)
+        monitor = self._repository.monitor
+        for path, why in result.skipped:
+            monitor.warn(f"skipped {path}: {why}")
+        for group in result.collisions:
+            monitor.warn(f"names that some file systems cannot hold together: {', '.join(group)}")
+        return result
+
+    def state(self, view: View, version: Mapping[str, TreeEntry], found: ScanResult) -> WorkState:
+        """The work tree against a version's files."""
+        with storage_errors("cannot read the work tree"):
+            return compare(self.io, self.root, found, self.cache, version, manifest_reader(view.objects))
+
+    def remember(self, entries: Mapping[str, IndexEntry]) -> None:
+        """Store what is known of the work tree's files, so that they need not be read again."""
+        if dict(entries) == self.cache.entries:
+            return
+        repository = self._repository
+        with storage_errors("cannot write the index"):
+            self.cache.store(self.io, repository.temporary.new(), repository.store / "index", entries)
+
+    def place(self, view: View, plan: Plan, token: bytes) -> Applied:
+        """Write a plan's files and put them in place; the caller finishes or rolls back.
+
+        ``token`` is what :func:`locked` will look for to know, after a crash, whether the change was committed.
+        """
+        repository = self._repository
+        with storage_errors("cannot write the work tree"):
+            placements = write_files(
+                self.io,
+                repository.temporary.new,
+                plan,
+                manifest_reader(view.objects),
+                lambda manifest: file_pieces(view.objects, manifest),
+            )
+            groups = [group for group in _groups(placements) if len(group) > 1]
+            return apply(self.io, self.root, repository.store, placements, token, groups)
+
+
+def _groups(placements: Sequence[Placement]) -> list[list[str]]:
+    from mvc.paths import collisions
+
+    return collisions([item.path for item in placements if item.temporary is not None])
+
+
+def manifest_reader(objects: ObjectDatabase):  # type: ignore[no-untyped-def]
+    """A function that reads manifests by id, each parsed once."""
+    known: dict[ManifestId, Manifest] = {}
+
+    def read(identity: ManifestId) -> Manifest:
+        if identity not in known:
+            known[identity] = Manifest.from_bytes(objects.get(identity))
+        return known[identity]
+
+    return read
+
+
+def files_of(view: View, commit: CommitId | None) -> dict[str, TreeEntry]:
+    """A version's files by path; none before the first commit."""
+    return {} if commit is None else flatten(view.objects, view.commit(commit).tree)
+
+
+def files_of_tree(view: View, tree: TreeId) -> dict[str, TreeEntry]:
+    """A tree's files by path."""
+    return {} if tree == EMPTY_TREE_ID else flatten(view.objects, tree)
+
+
+EMPTY_TREE_ID = TreeId.of(EMPTY_TREE.to_bytes())
+
+
+def refuse_names(found: ScanResult) -> None:
+    """Refuse paths that no version may hold, naming each.
+
+    Raises:
+        InvalidPath: there are some.
+    """
+    if found.refused:
+        names = "; ".join(f"{path}: {why}" for path, why in found.refused)
+        raise InvalidPath(f"cannot commit {names}", hint="rename or remove them, or list them in .mvcignore")
+
+
+@contextmanager
+def locked(repository: Repository, *, exclusive: bool) -> Iterator[Workspace]:
+    """Keep the work tree from being switched (shared), or from being used at all (exclusive), meanwhile.
+
+    A checkout that was killed is finished or taken back first.
+    """
+    io = repository.io
+    with storage_errors("cannot lock the work tree"):
+        fd = io.open_lock(repository.store / "worktree.lock")
+    try:
+        journal = _has_journal(repository)
+        if not io.lock(fd, exclusive=exclusive or journal, wait=False):
+            repository.monitor.warn("waiting for another mvc that is using this work tree")
+            io.lock(fd, exclusive=exclusive or journal, wait=True)
+        if _has_journal(repository):
+            if not (exclusive or journal):
+                io.lock(fd, exclusive=True, wait=True)
+            _recover(repository)
+        repository.sweep()
+        yield Workspace(repository)
+    finally:
+        io.close(fd)
+
+
+def _has_journal(repository: Repository) -> bool:
+    try:
+        repository.io.stat(repository.store / "journal")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _recover(repository: Repository) -> None:
+    def committed(token: bytes) -> bool:
+        with repository.reading() as view:
+            return any(operation.id == OperationId(token) for operation in view.operations())
+
+    with storage_errors("cannot finish an interrupted checkout"):
+        if recover(repository.io, repository.worktree, repository.store, committed):
+            repository.monitor.warn("an interrupted checkout was found and settled")
