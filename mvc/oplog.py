@@ -33,7 +33,7 @@ class Operation:
     """One entry of the operation log.
 
     ``worktree`` is (tree before, tree after) where the command changed the work tree; ``undoes`` is the operation that
-    this one took back.
+    this one took back. ``token`` is random: it ties the journal of a checkout to the operation that completes it.
     """
 
     parent: OperationId | None
@@ -41,6 +41,7 @@ class Operation:
     who: Person
     time: Timestamp
     changes: tuple[RefChange, ...]
+    token: bytes
     worktree: tuple[TreeId, TreeId] | None = None
     undoes: OperationId | None = None
 
@@ -51,6 +52,7 @@ class Operation:
             "command": self.command,
             "parent": None if self.parent is None else bytes(self.parent),
             "time": list(self.time),
+            "token": self.token,
             "undoes": None if self.undoes is None else bytes(self.undoes),
             "who": list(self.who),
             "worktree": None if self.worktree is None else [bytes(tree) for tree in self.worktree],
@@ -70,6 +72,7 @@ class Operation:
                 who=Person(*map(str, value["who"])),
                 time=Timestamp(*map(int, value["time"])),
                 changes=tuple(_change(item) for item in value["changes"]),
+                token=bytes(value["token"]),
                 worktree=None if value["worktree"] is None else _trees(value["worktree"]),
                 undoes=None if value["undoes"] is None else OperationId(value["undoes"]),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +49,7 @@ class Transaction:
         self._command = command
         self._who = who
         self._now = now
+        self.token = os.urandom(16)
         self.view = repository.read()
         intent.announce_epoch(self.view.root.epoch)
         self.writer = ObjectWriter(self.view.objects, repository.monitor)
@@ -91,7 +93,8 @@ class Transaction:
     def _next_root(self, view: View, update: Update) -> tuple[Root, Operation]:
         refs, replaced = view.refs.changed(update.refs)
         operation = Operation(
-            view.root.oplog.head, self._command, self._who, self._now, _changes(view, update), update.worktree,
+            view.root.oplog.head, self._command, self._who, self._now, _changes(view, update), self.token,
+            update.worktree,
             update.undoes,
         )
         entries = self.writer.flush()

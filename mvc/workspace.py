@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from mvc.errors import InvalidPath
 from mvc.fileio import storage_errors
 from mvc.history.treediff import flatten
-from mvc.objectid import CommitId, ManifestId, OperationId, TreeId
+from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Manifest, Tree, TreeEntry
 from mvc.odb.database import ObjectDatabase
+from mvc.paths import collisions
 from mvc.repo import Repository, View
 from mvc.restore import file_pieces
-from mvc.worktree.apply import Applied, Placement, apply, recover
-from mvc.worktree.compare import WorkState, compare
+from mvc.worktree.apply import Applied, apply, recover
+from mvc.worktree.compare import ReadManifest, WorkState, compare
 from mvc.worktree.index import IndexEntry, StatCache
 from mvc.worktree.scan import ScanResult, scan
 from mvc.worktree.transition import Plan, write_files
@@ -73,17 +74,11 @@ class Workspace:
                 manifest_reader(view.objects),
                 lambda manifest: file_pieces(view.objects, manifest),
             )
-            groups = [group for group in _groups(placements) if len(group) > 1]
+            groups = collisions([item.path for item in placements if item.temporary is not None])
             return apply(self.io, self.root, repository.store, placements, token, groups)
 
 
-def _groups(placements: Sequence[Placement]) -> list[list[str]]:
-    from mvc.paths import collisions
-
-    return collisions([item.path for item in placements if item.temporary is not None])
-
-
-def manifest_reader(objects: ObjectDatabase):  # type: ignore[no-untyped-def]
+def manifest_reader(objects: ObjectDatabase) -> ReadManifest:
     """A function that reads manifests by id, each parsed once."""
     known: dict[ManifestId, Manifest] = {}
 
@@ -154,7 +149,7 @@ def _has_journal(repository: Repository) -> bool:
 def _recover(repository: Repository) -> None:
     def committed(token: bytes) -> bool:
         with repository.reading() as view:
-            return any(operation.id == OperationId(token) for operation in view.operations())
+            return any(operation.token == token for operation in view.operations())
 
     with storage_errors("cannot finish an interrupted checkout"):
         if recover(repository.io, repository.worktree, repository.store, committed):

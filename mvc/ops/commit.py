@@ -1,0 +1,186 @@
+"""Snapshot the work tree as a new version."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mvc.bases import BaseFinder, text_hint
+from mvc.errors import AnswerIsNo, UserError
+from mvc.fileio import storage_errors
+from mvc.history.treediff import build_tree
+from mvc.ingest import ingest_file
+from mvc.objectid import CommitId, ManifestId, TreeId
+from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
+from mvc.refs import encode_target
+from mvc.repo import Repository, View
+from mvc.transaction import Transaction, Update, begin
+from mvc.workspace import Workspace, files_of, locked, refuse_names
+from mvc.worktree.compare import index_entry, mode_of
+from mvc.worktree.index import IndexEntry
+from mvc.worktree.scan import ScanResult
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to commit. ``paths`` limits the snapshot to some files or folders; empty means everything."""
+
+    message: str
+    author: Person
+    time: Timestamp
+    metrics: Mapping[str, Number] = field(default_factory=dict)
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    paths: Sequence[str] = ()
+    amend: bool = False
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The new version. ``read_bytes`` were read and hashed, ``stored_bytes`` were added to packs."""
+
+    id: CommitId
+    commit: Commit
+    branch: str | None
+    files: int
+    changed: int
+    read_bytes: int
+    stored_bytes: int
+    seconds: float
+
+
+def commit(repository: Repository, request: Request) -> Committed:
+    """Store the work tree's files and move the current branch to a commit of them.
+
+    Raises:
+        AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
+        InvalidPath: names that no version may hold; nothing is stored.
+        FileChanged: a file kept changing while it was read.
+    """
+    began = clock.perf_counter()
+    with locked(repository, exclusive=False) as workspace:
+        found = workspace.scan(request.paths)
+        refuse_names(found)
+        command = "commit --amend" if request.amend else "commit"
+        with begin(repository, f"{command}: {request.message.splitlines()[0]}", request.author, request.time) as tx:
+            job = _Job(repository, workspace, tx, request)
+            files = job.store(found)
+            tx.publish(lambda view: job.update(view, files))
+            committed = job.result(found, began)
+        workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
+    return committed
+
+
+class _Job:
+    """One run of :func:`commit`."""
+
+    def __init__(self, repository: Repository, workspace: Workspace, tx: Transaction, request: Request) -> None:
+        self._repository = repository
+        self._workspace = workspace
+        self._tx = tx
+        self._request = request
+        self.fresh: dict[str, IndexEntry] = {}
+        self._new: tuple[CommitId, Commit] | None = None
+        self._changed = 0
+        self._read_bytes = 0
+
+    def store(self, found: ScanResult) -> dict[str, TreeEntry]:
+        """Store the content of every scanned file; returns their entries by path."""
+        view, monitor = self._tx.view, self._repository.monitor
+        before = files_of(view, view.head_commit())
+        finder = BaseFinder(view.objects, lambda path: _manifest(before.get(path)))
+        files: dict[str, TreeEntry] = {}
+        monitor.start("commit", sum(file.stat.st_size for file in found.files.values()))
+        for path, file in found.files.items():
+            known = self._workspace.cache.get(path, file.stat)
+            if known is not None and self._tx.writer.known(ManifestId(known)):
+                identity = ManifestId(known)
+                self.fresh[path] = index_entry(file, identity)
+                monitor.advance(file.stat.st_size)
+            else:
+                with storage_errors(f"cannot store {path}"):
+                    stored = ingest_file(
+                        self._workspace.io, self._workspace.root / path, path, self._tx.writer, finder, monitor
+                    )
+                identity = stored.id
+                self._read_bytes += stored.manifest.size
+                self.fresh[path] = index_entry(file.with_stat(stored.status), identity)
+            name = path.rsplit("/", 1)[-1]
+            files[path] = TreeEntry(name, mode_of(file), identity)
+        monitor.finish()
+        return files
+
+    def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
+        """The commit on top of the state as it is now."""
+        request = self._request
+        head = view.head_commit()
+        before = files_of(view, head)
+        after = self._selected(before, files) if request.paths else files
+        self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
+        tree = self._tree(view, head, after)
+        parents = self._parents(view, head)
+        previous = None if head is None else view.commit(head)
+        if previous is not None and previous.tree == tree and not (request.allow_empty or request.amend):
+            raise AnswerIsNo("nothing to commit: the work tree is as the last version", hint="--allow-empty commits it anyway")
+        if previous is None and not after and not request.allow_empty:
+            raise AnswerIsNo("nothing to commit: the work tree is empty", hint="copy your model here, then commit")
+        new = Commit(
+            tree, parents, request.author, request.time, request.message, dict(request.metrics), dict(request.params)
+        )
+        identity = self._tx.writer.put(CommitId, new.to_bytes())
+        self._new = identity, new
+        ref = view.head
+        if isinstance(ref, str):
+            return Update(refs={ref: encode_target(identity)}, locate=identity)
+        return Update(head=identity, locate=identity)
+
+    def result(self, found: ScanResult, began: float) -> Committed:
+        """What was done, for the caller."""
+        if self._new is None:
+            raise UserError("nothing was committed")
+        view = self._tx.view
+        return Committed(
+            *self._new,
+            branch=view.branch(),
+            files=len(found.files),
+            changed=self._changed,
+            read_bytes=self._read_bytes,
+            stored_bytes=self._tx.writer.written_bytes,
+            seconds=clock.perf_counter() - began,
+        )
+
+    def _selected(self, before: dict[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
+        for wanted in self._request.paths:
+            if not any(_below(path, wanted) for path in (*before, *files)):
+                raise UserError(f"no file is called {wanted!r}", hint="paths are relative to the repository's top")
+        outside = {
+            path: entry
+            for path, entry in before.items()
+            if not any(_below(path, wanted) for wanted in self._request.paths)
+        }
+        return {**outside, **files}
+
+    def _tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
+        previous = None if head is None else view.commit(head).tree
+
+        def put(tree: Tree) -> TreeId:
+            data = tree.to_bytes()
+            return self._tx.writer.put(TreeId, data, text_hint(view.objects, previous, len(data)))
+
+        return build_tree(files, put)
+
+    def _parents(self, view: View, head: CommitId | None) -> tuple[CommitId, ...]:
+        if not self._request.amend:
+            return () if head is None else (head,)
+        if head is None:
+            raise UserError("there is no commit to amend yet")
+        return view.commit(head).parents
+
+
+def _manifest(entry: TreeEntry | None) -> ManifestId | None:
+    return entry.id if entry is not None and isinstance(entry.id, ManifestId) else None
+
+
+def _below(path: str, wanted: str) -> bool:
+    return wanted in ("", ".") or path == wanted or path.startswith(wanted.rstrip("/") + "/")
