@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mvc.bases import BaseFinder, text_hint
 from mvc.errors import AnswerIsNo, UserError
@@ -24,9 +24,13 @@ from mvc.worktree.scan import ScanResult
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to commit. ``paths`` limits the snapshot to some files or folders; empty means everything."""
+    """What to commit.
 
-    message: str
+    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the message may be None:
+    then the amended commit's stays.
+    """
+
+    message: str | None
     author: Person
     time: Timestamp
     metrics: Mapping[str, Number] = field(default_factory=dict)
@@ -63,7 +67,8 @@ def commit(repository: Repository, request: Request) -> Committed:
         found = workspace.scan(request.paths)
         refuse_names(found)
         command = "commit --amend" if request.amend else "commit"
-        with begin(repository, f"{command}: {request.message.splitlines()[0]}", request.author, request.time) as tx:
+        subject = (request.message or "").split("\n", 1)[0]
+        with begin(repository, f"{command}: {subject}".rstrip(": "), request.author, request.time) as tx:
             job = _Job(repository, workspace, tx, request)
             files = job.store(found)
             tx.publish(lambda view: job.update(view, files))
@@ -105,7 +110,7 @@ class _Job:
                     )
                 identity = stored.id
                 self._read_bytes += stored.manifest.size
-                self.fresh[path] = index_entry(file.with_stat(stored.status), identity)
+                self.fresh[path] = index_entry(replace(file, stat=stored.status), identity)
             name = path.rsplit("/", 1)[-1]
             files[path] = TreeEntry(name, mode_of(file), identity)
         monitor.finish()
@@ -119,15 +124,12 @@ class _Job:
         after = self._selected(before, files) if request.paths else files
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self._tree(view, head, after)
-        parents = self._parents(view, head)
         previous = None if head is None else view.commit(head)
         if previous is not None and previous.tree == tree and not (request.allow_empty or request.amend):
             raise AnswerIsNo("nothing to commit: the work tree is as the last version", hint="--allow-empty commits it anyway")
         if previous is None and not after and not request.allow_empty:
             raise AnswerIsNo("nothing to commit: the work tree is empty", hint="copy your model here, then commit")
-        new = Commit(
-            tree, parents, request.author, request.time, request.message, dict(request.metrics), dict(request.params)
-        )
+        new = self._commit(tree, head, previous)
         identity = self._tx.writer.put(CommitId, new.to_bytes())
         self._new = identity, new
         ref = view.head
@@ -170,12 +172,19 @@ class _Job:
 
         return build_tree(files, put)
 
-    def _parents(self, view: View, head: CommitId | None) -> tuple[CommitId, ...]:
-        if not self._request.amend:
-            return () if head is None else (head,)
-        if head is None:
-            raise UserError("there is no commit to amend yet")
-        return view.commit(head).parents
+    def _commit(self, tree: TreeId, head: CommitId | None, previous: Commit | None) -> Commit:
+        request = self._request
+        if not request.amend:
+            parents = () if head is None else (head,)
+            message = request.message or ""
+            metrics, params = dict(request.metrics), dict(request.params)
+        elif previous is None:
+            raise UserError("there is no commit to amend yet", hint="leave --amend out")
+        else:
+            parents = previous.parents
+            message = previous.message if request.message is None else request.message
+            metrics, params = {**previous.metrics, **request.metrics}, {**previous.params, **request.params}
+        return Commit(tree, parents, request.author, request.time, message, metrics, params)
 
 
 def _manifest(entry: TreeEntry | None) -> ManifestId | None:
