@@ -50,7 +50,8 @@ def switch(
     if only is not None:
         result = Plan({p: e for p, e in result.write.items() if p in only}, [], [p for p in result.lost if p in only])
     refuse_losses(result.lost, force=force)
-    before = _tree(tx, current, _saved(workspace, tx, result.lost, state))
+    gone: dict[str, TreeEntry | None] = {path: None for path in state.deleted if path in result.write}
+    before = _tree(tx, current, {**_saved(workspace, tx, result.lost, state), **gone})
     after = _tree(tx, current, {path: result.write.get(path) for path in {*result.write, *result.remove}})
     if before == after and not result.write and not result.remove:
         tx.publish(lambda now: _still(view, now, update))

@@ -30,6 +30,7 @@ class Workspace:
         self._repository = repository
         self.io = repository.io
         self.root = repository.worktree
+        self.monitor = repository.monitor
         self.cache = StatCache.load(repository.io, repository.store / "index")
 
     def scan(self, only: Sequence[str] = ()) -> ScanResult:
@@ -40,11 +41,10 @@ class Workspace:
         """
         with storage_errors("cannot read the work tree"):
             result = scan(self.io, self.root, only=only)
-        monitor = self._repository.monitor
         for path, why in result.skipped:
-            monitor.warn(f"skipped {path}: {why}")
+            self.monitor.warn(f"skipped {path}: {why}")
         for group in result.collisions:
-            monitor.warn(f"names that some file systems cannot hold together: {', '.join(group)}")
+            self.monitor.warn(f"names that some file systems cannot hold together: {', '.join(group)}")
         return result
 
     def state(self, view: View, version: Mapping[str, TreeEntry], found: ScanResult) -> WorkState:
