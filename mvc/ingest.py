@@ -7,21 +7,24 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mvc.bases import BaseFinder, FileBases
 from mvc.chunking import INLINE_GLUE, INLINE_TENSOR, TENSOR_PIECE, content_pieces, tensor_pieces
 from mvc.dtypes import DTYPES
-from mvc.errors import FileChanged
+from mvc.errors import FileChanged, MvcError
 from mvc.fileio import FileIO
 from mvc.formats import NotThisFormat, View, describe
 from mvc.monitor import Monitor
-from mvc.objectid import BlobId, ManifestId
+from mvc.objectid import BlobId, ManifestId, ObjectId
 from mvc.objects import Manifest, Part
 from mvc.odb.record import Record
 from mvc.odb.writer import NO_HINT, Hint, ObjectWriter
 from mvc.parallel import ordered_map
 from mvc.spans import Span, tile
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 ATTEMPTS = 3
 BATCH_BYTES = TENSOR_PIECE
@@ -97,7 +100,7 @@ def ingest_file(
         try:
             source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
             try:
-                manifest = _ingest(source, name, writer, finder, monitor)
+                manifest = _ingest(source, writer, finder.file(name), monitor)
             except FileChanged:
                 continue
             if source.changed():
@@ -110,10 +113,49 @@ def ingest_file(
     raise FileChanged(f"{name} keeps changing while it is read", hint="wait until it is written, then commit again")
 
 
-def _ingest(source: OpenFile, name: str, writer: ObjectWriter, finder: BaseFinder, monitor: Monitor) -> Manifest:
+def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifest:
+    """The manifest that a file would get, without storing anything.
+
+    Raises:
+        FileChanged: it was written to while it was read.
+    """
+    fd = io.open_read(path)
+    try:
+        source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
+        manifest = _ingest(source, _Hashing(), None, monitor)
+        if source.changed():
+            raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
+        return manifest
+    finally:
+        io.close(fd)
+
+
+class _Sink(Protocol):
+    """Where pieces go; :class:`ObjectWriter` is the one that stores them."""
+
+    def known(self, identity: ObjectId, /) -> bool: ...
+
+    def prepare(self, identity: ObjectId, plain: Buffer, hint: Hint, /) -> Record: ...
+
+    def add(self, record: Record, /) -> None: ...
+
+
+class _Hashing:
+    """Takes pieces for known, so that they are hashed and nothing else."""
+
+    def known(self, _identity: ObjectId) -> bool:
+        return True
+
+    def prepare(self, _identity: ObjectId, _plain: Buffer, _hint: Hint) -> Record:
+        raise MvcError("a piece that is only measured was to be encoded")
+
+    def add(self, _record: Record) -> None:
+        raise MvcError("a piece that is only measured was to be stored")
+
+
+def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: Monitor) -> Manifest:
     description = describe(source, _no_sibling)
     layout = description.layout
-    bases = finder.file(name)
     digest = hashlib.sha256()
 
     def work(batch: list[_Piece]) -> list[_Done]:
@@ -191,7 +233,7 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
         yield batch
 
 
-def _encode(piece: _Piece, writer: ObjectWriter, bases: FileBases | None) -> _Done:
+def _encode(piece: _Piece, writer: _Sink, bases: FileBases | None) -> _Done:
     length = len(piece.data)
     if piece.inline:
         return _Done(Part(length, None, bytes(piece.data)), None)
