@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from blake3 import blake3
+
 from mvc import canonical
 from mvc.errors import Busy, ObjectMissing, RefMoved, RootMoved
 from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.odb.index import merge, plan_merge
 from mvc.odb.intents import Intent, announce, oldest_epoch
+from mvc.odb.pack import pack_key
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import HeadValue, Operation, RefChange, piece_key
@@ -45,7 +48,6 @@ class Transaction:
 
     def __init__(self, repository: Repository, intent: Intent, command: str, who: Person, now: Timestamp) -> None:
         self._repository = repository
-        self._intent = intent
         self._command = command
         self._who = who
         self._now = now
@@ -104,7 +106,7 @@ class Transaction:
         root = _with_retired(root, [piece_key(name) for name in replaced])
         oplog = root.oplog.append(operation, self._repository.backend)
         root = root.with_changes(refs=refs, oplog=oplog, head=update.head or root.head)
-        return sweep(self._repository, view.root, root, self._intent), operation
+        return sweep(self._repository, view.root, root), operation
 
     def _write_locator(self, view: View, commit: CommitId, root: Root) -> None:
         """Say which segments the new version needs: its own and, to be safe, all others that live now."""
@@ -114,8 +116,6 @@ class Transaction:
 
 def write_locator(repository: Repository, commit: CommitId, names: list[bytes]) -> None:
     """Store a commit's locator. It is derived, so a crash may lose or tear it: its hash tells."""
-    from blake3 import blake3
-
     body = canonical.pack({"segments": names})
     text = commit.hex()
     key = f"locators/{text[:2]}/{text}.loc"
@@ -156,20 +156,18 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
     return root.with_changes(epoch=epoch, retired=(*root.retired, *(Retired(key, epoch) for key in keys)))
 
 
-def sweep(repository: Repository, now: Root, following: Root, own: Intent) -> Root:
+def sweep(repository: Repository, now: Root, following: Root) -> Root:
     """Delete what was condemned before and nobody can still be reading; returns root without it.
 
     ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent after it was
-    read sees it or something newer.
+    read sees it or something newer. The caller's own intent counts too: it may still be reading an older state.
     """
     if not now.retired and all(fossil.deleted for fossil in now.fossils):
         return following
-    oldest = oldest_epoch(repository.io, repository.store / "intents", own)
+    oldest = oldest_epoch(repository.io, repository.store / "intents")
 
     def free(epoch: int) -> bool:
         return oldest is None or epoch <= oldest
-
-    from mvc.odb.pack import pack_key
 
     gone = {item.key for item in now.retired if free(item.epoch)}
     dead = {fossil.pack for fossil in now.fossils if not fossil.deleted and free(fossil.epoch)}
