@@ -61,8 +61,8 @@ def describe(view: View, sibling: Sibling) -> Description:
             continue
         try:
             layout = candidate.scan(view, sibling)[view.name]
-            _check_table(layout)
             tile(view.size, layout.spans)
+            _check_table(layout)
         except NotThisFormat as refusal:
             reason = reason or f"{candidate.name}: {refusal.reason}"
         except NotTileable as refusal:
@@ -79,6 +79,6 @@ def _check_table(layout: Layout) -> None:
 
 
 def _row_bytes(span: Span) -> int:
-    # At most: 4 bytes per character of the name, 9 per integer, a few for the array heads.
+    # At most: 9 bytes per integer, a few for the heads of arrays and strings.
     numbers = 2 + len(span.shape) + len(span.strides or ())
-    return 4 * len(span.name) + len(span.dtype) + 9 * numbers + 16
+    return len(span.name.encode()) + len(span.dtype) + 9 * numbers + 16

@@ -19,8 +19,8 @@ from mvc.spans import Layout, Span, shown
 MAX_HEADER_BYTES = 25_000_000
 """A quarter of the reference library's limit: one wide character makes text take four times the memory."""
 
-MAX_HEADER_VALUES = 2_000_000
-"""Bounds what parsing may allocate: tens of bytes for each comma or bracket. A tensor takes about eight."""
+MAX_HEADER_VALUES = 1_000_000
+"""Bounds what parsing may allocate: tens of bytes for each comma or bracket. A tensor takes about nine."""
 
 _MAX_DIGITS = 19  # what a 64-bit file offset may need; longer ones cost quadratic time to convert
 _LENGTH_BYTES = 8
