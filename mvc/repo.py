@@ -32,6 +32,15 @@ def segment_key(name: bytes) -> str:
     return f"segments/{name.hex()}.seg"
 
 
+def index_of(root: Root, backend: FolderBackend) -> Index:
+    """The index that a root describes."""
+    return Index(
+        root.segments,
+        lambda name: Segment.open(name, backend.view(segment_key(name))),
+        frozenset(fossil.pack for fossil in root.fossils),
+    )
+
+
 class View:
     """One consistent state of a repository: root as it was read, and everything that it leads to."""
 
@@ -40,11 +49,7 @@ class View:
         self.raw = raw
         self.backend = backend
         self.refs = RefTable(root.refs, backend)
-        self.index = Index(
-            root.segments,
-            lambda name: Segment.open(name, backend.view(segment_key(name))),
-            frozenset(fossil.pack for fossil in root.fossils),
-        )
+        self.index = index_of(root, backend)
         self.objects = ObjectDatabase(backend, self.index, monitor, cache)
 
     # --- what revisions are resolved against (history.revisions.Refs) --------------------------------------------
@@ -183,6 +188,10 @@ class Repository:
             view = self.read()
             intent.announce_epoch(view.root.epoch)
             yield view
+
+    def index_of(self, root: Root) -> Index:
+        """The index that a root describes."""
+        return index_of(root, self.backend)
 
     def config(self) -> Config:
         """The repository's settings."""

@@ -9,22 +9,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from blake3 import blake3
-
-from mvc import canonical
-from mvc.errors import Busy, ObjectMissing, RefMoved, RootMoved
+from mvc.errors import Busy, CorruptFile, ObjectMissing, RefMoved, RootMoved
+from mvc.locators import segments_needed, write_locator
 from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
-from mvc.odb.index import merge, plan_merge
+from mvc.odb.index import Merge, merge, plan_merge
 from mvc.odb.intents import Intent, announce, oldest_epoch
 from mvc.odb.pack import pack_key
-from mvc.odb.segment import Entry
+from mvc.odb.segment import Entry, Segment
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import HeadValue, Operation, RefChange, piece_key
 from mvc.repo import Repository, View, segment_key
 from mvc.root import Fossil, Retired, Root
 
 ATTEMPTS = 200
+FEW = 16  # entries, up to which a command must not pay for importing numpy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +31,14 @@ class Update:
     """What a command wants changed.
 
     ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the new HEAD, None to leave it;
-    ``worktree`` tells the trees before and after where the work tree changed; ``locate`` names a new commit, whose
-    locator is to be written; ``undoes`` the operation that this one takes back.
+    ``worktree`` tells the trees before and after where the work tree changed; ``locate`` names a new commit and
+    its parents: its locator is to be written; ``undoes`` the operation that this one takes back.
     """
 
     refs: Mapping[str, bytes | None] = field(default_factory=dict)
     head: str | CommitId | None = None
     worktree: tuple[TreeId, TreeId] | None = None
-    locate: CommitId | None = None
+    locate: tuple[CommitId, tuple[CommitId, ...]] | None = None
     undoes: OperationId | None = None
 
 
@@ -102,25 +101,19 @@ class Transaction:
         entries = self.writer.flush()
         root = add_entries(self._repository, view, entries)
         if update.locate is not None:
-            self._write_locator(view, update.locate, root)
+            self._locate(view, *update.locate, root)
         root = _with_retired(root, [piece_key(name) for name in replaced])
         oplog = root.oplog.append(operation, self._repository.backend)
         root = root.with_changes(refs=refs, oplog=oplog, head=update.head or root.head)
         return sweep(self._repository, view.root, root), operation
 
-    def _write_locator(self, view: View, commit: CommitId, root: Root) -> None:
-        """Say which segments the new version needs: its own and, to be safe, all others that live now."""
-        names = [bytes(row.name) for row in root.segments]
-        write_locator(self._repository, commit, names)
-
-
-def write_locator(repository: Repository, commit: CommitId, names: list[bytes]) -> None:
-    """Store a commit's locator. It is derived, so a crash may lose or tear it: its hash tells."""
-    body = canonical.pack({"segments": names})
-    text = commit.hex()
-    key = f"locators/{text[:2]}/{text}.loc"
-    repository.backend.delete(key)
-    repository.backend.put(key, [body, blake3(body).digest()])
+    def _locate(self, view: View, commit: CommitId, parents: tuple[CommitId, ...], root: Root) -> None:
+        """Write the new version's locator: needed before root names the version, rebuilt when it is lost."""
+        backend = self._repository.backend
+        index = self._repository.index_of(root)
+        before = {row.name for row in view.root.segments}
+        own = [row.name for row in root.segments if row.name not in before]
+        write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
 
 
 def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
@@ -140,13 +133,23 @@ def add_entries(repository: Repository, view: View, entries: list[Entry]) -> Roo
     """Root with new index entries: a segment of their own, merged with others as the policy says."""
     if not entries:
         return view.root
-    plan = plan_merge(view.root.segments, len(entries))
-    rows, segments = merge(plan, entries, view.index)
-    for data in segments:
-        repository.backend.put(segment_key(data.name), [data.bytes])
-    kept = {row.name for row in rows}
-    retired = [segment_key(row.name) for row in view.root.segments if row.name not in kept]
-    return _with_retired(view.root.with_changes(segments=tuple(rows)), retired)
+
+    def store(name: bytes, data: bytes) -> None:
+        repository.backend.put(segment_key(name), [data])
+
+    rows = view.root.segments
+    try:
+        merged = merge(plan_merge(rows, len(entries), light=len(entries) <= FEW), entries, view.index, store)
+    except CorruptFile as error:
+        # what is new must be stored even where the index of old versions is damaged
+        repository.monitor.note_damage(f"{error.message}; not merged")
+        merged = merge(Merge(()), entries, view.index, store)
+    after = merged.apply(rows)
+    if after is None:
+        raise RootMoved("the index changed while it was merged")
+    kept = {row.name for row in after}
+    retired = [segment_key(row.name) for row in rows if row.name not in kept]
+    return _with_retired(view.root.with_changes(segments=after), retired)
 
 
 def _with_retired(root: Root, keys: list[str]) -> Root:
@@ -176,9 +179,20 @@ def sweep(repository: Repository, now: Root, following: Root) -> Root:
     for pack in dead:
         repository.backend.delete(pack_key(pack))
     fossils = tuple(Fossil(f.pack, f.epoch, f.deleted or f.pack in dead) for f in following.fossils)
+    if any(fossil.deleted for fossil in fossils):
+        mentioned = _mentioned(repository, following)
+        fossils = tuple(fossil for fossil in fossils if not fossil.deleted or fossil.pack in mentioned)
     return following.with_changes(
         retired=tuple(item for item in following.retired if item.key not in gone), fossils=fossils
     )
+
+
+def _mentioned(repository: Repository, root: Root) -> set[bytes]:
+    """Packs that segments still mention."""
+    packs: set[bytes] = set()
+    for row in root.segments:
+        packs.update(Segment.open(row.name, repository.backend.view(segment_key(row.name))).packs)
+    return packs
 
 
 @contextmanager

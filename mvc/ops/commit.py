@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mvc.bases import BaseFinder, text_hint
+from mvc.consolidation import consolidate
 from mvc.errors import AnswerIsNo, UserError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree
@@ -74,6 +75,7 @@ def commit(repository: Repository, request: Request) -> Committed:
             tx.publish(lambda view: job.update(view, files))
             committed = job.result(found, began)
         workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
+    consolidate(repository)
     return committed
 
 
@@ -134,8 +136,8 @@ class _Job:
         self._new = identity, new
         ref = view.head
         if isinstance(ref, str):
-            return Update(refs={ref: encode_target(identity)}, locate=identity)
-        return Update(head=identity, locate=identity)
+            return Update(refs={ref: encode_target(identity)}, locate=(identity, new.parents))
+        return Update(head=identity, locate=(identity, new.parents))
 
     def result(self, found: ScanResult, began: float) -> Committed:
         """What was done, for the caller."""

@@ -18,7 +18,6 @@ from mvc.odb.database import ObjectDatabase
 from mvc.odb.index import Index
 from mvc.odb.pack import pack_key, scan_pack
 from mvc.odb.record import Record
-from mvc.odb.segment import Segment
 from mvc.parallel import ordered_map
 from mvc.restore import file_pieces
 
@@ -90,12 +89,8 @@ class Checker:
 
     # --- files of the store --------------------------------------------------------------------------------------
     def _check_segments(self) -> None:
-        for row in self._index.rows:
-            try:
-                segment: Segment = self._index.segment(row)
-                segment.verify()
-            except (CorruptFile, StorageError) as error:
-                self.report.add(f"segment {bytes(row.name).hex()[:12]}", error.message)
+        for error in self._index.damage():
+            self.report.add("index", error.message)
 
     def _check_places(self) -> None:
         sizes = {key: size for key, size in self._backend.list("packs/")}

@@ -15,11 +15,11 @@ SMALL_PACK = 8 << 20
 
 def small_packs(backend: Backend, index: Index) -> list[bytes]:
     """Packs worth joining; none while there are fewer than 200 packs in all."""
-    live = index.packs()
+    live = {name for row in index.rows for name in index.segment(row.name).packs if name not in index.dead_packs}
     if len(live) <= MAX_PACKS:
         return []
     sizes = {key: size for key, size in backend.list("packs/")}
-    return [name for name in live if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
+    return [name for name in sorted(live) if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
 
 
 def copy_packs(backend: Backend, index: Index, names: list[bytes], monitor: Monitor) -> tuple[list[Entry], list[bytes]]:

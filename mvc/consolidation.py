@@ -26,7 +26,7 @@ def consolidate(repository: Repository) -> int:
             return 0
         root = add_entries(repository, view, entries)
         epoch = root.epoch + 1
-        fossils = (*root.fossils, *(Fossil(name, epoch, False) for name in condemned))
+        fossils = (*root.fossils, *(Fossil(name, epoch, deleted=False) for name in condemned))
         root = sweep(repository, view.root, root.with_changes(epoch=epoch, fossils=fossils))
         try:
             repository.roots.swap(view.raw, root)
