@@ -281,6 +281,8 @@ def create_locked(io: FileIO, folder: Path, name: Callable[[], str]) -> tuple[Pa
                 return path, fd
         except BaseException:
             io.close(fd)
+            with suppress(OSError):
+                io.unlink(path)
             raise
         io.close(fd)
 
@@ -369,6 +371,10 @@ _HINTS = {
     errno.EACCES: "check the permissions of the folder",
     errno.EPERM: "check the permissions of the folder",
     errno.EROFS: "the file system is mounted read-only",
+    errno.ENOSYS: "the file system lacks something that mvc needs, perhaps locks",
+    errno.EOPNOTSUPP: "the file system lacks something that mvc needs, perhaps locks",
+    errno.ENOLCK: "the file system gives out no locks",
+    errno.EXDEV: "keep the folder on the file system of the repository",
 }
 
 
