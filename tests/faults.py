@@ -147,6 +147,11 @@ def run_killed(work: Callable[[FaultIO], object], step: int, counted: Collection
     True if it died there of SIGKILL; False if it came to its end in fewer steps. Anything else is a failure
     of the test: a crash test that kills nothing must not pass.
     """
+    return was_killed(fork(lambda: work(FaultIO(kill_at=step, counted=counted))))
+
+
+def fork(work: Callable[[], object]) -> int:
+    """Start ``work`` in a forked child; returns its process number for :func:`was_killed`."""
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
@@ -155,19 +160,22 @@ def run_killed(work: Callable[[FaultIO], object], step: int, counted: Collection
         child = os.fork()
     if child == 0:
         try:
-            work(FaultIO(kill_at=step, counted=counted))
+            work()
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
         os._exit(0)
+    return child
+
+
+def was_killed(child: int) -> bool:
+    """Wait for a child: True if it died of SIGKILL, False if it came to its end."""
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL, f"died of signal {os.WTERMSIG(status)}"
         return True
-    assert os.WEXITSTATUS(status) == 0, (
-        "the child failed before it came to the step; its traceback is on stderr"
-    )
+    assert os.WEXITSTATUS(status) == 0, "the child failed before it could be killed; see its traceback"
     return False
 
 

@@ -324,7 +324,7 @@ def test_run_killed_tells_a_kill_from_an_end_and_from_a_failure(tmp_path):
     assert not (tmp_path / "made").exists()
     assert not run_killed(work, 2)
     assert (tmp_path / "made").exists()
-    with pytest.raises(AssertionError, match="failed before"):
+    with pytest.raises(AssertionError, match="the child failed"):
         run_killed(work, 2)
 
 
