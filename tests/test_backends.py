@@ -8,7 +8,7 @@ import random
 import threading
 
 import pytest
-from faults import FaultIO, PowerCut, Recorder, lay_out, run_killed, snapshot
+from faults import FaultIO, PowerCut, Recorder, fork, lay_out, run_killed, snapshot, was_killed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -250,18 +250,12 @@ def test_of_threads_that_replace_exactly_one_wins_each_round(backend):
 
 def test_processes_that_count_together_lose_no_step(tmp_path):
     folder_backend(tmp_path).replace("root", None, b"0")
-    children = []
-    for _ in range(4):
-        # forked through the twin, which knows how; it is told to die at no step it ever comes to
-        child = threading.Thread(target=lambda: run_killed(lambda io: count_to(tmp_path, 25), 1 << 40))
-        children.append(child)
-        child.start()
-    for child in children:
-        child.join()
+    children = [fork(lambda: count(tmp_path, 25)) for _ in range(4)]
+    assert [was_killed(child) for child in children] == [False] * 4
     assert folder_backend(tmp_path).get("root") == b"100"
 
 
-def count_to(root, times):
+def count(root, times):
     backend = folder_backend(root, FaultIO())
     while times:
         now = backend.get("root")
@@ -348,8 +342,7 @@ def test_an_error_at_any_step_is_a_storage_error_and_harms_nothing(tmp_path, err
             # giving up the names at the end is no part of the change
             if not io.failed:
                 break
-        change_again = holds(root) == b"old"
-        if change_again:
+        if holds(root) == b"old":
             change(root, FaultIO())
         assert holds(root) == b"new", "the next try goes through"
     assert step > 15

@@ -7,7 +7,7 @@ import os
 import time
 
 import pytest
-from faults import READING, FaultIO, run_killed
+from faults import READING, FaultIO, fork, run_killed, was_killed
 
 from mvc import canonical
 from mvc.errors import StorageError
@@ -106,7 +106,7 @@ def test_an_unreadable_but_living_intent_is_older_than_everything(folder, conten
 def test_a_forked_child_does_not_withdraw_its_parents_intent(folder):
     with announce(FileIO(), folder, "reader") as intent:
         intent.announce_epoch(6)
-        assert not run_killed(lambda io: intent.close(), 1 << 40)
+        assert not was_killed(fork(intent.close))
         assert intent.path.exists()
         assert oldest_epoch(FileIO(), folder) == 6
 
@@ -118,25 +118,20 @@ def test_strange_files_are_left_alone(folder):
     assert (folder / "README").exists()
 
 
-class Swept(FileIO):
-    """Somebody clears the dead between the creation of an intent and its lock."""
-
-    def __init__(self):
-        self.turns = 0
-
-    def lock(self, fd, *, exclusive, wait):
-        self.turns += 1
-        if self.turns == 1:
-            path = os.readlink(f"/proc/self/fd/{fd}")
-            assert oldest_epoch(FileIO(), os.path.dirname(path) and type(self).folder) is None
-        return super().lock(fd, exclusive=exclusive, wait=wait)
-
-
 def test_an_intent_that_is_cleared_before_it_is_locked_is_made_anew(folder):
-    Swept.folder = folder
-    io = Swept()
-    with announce(io, folder, "writer") as intent:
-        assert io.turns == 2
+    turns = []
+
+    class Swept(FileIO):
+        """Somebody clears the dead between the creation of an intent and its lock."""
+
+        def lock(self, fd, *, exclusive, wait):
+            turns.append(len(list(folder.iterdir())))
+            if len(turns) == 1:
+                assert oldest_epoch(FileIO(), folder) is None
+            return super().lock(fd, exclusive=exclusive, wait=wait)
+
+    with announce(Swept(), folder, "writer") as intent:
+        assert turns == [1, 1]
         assert list(folder.iterdir()) == [intent.path]
         assert oldest_epoch(FileIO(), folder) == 0
 
@@ -248,19 +243,18 @@ def test_a_forked_childs_files_live_while_it_does(tmp):
     shared.write_bytes(b"x")
     ready, done = os.pipe(), os.pipe()
 
-    def child(io):
+    def child():
         os.write(ready[1], b"x")
         os.read(done[0], 1)
 
-    import threading
-
-    thread = threading.Thread(target=lambda: run_killed(child, 1 << 40))
-    thread.start()
+    number = fork(child)
     os.read(ready[0], 1)
     del names  # as if the parent had died: its own handle on the lock is closed
     assert sweep_temporary(FileIO(), tmp) == 0
     os.write(done[1], b"x")
-    thread.join()
+    assert not was_killed(number)
+    for handle in (*ready, *done):
+        os.close(handle)
     assert sweep_temporary(FileIO(), tmp) == 1
 
 
