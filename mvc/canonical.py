@@ -48,7 +48,14 @@ def unpack(data: Buffer, what: str) -> Any:
         again = pack(value)
     except CorruptObject:
         raise
-    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        msgpack.UnpackException,
+    ) as error:
         raise CorruptObject(f"{what} is not canonical msgpack: {error}") from None
     if again != data:
         raise CorruptObject(f"{what} is not in its canonical form")

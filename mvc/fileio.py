@@ -1,8 +1,11 @@
 """The one IO layer: every touch of a disk goes through a :class:`FileIO`.
 
-Each method is one step that can fail, so a test can put a twin in its place that refuses, writes short, dies or
-forgets at any step (``tests/faults.py``). Errors stay ``OSError`` here; :func:`storage_errors` turns them into
-:class:`mvc.errors.StorageError` at the borders.
+Each method is one step that can fail, so a test can put a twin in its place that refuses, writes short, dies
+or forgets at any step (``tests/faults.py``). Errors stay ``OSError`` here; :func:`storage_errors` turns them
+into :class:`mvc.errors.StorageError` at the borders.
+
+Where a method takes ``folder``, a handle from :meth:`FileIO.open_folder`, the path is a name inside that
+folder: the way to it has been checked once and cannot be bent by a link put there later.
 """
 
 from __future__ import annotations
@@ -11,10 +14,15 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from mvc.errors import StorageError
 
@@ -27,7 +35,7 @@ _CLOEXEC = os.O_CLOEXEC
 class FileIO:
     """The real disk. Handles are plain file descriptors."""
 
-    # --- reading -------------------------------------------------------------------------------------------------
+    # --- reading -------------------------------------------------------------------------------------------
     def open_read(self, path: Path, *, follow: bool = True) -> int:
         """Open an existing regular file or folder for reading; never blocks on a FIFO."""
         flags = os.O_RDONLY | _CLOEXEC | os.O_NONBLOCK
@@ -60,7 +68,7 @@ class FileIO:
 
     def map_read(self, path: Path) -> Buffer:
         """Map a write-once file of ours; an empty file gives empty bytes."""
-        fd = self.open_read(path)
+        fd = self.open_read(path, follow=False)
         try:
             if os.fstat(fd).st_size == 0:
                 return b""
@@ -68,20 +76,25 @@ class FileIO:
         finally:
             os.close(fd)
 
-    def stat(self, path: Path) -> os.stat_result:
+    def open_folder(self, path: Path | str, *, folder: int | None = None) -> int:
+        """Open a folder; inside ``folder`` a symbolic link in its place is refused."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC
+        return os.open(path, flags if folder is None else flags | os.O_NOFOLLOW, dir_fd=folder)
+
+    def stat(self, path: Path | str, *, folder: int | None = None) -> os.stat_result:
         """Status of what the path names, links not followed."""
-        return os.lstat(path)
+        return os.stat(path, dir_fd=folder, follow_symlinks=False)
 
     def stat_handle(self, fd: int) -> os.stat_result:
         """Status of an open file."""
         return os.fstat(fd)
 
-    def scan_folder(self, path: Path) -> list[os.DirEntry[str]]:
-        """A folder's entries, in no order."""
+    def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
+        """The entries of a folder, given by path or handle, in no order."""
         with os.scandir(path) as entries:
             return list(entries)
 
-    # --- writing -------------------------------------------------------------------------------------------------
+    # --- writing -------------------------------------------------------------------------------------------
     def create(self, path: Path, mode: int = 0o666) -> int:
         """Create a file that must not exist yet, for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, mode)
@@ -98,45 +111,58 @@ class FileIO:
         """Close a handle."""
         os.close(fd)
 
-    def replace(self, source: Path, target: Path) -> None:
+    def replace(
+        self,
+        source: Path | str,
+        target: Path | str,
+        *,
+        source_folder: int | None = None,
+        target_folder: int | None = None,
+    ) -> None:
         """Rename, taking the target's place."""
-        os.replace(source, target)
+        os.replace(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder)
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name, which must not exist yet."""
         os.link(source, target, follow_symlinks=False)
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: Path | str, *, folder: int | None = None) -> None:
         """Remove a file."""
-        os.unlink(path)
+        os.unlink(path, dir_fd=folder)
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path | str, *, folder: int | None = None) -> None:
         """Create a folder, whose parent exists."""
-        os.mkdir(path)
+        os.mkdir(path, dir_fd=folder)
 
-    def remove_folder(self, path: Path) -> None:
+    def remove_folder(self, path: Path | str, *, folder: int | None = None) -> None:
         """Remove an empty folder."""
-        os.rmdir(path)
+        os.rmdir(path, dir_fd=folder)
 
-    def sync_folder(self, path: Path) -> None:
-        """Make a folder's names durable."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
+    def sync_folder(self, path: Path | int) -> None:
+        """Make the names in a folder, given by path or handle, durable."""
+        fd = path if isinstance(path, int) else os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
         try:
             os.fsync(fd)
+        except OSError as error:
+            # Some network file systems have no such call and say so with EINVAL; there is no more to ask for.
+            if error.errno != errno.EINVAL:
+                raise
         finally:
-            os.close(fd)
+            if fd is not path:
+                os.close(fd)
 
-    def set_mode(self, path: Path, mode: int) -> None:
-        """Set permission bits."""
-        os.chmod(path, mode, follow_symlinks=True)
+    def set_mode(self, path: Path | int, mode: int) -> None:
+        """Set the permission bits of a file given by path or handle."""
+        os.chmod(path, mode)
 
-    # --- locks ---------------------------------------------------------------------------------------------------
-    def open_lock(self, path: Path) -> int:
-        """Open (creating it) a file that is only ever locked."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o666)
+    # --- locks ---------------------------------------------------------------------------------------------
+    def open_lock(self, path: Path, *, create: bool = True) -> int:
+        """Open a file to lock it; unless told otherwise it is created where it is missing."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | _CLOEXEC
+        return os.open(path, flags | os.O_CREAT if create else flags, 0o666)
 
     def lock(self, fd: int, *, exclusive: bool, wait: bool) -> bool:
-        """Take a lock that the kernel drops when its process ends; False if it is held and ``wait`` is not set."""
+        """Take a lock that the kernel drops when its process ends; without ``wait``, False if it is held."""
         operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         try:
             fcntl.flock(fd, operation if wait else operation | fcntl.LOCK_NB)
@@ -159,22 +185,24 @@ def make_folders(io: FileIO, path: Path) -> None:
     try:
         io.make_folder(path)
     except FileExistsError:
-        return
+        pass  # perhaps made a moment ago by somebody who has not synced its parent yet, so we do
     except FileNotFoundError:
         make_folders(io, path.parent)
-        try:
+        with suppress(FileExistsError):
             io.make_folder(path)
-        except FileExistsError:
-            return
     io.sync_folder(path.parent)
 
 
-def write_durable(io: FileIO, temporary: Path, target: Path, pieces: list[Buffer], *, replace: bool) -> bool:
+def write_durable(
+    io: FileIO, temporary: Path, target: Path, pieces: Sequence[Buffer], *, replace: bool
+) -> bool:
     """Write a file so that it is durable before it is visible: write, sync, rename, sync the folder.
 
-    With ``replace`` false an existing target is left alone and False is returned. The temporary file is removed
-    when a step fails.
+    With ``replace`` false an existing target is left alone, and False is returned once that target is
+    durable. The temporary file is removed when a step fails. When the last step (syncing the folder) fails,
+    the target is visible already and only its durability is in doubt.
     """
+    placed = True
     fd = io.create(temporary)
     try:
         try:
@@ -186,20 +214,155 @@ def write_durable(io: FileIO, temporary: Path, target: Path, pieces: list[Buffer
         if replace:
             io.replace(temporary, target)
         else:
-            try:
-                io.link(temporary, target)
-            except FileExistsError:
-                io.unlink(temporary)
-                return False
-            io.unlink(temporary)
+            placed = place_new(io, temporary, target)
     except BaseException:
-        try:
+        with suppress(OSError):  # the first failure is the one to report; a leftover in tmp is swept later
             io.unlink(temporary)
-        except OSError:
-            pass  # the first failure is the one to report; a leftover in tmp is swept later
         raise
+    # Also when another writer was first: it may not have come to this line yet, and our caller relies on it.
     io.sync_folder(target.parent)
+    return placed
+
+
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+
+
+def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
+    """Move a synced temporary file to a name that must be free; if it is taken, remove it and return False.
+
+    A hard link is the one portable step that creates a name only if it is free. File systems without hard
+    links get a lock, ``create.lock`` beside the temporary file, around the question and the rename.
+    """
+    try:
+        io.link(temporary, target)
+        placed = True
+    except FileExistsError:
+        placed = False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        guard = io.open_lock(temporary.parent / "create.lock")
+        try:
+            io.lock(guard, exclusive=True, wait=True)
+            if not exists(io, target):
+                io.replace(temporary, target)
+                return True
+            placed = False
+        finally:
+            io.close(guard)
+    io.unlink(temporary)
+    return placed
+
+
+def exists(io: FileIO, path: Path | str, *, folder: int | None = None) -> bool:
+    """Whether a name is taken, be it by a link that leads nowhere."""
+    try:
+        io.stat(path, folder=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     return True
+
+
+# --- who lives ---------------------------------------------------------------------------------------------
+
+
+def create_locked(io: FileIO, folder: Path, name: Callable[[], str]) -> tuple[Path, int]:
+    """Create a file that proves by its lock that its owner lives; returns its path and its locked handle.
+
+    ``name`` gives a fresh random name each time. Between creation and lock the file looks like a dead
+    owner's, and a sweeper may lock and remove it: then it no longer stands at its path once we hold its lock,
+    and another name is tried.
+    """
+    while True:
+        path = folder / name()
+        fd = io.create(path)
+        try:
+            if io.lock(fd, exclusive=True, wait=False) and is_at(io, fd, path):
+                return path, fd
+        except BaseException:
+            io.close(fd)
+            with suppress(OSError):
+                io.unlink(path)
+            raise
+        io.close(fd)
+
+
+def is_at(io: FileIO, fd: int, path: Path) -> bool:
+    """Whether the open file still is the one that the path names."""
+    try:
+        there = io.stat(path)
+    except FileNotFoundError:
+        return False
+    here = io.stat_handle(fd)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+class TemporaryNames:
+    """Fresh paths in a store's folder of temporary files, marked as ours while we live.
+
+    The files are called ``OWNER-RANDOM``; ``OWNER.lock`` beside them is locked for as long as this object or
+    a forked child of its process lives, and the kernel drops the lock when they die, however they die. So
+    ``sweep_temporary`` (:mod:`mvc.odb.intents`) can tell a crash's leftovers from files in use without a
+    clock and without trusting process numbers, which are reused. Keep the object while its files matter.
+    """
+
+    _NAME = re.compile(r"([0-9]+-[0-9a-f]{16})(?:\.lock|-.+)", re.DOTALL)
+
+    def __init__(self, io: FileIO, folder: Path) -> None:
+        self.folder = folder
+        self._io = io
+        self._guard = threading.Lock()
+        self._owner = ""
+        self._lock_path: Path | None = None
+        self._process = 0
+        self._closer: weakref.finalize[..., TemporaryNames] | None = None
+
+    def new(self) -> Path:
+        """A path that nothing has; the first call creates the folder and the lock file."""
+        with self._guard:
+            if self._closer is None:
+                self._claim()
+        return self.folder / f"{self._owner}-{secrets.token_hex(8)}"
+
+    def _claim(self) -> None:
+        def name() -> str:
+            self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+            return f"{self._owner}.lock"
+
+        try:
+            self._lock_path, fd = create_locked(self._io, self.folder, name)
+        except FileNotFoundError:
+            make_folders(self._io, self.folder)
+            self._lock_path, fd = create_locked(self._io, self.folder, name)
+        self._process = os.getpid()
+        # Not through the IO layer: it runs at collection, and it touches no disk.
+        self._closer = weakref.finalize(self, os.close, fd)
+
+    def close(self) -> None:
+        """Give the mark up: what is left of our files may be swept from now on."""
+        with self._guard:
+            if self._closer is None:
+                return
+            # A forked child shares the lock but not the right to end it.
+            if self._lock_path is not None and self._process == os.getpid():
+                with suppress(OSError):  # the next sweep removes it
+                    self._io.unlink(self._lock_path)
+            self._closer()
+            self._closer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @classmethod
+    def owner_of(cls, name: str) -> str | None:
+        """The owner's part of the name of a temporary file or lock file; None for other names."""
+        match = cls._NAME.fullmatch(name)
+        return match.group(1) if match else None
 
 
 _HINTS = {
@@ -208,6 +371,10 @@ _HINTS = {
     errno.EACCES: "check the permissions of the folder",
     errno.EPERM: "check the permissions of the folder",
     errno.EROFS: "the file system is mounted read-only",
+    errno.ENOSYS: "the file system lacks something that mvc needs, perhaps locks",
+    errno.EOPNOTSUPP: "the file system lacks something that mvc needs, perhaps locks",
+    errno.ENOLCK: "the file system gives out no locks",
+    errno.EXDEV: "keep the folder on the file system of the repository",
 }
 
 

@@ -1,0 +1,126 @@
+"""What a backend is: six operations on named bytes that a folder and a bucket can both do.
+
+Everything but ``root`` is write-once; ``root`` is replaced by compare-and-swap. Objects are bounded (64 MiB),
+so nothing is streamed.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mvc.errors import CorruptFile, InvalidName, StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+MAX_KEY_BYTES = 512
+LOCK_SUFFIX = ".lock"
+
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+class NotFound(StorageError):
+    """Nothing is stored under this key. The caller knows whether that is damage."""
+
+
+def check_key(key: str) -> str:
+    """Return a key that every backend can hold; nothing else may reach a disk or a server.
+
+    Keys are names of ASCII letters, digits, ``-``, ``_`` and ``.`` joined by ``/``. No name begins with a dot
+    or is longer than 255 bytes, none ends in ``.lock`` (the folder backend locks there).
+
+    Raises:
+        InvalidName: it is not such a key.
+    """
+    if (
+        len(key) > MAX_KEY_BYTES
+        or not _KEY.fullmatch(key)
+        or any(len(name) > 255 or name.endswith(LOCK_SUFFIX) for name in key.split("/"))
+    ):
+        raise InvalidName(f"{key[:80]!r} is not a key of a store")
+    return key
+
+
+def folder_of(prefix: str) -> str:
+    """The part of a prefix that can only be whole names: all before the last ``/``.
+
+    Raises:
+        InvalidName: no key begins so.
+    """
+    folder = prefix.rpartition("/")[0]
+    return check_key(folder) if "/" in prefix else folder
+
+
+def check_range(key: str, offset: int, length: int, size: int) -> None:
+    """Refuse a range that leaves the object, before anything is allocated for it.
+
+    Raises:
+        CorruptFile: the object is shorter than whoever recorded the range believed.
+    """
+    if offset < 0 or length < 0 or offset + length > size:
+        raise CorruptFile(f"{key} ends at byte {size}, before byte {offset} + {length}")
+
+
+class Backend(ABC):
+    """Named bytes. Safe to use from several threads and processes at once.
+
+    Every method raises ``InvalidName`` for a key that :func:`check_key` refuses and ``StorageError`` when the
+    store itself refuses (full, not permitted, I/O).
+    """
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """All bytes of an object.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+
+    @abstractmethod
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset`` (both in bytes).
+
+        Raises:
+            NotFound: there is no such object.
+            CorruptFile: the object ends before.
+        """
+
+    @abstractmethod
+    def put(self, key: str, pieces: Sequence[Buffer]) -> bool:
+        """Create an object from pieces laid end to end; False if there is one already, which is left alone.
+
+        When it returns, the object that is there (ours or the other) is durable and whole. After a
+        ``StorageError`` it may or may not be there, but never in part.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys that begin with ``prefix``, ascending, each with its size in bytes.
+
+        What is put or deleted meanwhile may or may not be among them.
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; it is fine if there is none."""
+
+    @abstractmethod
+    def replace(self, key: str, expected: bytes | None, data: bytes) -> None:
+        """Put ``data`` in place of exactly the bytes ``expected`` (None: of nothing), in one durable step.
+
+        After a ``StorageError`` either the old or the new bytes are there: read again.
+
+        Raises:
+            RootMoved: something else is there.
+        """
+
+    def view(self, key: str) -> Buffer:
+        """A read-only buffer of a whole write-once object, without copying it where the backend can.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        return self.get(key)

@@ -1,0 +1,157 @@
+"""A store in a folder: objects are files, durable before they are visible."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mvc.backends.base import LOCK_SUFFIX, Backend, NotFound, check_key, check_range, folder_of
+from mvc.errors import InvalidName, RootMoved
+from mvc.fileio import FileIO, TemporaryNames, exists, storage_errors, write_durable
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+_MISSING = (FileNotFoundError, NotADirectoryError)
+
+
+class FolderBackend(Backend):
+    """Objects in files below ``root``, which must exist.
+
+    ``temporary`` names files that are not yet visible; its folder must be on the same file system. If it lies
+    below ``root``, it is not listed.
+    """
+
+    def __init__(self, io: FileIO, root: Path, temporary: TemporaryNames) -> None:
+        self._io = io
+        self._root = root
+        self._temporary = temporary
+        # Folders whose names are known to be durable up to root. Another process may have made one a moment
+        # ago and not synced its parent yet, so the first use of each pays one sync.
+        self._durable_folders = {root}
+
+    def get(self, key: str) -> bytes:
+        """All bytes of an object."""
+        with self._reading(key) as (fd, size):
+            return self._io.read_at(fd, size, 0)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset``."""
+        with self._reading(key) as (fd, size):
+            check_range(key, offset, length, size)
+            data = self._io.read_at(fd, length, offset)
+        check_range(key, offset, length, offset + len(data))
+        return data
+
+    def view(self, key: str) -> Buffer:
+        """The object's file, mapped; the mapping outlives a delete."""
+        path = self._path(key)
+        with storage_errors(f"cannot read {key}"), suppress(*_MISSING):
+            if stat.S_ISREG(self._io.stat(path).st_mode):
+                return self._io.map_read(path)
+        raise NotFound(f"there is no {key}")
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[tuple[int, int]]:
+        """Handle and size of an object's file."""
+        path = self._path(key)
+        with storage_errors(f"cannot read {key}"):
+            try:
+                fd = self._io.open_read(path, follow=False)
+            except _MISSING:
+                raise NotFound(f"there is no {key}") from None
+            try:
+                status = self._io.stat_handle(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    raise NotFound(f"there is no {key}")
+                yield fd, status.st_size
+            finally:
+                self._io.close(fd)
+
+    def put(self, key: str, pieces: Sequence[Buffer]) -> bool:
+        """Create an object; False if there is one already."""
+        path = self._path(key)
+        with storage_errors(f"cannot write {key}"):
+            self._make_durable(path.parent)
+            if exists(self._io, path):
+                # Its writer synced the bytes before they got this name, but perhaps not yet the name itself.
+                self._io.sync_folder(path.parent)
+                return False
+            return write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
+
+    def replace(self, key: str, expected: bytes | None, data: bytes) -> None:
+        """Compare and swap, under a lock beside the file that waits for its turn."""
+        path = self._path(key)
+        with storage_errors(f"cannot replace {key}"):
+            self._make_durable(path.parent)
+            lock = self._io.open_lock(path.with_name(path.name + LOCK_SUFFIX))
+            try:
+                self._io.lock(lock, exclusive=True, wait=True)
+                try:
+                    current = self.get(key)
+                except NotFound:
+                    current = None
+                if current != expected:
+                    raise RootMoved(f"{key} was changed by somebody else")
+                write_durable(self._io, self._temporary.new(), path, [data], replace=True)
+            finally:
+                self._io.close(lock)
+
+    def delete(self, key: str) -> None:
+        """Remove an object's file if there is one.
+
+        Not synced: a name that comes back after a power cut is garbage, which the next collection removes.
+        """
+        path = self._path(key)
+        with storage_errors(f"cannot delete {key}"), suppress(*_MISSING):
+            self._io.unlink(path)
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys that begin with ``prefix``, ascending, with sizes; reads only folders that can hold some."""
+        return self._walk(folder_of(prefix), prefix)
+
+    def _walk(self, inside: str, prefix: str) -> Iterator[tuple[str, int]]:
+        folder = self._root / inside
+        if folder == self._temporary.folder:
+            return
+        names: list[str] = []
+        with storage_errors("cannot list the store"), suppress(*_MISSING):
+            for entry in self._io.scan_folder(folder):
+                name = f"{inside}/{entry.name}" if inside else entry.name
+                # A folder sorts as its keys do, which go on with "/" behind its name.
+                names.append(f"{name}/" if entry.is_dir(follow_symlinks=False) else name)
+        for name in sorted(names):
+            if name.endswith("/"):
+                if name.startswith(prefix) or prefix.startswith(name):
+                    yield from self._walk(name[:-1], prefix)
+            elif name.startswith(prefix) and _is_key(name):
+                with storage_errors("cannot list the store"):
+                    try:
+                        status = self._io.stat(self._root / name)
+                    except _MISSING:
+                        continue  # deleted since the folder was read
+                if stat.S_ISREG(status.st_mode):
+                    yield name, status.st_size
+
+    def _path(self, key: str) -> Path:
+        return self._root / check_key(key)
+
+    def _make_durable(self, folder: Path) -> None:
+        if folder in self._durable_folders:
+            return
+        self._make_durable(folder.parent)
+        with suppress(FileExistsError):
+            self._io.make_folder(folder)
+        self._io.sync_folder(folder.parent)
+        self._durable_folders.add(folder)
+
+
+def _is_key(name: str) -> bool:
+    try:
+        check_key(name)
+    except InvalidName:
+        return False
+    return True

@@ -1,0 +1,419 @@
+"""A twin of the IO layer that refuses, writes short, dies or forgets, and a model of what a power cut leaves.
+
+``FaultIO`` counts every touch of the disk as a step and goes wrong at the step it is told. ``Recorder``
+keeps the steps, and ``PowerCut`` builds from them folders as a power cut may leave them: what no sync has
+covered may have happened or not, in any order, files torn.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import stat
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvc.fileio import FileIO
+
+READING = (
+    "open_read",
+    "open_folder",
+    "read_at",
+    "read_into",
+    "map_read",
+    "stat",
+    "stat_handle",
+    "scan_folder",
+)
+WRITING = (
+    "create",
+    "write",
+    "sync",
+    "close",
+    "replace",
+    "link",
+    "unlink",
+    "make_folder",
+    "remove_folder",
+    "sync_folder",
+    "set_mode",
+    "open_lock",
+    "lock",
+)
+NEEDS_SPACE = frozenset({"create", "write", "sync", "make_folder", "link", "open_lock"})
+SYNCS = frozenset({"sync", "sync_folder"})
+
+
+class FaultIO(FileIO):
+    """The real disk, with one thing going wrong.
+
+    Steps are numbered from 1 in the order in which they come; only the methods named in ``counted`` are
+    steps.
+
+    ``fail_at``: that step raises ``OSError(error)``: before it does anything, or after it did all
+    (``late``), as when the reply of a network disk is lost. With ``for_ever`` every later step of the kinds
+    in ``failing`` fails too: a full disk (``NEEDS_SPACE``), or a dead one (all ``counted``). ``short_at``:
+    that step, if a write, writes only a part. ``kill_at``: the process dies of SIGKILL before that step, or
+    in the middle of it if it is a write.
+
+    Syncs are steps, but do nothing unless ``durable``: nobody pulls the plug on a test.
+    """
+
+    def __init__(
+        self,
+        *,
+        fail_at: int = 0,
+        error: int = errno.EIO,
+        late: bool = False,
+        for_ever: bool = False,
+        failing: Collection[str] = NEEDS_SPACE,
+        short_at: int = 0,
+        kill_at: int = 0,
+        counted: Collection[str] = READING + WRITING,
+        durable: bool = False,
+    ) -> None:
+        self.steps = 0
+        self.names: list[str] = []
+        self.failed = False
+        self._fail_at = fail_at
+        self._error = error
+        self._late = late
+        self._for_ever = for_ever
+        self._failing = failing
+        self._short_at = short_at
+        self._kill_at = kill_at
+        self._counted = frozenset(counted)
+        self._durable = durable
+        self._lock = threading.Lock()
+
+    def _run(self, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """Take one step, or go wrong in it."""
+        if name not in self._counted:
+            return self._really(name, args, keywords)
+        with self._lock:
+            self.steps += 1
+            step = self.steps
+            self.names.append(name)
+        if step == self._kill_at:
+            if name == "write":
+                os.write(args[0], memoryview(args[1]).cast("B")[: len(args[1]) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == self._fail_at or (self._for_ever and self.failed and name in self._failing):
+            self.failed = True
+            # A close that fails has closed all the same, so the twin must not leak.
+            if self._late or name == "close":
+                self._really(name, args, keywords)
+            raise OSError(self._error, os.strerror(self._error))
+        if step == self._short_at and name == "write":
+            return self._really(name, (args[0], memoryview(args[1]).cast("B")[: (len(args[1]) + 1) // 2]), {})
+        return self._really(name, args, keywords)
+
+    def _really(self, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if name in SYNCS and not self._durable:
+            return None
+        return getattr(FileIO, name)(self, *args, **keywords)
+
+
+def _as_step(name: str) -> Callable[..., Any]:
+    def step(self: FaultIO, *args: Any, **keywords: Any) -> Any:
+        return self._run(name, args, keywords)
+
+    step.__name__ = name
+    return step
+
+
+for _name in READING + WRITING:
+    setattr(FaultIO, _name, _as_step(_name))
+
+_missed = {name for name, what in vars(FileIO).items() if callable(what)} - {*READING, *WRITING}
+if _missed:
+    raise RuntimeError(f"the twin does not know these methods of FileIO: {sorted(_missed)}")
+
+
+# --- dying -------------------------------------------------------------------------------------------------
+
+
+def run_killed(work: Callable[[FaultIO], object], step: int, counted: Collection[str] = WRITING) -> bool:
+    """Run ``work`` in a forked child that is killed at a step.
+
+    True if it died there of SIGKILL; False if it came to its end in fewer steps. Anything else is a failure
+    of the test: a crash test that kills nothing must not pass.
+    """
+    return was_killed(fork(lambda: work(FaultIO(kill_at=step, counted=counted))))
+
+
+def fork(work: Callable[[], object]) -> int:
+    """Start ``work`` in a forked child; returns its process number for :func:`was_killed`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Python warns when other threads run (pytest-xdist has some); the child uses none of their locks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def was_killed(child: int) -> bool:
+    """Wait for a child: True if it died of SIGKILL, False if it came to its end."""
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL, f"died of signal {os.WTERMSIG(status)}"
+        return True
+    assert os.WEXITSTATUS(status) == 0, "the child failed before it could be killed; see its traceback"
+    return False
+
+
+# --- power cuts --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one writing step did, in absolute paths."""
+
+    name: str
+    path: str = ""
+    target: str = ""
+    handle: int = -1
+    data: bytes = b""
+    mode: int = 0
+    time_ns: int = 0
+
+
+class Recorder(FaultIO):
+    """A disk that keeps its writing steps. Handles and paths are resolved when the step is taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trace: list[Step] = []
+
+    def _really(self, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        made = name == "open_lock" and not os.path.lexists(args[0])
+        before = self._described(name, args, keywords)
+        result = super()._really(name, args, keywords)
+        if name in ("create", "open_lock"):
+            mode = stat.S_IMODE(os.fstat(result).st_mode)
+            if name == "create" or made:
+                self.trace.append(Step("create", path=os.fspath(args[0]), handle=result, mode=mode))
+            else:
+                self.trace.append(Step("open", path=os.fspath(args[0]), handle=result))
+        elif name in ("open_read", "open_folder"):
+            self.trace.append(Step("open", path=_absolute(args[0], keywords.get("folder")), handle=result))
+        elif name == "write":
+            time_ns = os.fstat(args[0]).st_mtime_ns
+            data = bytes(memoryview(args[1]).cast("B")[:result])
+            self.trace.append(Step("write", handle=args[0], data=data, time_ns=time_ns))
+        elif before is not None:
+            self.trace.append(before)
+        return result
+
+    @staticmethod
+    def _described(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Step | None:
+        """The step, from its arguments; None if it says more when it is over, or changes nothing."""
+        folder = keywords.get("folder")
+        match name:
+            case "sync" | "close":
+                return Step(name, handle=args[0])
+            case "replace" | "link":
+                source = _absolute(args[0], keywords.get("source_folder"))
+                return Step(name, source, _absolute(args[1], keywords.get("target_folder")))
+            case "unlink" | "make_folder" | "remove_folder":
+                return Step(name, _absolute(args[0], folder))
+            case "sync_folder":
+                return Step(name, _absolute(args[0], folder))
+            case "set_mode":
+                return Step(name, _absolute(args[0], None), mode=args[1])
+        return None
+
+
+def _absolute(path: Path | str | int, folder: int | None) -> str:
+    if isinstance(path, int):
+        return os.readlink(f"/proc/self/fd/{path}")
+    return os.fspath(path) if folder is None else os.path.join(os.readlink(f"/proc/self/fd/{folder}"), path)
+
+
+@dataclass(eq=False)
+class _File:
+    """A file's bytes: those that a sync has covered, and those written since."""
+
+    synced: bytes = b""
+    written: bytes = b""
+    mode: int = 0o644
+    synced_mode: int = 0o644
+    time_ns: int = 0
+
+
+@dataclass
+class _NameChange:
+    """One change of names, which a power cut undoes unless ``folder`` was synced after it."""
+
+    kind: str
+    folder: str
+    path: str
+    target: str = ""
+    file: _File | None = None
+    durable: bool = False
+
+
+@dataclass
+class PowerCut:
+    """What a folder may look like after a power cut in the course of recorded steps.
+
+    ``before`` is the folder as it was (see :func:`snapshot`), which counts as durable. ``forget`` drops
+    steps of these names first, as a program that forgot to sync (``SYNCS``) would.
+
+    Pessimistic where POSIX leaves it open: any subset of the changes of names that are not durable may have
+    happened. A rename is one change that is durable once the target's folder has been synced. A folder is not
+    removed while there are names in it, and what lies in a folder that never came to be is lost with it.
+    """
+
+    root: Path
+    before: dict[str, tuple[bytes, int, int] | None]
+    trace: list[Step]
+    forget: Collection[str] = ()
+
+    def states(self, cut: int, count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
+        """Folders as :func:`snapshot` gives them: of what is not durable nothing, all, and random parts."""
+        for keep in (lambda: False, lambda: True, *[lambda: rng.random() < 0.5] * count):
+            yield self._state(cut, keep, rng)
+
+    def _state(self, cut: int, keep: Callable[[], bool], rng: random.Random) -> dict[str, Any]:
+        durable_names, changes = self._play(cut)
+        names = durable_names
+        for change in changes:
+            if change.durable or keep():
+                _apply(names, change)
+        state: dict[str, Any] = {}
+        for path in sorted(names):
+            parent = os.path.dirname(path)
+            if parent and (parent not in state or state[parent] is not None):
+                continue
+            file = names[path]
+            if file is None:
+                state[path] = None
+                continue
+            data = file.synced + _torn(file.written, keep, rng)
+            state[path] = (data, file.mode if keep() else file.synced_mode, file.time_ns)
+        return state
+
+    def _play(self, cut: int) -> tuple[dict[str, _File | None], list[_NameChange]]:
+        """Go through the steps: the names before them, the files as they are at the cut, the changes."""
+        start: dict[str, _File | None] = {
+            path: None if item is None else _File(item[0], b"", item[1], item[1], item[2])
+            for path, item in self.before.items()
+        }
+        now = dict(start)
+        handles: dict[int, _File | None] = {}
+        changes: list[_NameChange] = []
+        for step in self.trace[:cut]:
+            if step.name in self.forget:
+                continue
+            path, target = self._inside(step.path), self._inside(step.target)
+            change = None
+            match step.name:
+                case "create":
+                    file = _File(mode=step.mode, synced_mode=step.mode)
+                    handles[step.handle] = file
+                    change = _NameChange("add", os.path.dirname(path), path, file=file)
+                case "open":
+                    handles[step.handle] = now.get(path)
+                case "close":
+                    handles.pop(step.handle, None)
+                case "write":
+                    written = handles[step.handle]
+                    assert written is not None
+                    written.written += step.data
+                    written.time_ns = step.time_ns
+                case "sync":
+                    synced = handles.get(step.handle)
+                    if synced is not None:
+                        synced.synced, synced.written = synced.synced + synced.written, b""
+                        synced.synced_mode = synced.mode
+                case "set_mode":
+                    changed = now.get(path)
+                    if changed is not None:
+                        changed.mode = step.mode
+                case "link":
+                    change = _NameChange("add", os.path.dirname(target), target, file=now[path])
+                case "replace":
+                    change = _NameChange("move", os.path.dirname(target), path, target, now[path])
+                case "unlink":
+                    change = _NameChange("remove", os.path.dirname(path), path)
+                case "make_folder":
+                    change = _NameChange("add", os.path.dirname(path), path)
+                case "remove_folder":
+                    change = _NameChange("remove", os.path.dirname(path), path)
+                case "sync_folder":
+                    for earlier in changes:
+                        earlier.durable = earlier.durable or earlier.folder == path
+            if change is not None:
+                _apply(now, change)
+                changes.append(change)
+        return start, changes
+
+    def _inside(self, path: str) -> str:
+        return "" if not path or path == str(self.root) else os.path.relpath(path, self.root)
+
+
+def _apply(names: dict[str, _File | None], change: _NameChange) -> None:
+    if change.kind == "remove":
+        if not any(name.startswith(change.path + "/") for name in names):
+            names.pop(change.path, None)
+        return
+    if change.kind == "move":
+        if names.get(change.path) is change.file:
+            names.pop(change.path, None)
+        names[change.target] = change.file
+        return
+    names[change.path] = change.file
+
+
+def _torn(data: bytes, keep: Callable[[], bool], rng: random.Random) -> bytes:
+    """What may be left of bytes that were written and not synced."""
+    if keep():
+        return data
+    return rng.choice([b"", data[: len(data) // 2], bytes(len(data))])
+
+
+def snapshot(root: Path) -> dict[str, Any]:
+    """All that lies in a folder: path → (bytes, permission bits, mtime in ns), None for a folder."""
+    found: dict[str, Any] = {}
+    for folder, folders, files in os.walk(root):
+        inside = os.path.relpath(folder, root)
+        base = "" if inside == "." else f"{inside}/"
+        for name in folders:
+            found[base + name] = None
+        for name in files:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            data = os.fsencode(os.readlink(path)) if stat.S_ISLNK(status.st_mode) else Path(path).read_bytes()
+            found[base + name] = (data, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
+    return found
+
+
+def lay_out(state: dict[str, Any], root: Path) -> None:
+    """Make a folder look like a snapshot; ``root`` must not exist."""
+    root.mkdir(parents=True)
+    for path, item in sorted(state.items()):
+        if item is None:
+            (root / path).mkdir()
+        else:
+            data, mode, time_ns = item
+            (root / path).write_bytes(data)
+            (root / path).chmod(mode)
+            os.utime(root / path, ns=(time_ns, time_ns))
