@@ -259,7 +259,8 @@ def _tree_entry(item: Any) -> TreeEntry:
     except InvalidPath as error:
         raise CorruptObject(f"tree: {error.message}") from None
     _require(type(mode) is int and mode in (FILE, EXECUTABLE, FOLDER), "tree", "an entry has an unknown mode")
-    return TreeEntry(name, mode, _id(TreeId if mode == FOLDER else ManifestId, identity, "tree"))
+    kind: type[ManifestId] | type[TreeId] = TreeId if mode == FOLDER else ManifestId
+    return TreeEntry(name, mode, _id(kind, identity, "tree"))
 
 
 _COMMIT_KEYS = {"author", "message", "metrics", "params", "parents", "time", "tree"}

@@ -124,7 +124,7 @@ class RefTable:
 
         New pieces are stored before this returns.
         """
-        recent = dict(self._refs.recent) | changes
+        recent = {**self._refs.recent, **changes}
         if not self._refs.pieces:
             recent = {name: value for name, value in recent.items() if value is not None}
         if len(recent) <= MAX_RECENT:

@@ -78,7 +78,7 @@ class ObjectDatabase:
         plain = self._cache.get(identity)
         if plain is not None:
             return plain
-        trouble: list[MvcFailure] = []
+        trouble: list[Failure] = []
         for entry in self.entries(identity):
             if entry.depth >= below:
                 continue
@@ -90,8 +90,8 @@ class ObjectDatabase:
             except (DamageError, StorageError, UnsupportedFeature) as error:
                 trouble.append(error)
                 continue
-            for error in trouble:
-                self._monitor.note_damage(f"{identity.word} {identity.short}: {error.message}; used another record")
+            for failure in trouble:
+                self._monitor.note_damage(f"{identity.word} {identity.short}: {failure.message}; used another record")
             self._cache.put(identity, plain)
             return plain
         if not trouble:
@@ -117,6 +117,6 @@ class ObjectDatabase:
         return memoryview(predictor.predict(pieces, params, length))
 
 
-MvcFailure = DamageError | StorageError | UnsupportedFeature
+Failure = DamageError | StorageError | UnsupportedFeature
 
 

@@ -177,7 +177,7 @@ class _Job:
     def _commit(self, tree: TreeId, head: CommitId | None, previous: Commit | None) -> Commit:
         request = self._request
         if not request.amend:
-            parents = () if head is None else (head,)
+            parents: tuple[CommitId, ...] = () if head is None else (head,)
             message = request.message or ""
             metrics, params = dict(request.metrics), dict(request.params)
         elif previous is None:

@@ -43,9 +43,9 @@ def _targets(view: View) -> tuple[dict[str, ObjectId], list[tuple[str, str]]]:
     try:
         for operation in view.operations():
             for change in operation.changes:
-                for value in (change.before, change.after):
-                    if isinstance(value, bytes):
-                        target = CommitId(value) if len(value) == 32 else decode_target(value)
+                for state in (change.before, change.after):
+                    if isinstance(state, bytes):
+                        target = CommitId(state) if len(state) == 32 else decode_target(state)
                         targets.setdefault(f"operation {operation.id.short} ({change.name})", target)
     except DamageError as error:
         damage.append(("operation log", error.message))
