@@ -34,7 +34,9 @@ class FileBases:
     def __init__(self, database: ObjectDatabase, manifest: Manifest) -> None:
         self._database = database
         self._placed = [
-            Placed(offset, part.length, part.blob) for offset, part in manifest.placed_parts() if part.blob is not None
+            Placed(offset, part.length, part.blob)
+            for offset, part in manifest.placed_parts()
+            if part.blob is not None
         ]
         self._offsets = [placed.offset for placed in self._placed]
         self._by_offset = {placed.offset: placed for placed in self._placed}
@@ -130,5 +132,3 @@ class BaseFinder:
 def no_bases(_path: str) -> ManifestId | None:
     """For a first commit: nothing came before."""
     return None
-
-

@@ -23,7 +23,9 @@ def _ordered(value: Any, depth: int = 0) -> Any:
         return {key: _ordered(value[key], depth + 1) for key in keys}
     if isinstance(value, list | tuple):
         return [_ordered(item, depth + 1) for item in value]
-    return value
+    if value is None or isinstance(value, str | bytes | int | float):
+        return value
+    raise TypeError(f"a {type(value).__name__} has no canonical form")
 
 
 def pack(value: Any) -> bytes:

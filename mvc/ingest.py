@@ -110,7 +110,9 @@ def ingest_file(
         data = manifest.to_bytes()
         identity = writer.put(ManifestId, data, finder.manifest(name, len(data)))
         return Ingested(identity, manifest, source.status)
-    raise FileChanged(f"{name} keeps changing while it is read", hint="wait until it is written, then commit again")
+    raise FileChanged(
+        f"{name} keeps changing while it is read", hint="wait until it is written, then commit again"
+    )
 
 
 def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifest:
@@ -179,7 +181,9 @@ def _no_sibling(_name: str) -> View | None:
     return None
 
 
-def _pieces(source: OpenFile, spans: tuple[Span, ...], digest: "hashlib._Hash", monitor: Monitor) -> Iterator[_Piece]:
+def _pieces(
+    source: OpenFile, spans: tuple[Span, ...], digest: "hashlib._Hash", monitor: Monitor
+) -> Iterator[_Piece]:
     """Cut the file as docs/format.md says, reading and hashing each byte once, in order."""
     for region in tile(source.size, spans):
         if region.span is None:

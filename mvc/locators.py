@@ -49,7 +49,11 @@ def write_locator(backend: Backend, commit: CommitId, names: Iterable[bytes]) ->
 
 
 def segments_needed(
-    backend: Backend, index: Index, own: Iterable[bytes], parents: Iterable[CommitId], relied: Iterable[ObjectId]
+    backend: Backend,
+    index: Index,
+    own: Iterable[bytes],
+    parents: Iterable[CommitId],
+    relied: Iterable[ObjectId],
 ) -> list[bytes]:
     """Segments of ``index`` that a new version needs: its own, its parents', and all when it relies on others too."""
     everything = [row.name for row in index.rows]

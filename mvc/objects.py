@@ -67,7 +67,9 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _map(data: Buffer, what: str, required: set[str], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
+def _map(
+    data: Buffer, what: str, required: set[str], optional: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """Decode a map that has all required keys; refuse keys starting with ``!`` that are not known."""
     value = canonical.unpack(data, what)
     if not isinstance(value, dict):
@@ -134,7 +136,9 @@ class Manifest:
         """Canonical bytes."""
         value: dict[str, Any] = {
             "format": self.format,
-            "parts": [part.inline if part.blob is None else [bytes(part.blob), part.length] for part in self.parts],
+            "parts": [
+                part.inline if part.blob is None else [bytes(part.blob), part.length] for part in self.parts
+            ],
             "sha256": self.sha256,
             "size": self.size,
             "tensors": [_tensor_row(span) for span in self.tensors],
@@ -146,7 +150,9 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: Buffer) -> Self:
         """Parse canonical bytes."""
-        value = _map(data, "manifest", {"format", "parts", "sha256", "size", "tensors"}, frozenset({"reason"}))
+        value = _map(
+            data, "manifest", {"format", "parts", "sha256", "size", "tensors"}, frozenset({"reason"})
+        )
         size = value["size"]
         _require(_is_count(size), "manifest", "size is not a count")
         digest = value["sha256"]
@@ -154,7 +160,9 @@ class Manifest:
         _require(isinstance(value["parts"], list), "manifest", "parts is not an array")
         _require(isinstance(value["tensors"], list), "manifest", "tensors is not an array")
         parts = tuple(_part(item) for item in value["parts"])
-        _require(sum(part.length for part in parts) == size, "manifest", "the parts do not add up to the size")
+        _require(
+            sum(part.length for part in parts) == size, "manifest", "the parts do not add up to the size"
+        )
         tensors = tuple(_tensor(row, size) for row in value["tensors"])
         order = [(span.offset, span.name) for span in tensors]
         _require(order == sorted(order), "manifest", "tensors are out of order")
@@ -193,7 +201,9 @@ def _part(item: Any) -> Part:
 
 
 def _counts(value: Any, name: str) -> tuple[int, ...]:
-    if not (isinstance(value, list) and len(value) <= MAX_TENSOR_RANK and all(_is_count(item) for item in value)):
+    if not (
+        isinstance(value, list) and len(value) <= MAX_TENSOR_RANK and all(_is_count(item) for item in value)
+    ):
         _damaged("manifest", f"a tensor's {name} is not a list of counts")
     return tuple(value)
 
@@ -204,7 +214,11 @@ def _tensor(row: Any, size: int) -> Span:
     name, dtype, shape, offset, length = row[:5]
     _text(name, "manifest", "a tensor's name")
     _text(dtype, "manifest", "a tensor's dtype")
-    _require(_is_count(offset) and _is_count(length) and offset + length <= size, "manifest", "a tensor leaves the file")
+    _require(
+        _is_count(offset) and _is_count(length) and offset + length <= size,
+        "manifest",
+        "a tensor leaves the file",
+    )
     strides = _counts(row[5], "strides") if len(row) == 6 else None
     return Span(offset, length, name, dtype, _counts(shape, "shape"), strides)
 
@@ -236,7 +250,9 @@ class Tree:
 
     def to_bytes(self) -> bytes:
         """Canonical bytes."""
-        return canonical.pack({"entries": [[entry.name, entry.mode, bytes(entry.id)] for entry in self.entries]})
+        return canonical.pack(
+            {"entries": [[entry.name, entry.mode, bytes(entry.id)] for entry in self.entries]}
+        )
 
     @classmethod
     def from_bytes(cls, data: Buffer) -> Self:
@@ -307,7 +323,9 @@ class Commit:
         parents = value["parents"]
         _require(isinstance(parents, list) and len(parents) <= 64, "commit", "parents is not a short array")
         _require(_scalars(value["metrics"], (int, float)), "commit", "metrics is not a map of numbers")
-        _require(_scalars(value["params"], (str, int, float, bool, type(None))), "commit", "params is not a map")
+        _require(
+            _scalars(value["params"], (str, int, float, bool, type(None))), "commit", "params is not a map"
+        )
         return cls(
             tree=_id(TreeId, value["tree"], "commit"),
             parents=tuple(_id(CommitId, parent, "commit") for parent in parents),

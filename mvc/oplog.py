@@ -88,7 +88,11 @@ class Operation:
 def _change(item: Any) -> RefChange:
     name, before, after = item
     for value in (before, after):
-        if not (value is None or isinstance(value, str) or (isinstance(value, bytes) and len(value) in (32, 33, 65))):
+        if not (
+            value is None
+            or isinstance(value, str)
+            or (isinstance(value, bytes) and len(value) in (32, 33, 65))
+        ):
             raise ValueError("a change holds neither a ref value nor a name")
     return RefChange(str(name), before, after)
 
@@ -142,7 +146,9 @@ class OpLog:
         """The log with one more operation; a full tail is moved into a piece first."""
         recent, piece = self.recent, self.piece
         if len(recent) >= MAX_RECENT:
-            piece = write_piece(backend, {"operations": [item.to_value() for item in recent], "previous": piece})
+            piece = write_piece(
+                backend, {"operations": [item.to_value() for item in recent], "previous": piece}
+            )
             recent = ()
         return OpLog(operation.id, (*recent, operation), piece)
 

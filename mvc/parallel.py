@@ -22,7 +22,11 @@ def worker_count() -> int:
 
 
 def ordered_map(
-    function: Callable[[_In], _Out], items: Iterable[_In], *, workers: int | None = None, window: int | None = None
+    function: Callable[[_In], _Out],
+    items: Iterable[_In],
+    *,
+    workers: int | None = None,
+    window: int | None = None,
 ) -> Iterator[_Out]:
     """Results of ``function`` in the order of ``items``, computed by several threads.
 

@@ -104,7 +104,9 @@ class RefTable:
             after = self._firsts[number + 1] if number + 1 < len(self._firsts) else None
             if (after is not None and after <= prefix) or (first > prefix and not first.startswith(prefix)):
                 continue
-            found.update((name, value) for name, value in self._piece(number).items() if name.startswith(prefix))
+            found.update(
+                (name, value) for name, value in self._piece(number).items() if name.startswith(prefix)
+            )
         for name, value in self._refs.recent.items():
             if name.startswith(prefix):
                 if value is None:
@@ -164,5 +166,3 @@ class RefTable:
             size += cost
         if group:
             yield next(iter(group)), write_piece(self._backend, group)
-
-

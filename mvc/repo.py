@@ -44,7 +44,9 @@ def index_of(root: Root, backend: FolderBackend) -> Index:
 class View:
     """One consistent state of a repository: root as it was read, and everything that it leads to."""
 
-    def __init__(self, root: Root, raw: bytes, backend: FolderBackend, monitor: Monitor, cache: PlainCache) -> None:
+    def __init__(
+        self, root: Root, raw: bytes, backend: FolderBackend, monitor: Monitor, cache: PlainCache
+    ) -> None:
         self.root = root
         self.raw = raw
         self.backend = backend
@@ -125,7 +127,9 @@ class Repository:
         self._cache = PlainCache(CACHE_BYTES)
 
     @classmethod
-    def create(cls, io: FileIO, worktree: Path, monitor: Monitor, *, branch: str = DEFAULT_BRANCH) -> Repository:
+    def create(
+        cls, io: FileIO, worktree: Path, monitor: Monitor, *, branch: str = DEFAULT_BRANCH
+    ) -> Repository:
         """Make a repository, or finish one whose making was interrupted.
 
         Raises:

@@ -88,7 +88,9 @@ class Root:
             value = canonical.unpack(body[len(MAGIC) :], "root")
             for key in value:
                 if key.startswith("!"):
-                    raise UnsupportedFeature(f"this repository needs the feature {key[1:]!r}", hint="upgrade mvc")
+                    raise UnsupportedFeature(
+                        f"this repository needs the feature {key[1:]!r}", hint="upgrade mvc"
+                    )
             head = value.get("head")
             return cls(
                 head=CommitId(head) if isinstance(head, bytes) else head,

@@ -45,10 +45,18 @@ def switch(
     state = workspace.state(view, current, workspace.scan())
     with storage_errors("cannot read the work tree"):
         result = plan(
-            workspace.io, workspace.root, state, _without(current, only), target, read_manifest, everything=everything
+            workspace.io,
+            workspace.root,
+            state,
+            _without(current, only),
+            target,
+            read_manifest,
+            everything=everything,
         )
     if only is not None:
-        result = Plan({p: e for p, e in result.write.items() if p in only}, [], [p for p in result.lost if p in only])
+        result = Plan(
+            {p: e for p, e in result.write.items() if p in only}, [], [p for p in result.lost if p in only]
+        )
     refuse_losses(result.lost, force=force)
     gone: dict[str, TreeEntry | None] = {path: None for path in state.deleted if path in result.write}
     before = _tree(tx, current, {**_saved(workspace, tx, result.lost, state), **gone})
@@ -79,13 +87,17 @@ def _still(planned: View, now: View, update: Update) -> Update:
     return update
 
 
-def _saved(workspace: Workspace, tx: Transaction, lost: list[str], state: WorkState) -> dict[str, TreeEntry | None]:
+def _saved(
+    workspace: Workspace, tx: Transaction, lost: list[str], state: WorkState
+) -> dict[str, TreeEntry | None]:
     """Store uncommitted content that is about to be overwritten; returns its entries."""
     finder = BaseFinder(tx.view.objects, no_bases)
     saved: dict[str, TreeEntry | None] = {}
     for path in lost:
         with storage_errors(f"cannot store {path}"):
-            done = ingest_file(workspace.io, workspace.root / path, path, tx.writer, finder, workspace.monitor)
+            done = ingest_file(
+                workspace.io, workspace.root / path, path, tx.writer, finder, workspace.monitor
+            )
         file = state.scan.files.get(path)
         saved[path] = TreeEntry(path.rsplit("/", 1)[-1], 0 if file is None else mode_of(file), done.id)
     return saved

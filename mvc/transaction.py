@@ -45,7 +45,9 @@ class Update:
 class Transaction:
     """One command's changes; made by :func:`begin`."""
 
-    def __init__(self, repository: Repository, intent: Intent, command: str, who: Person, now: Timestamp) -> None:
+    def __init__(
+        self, repository: Repository, intent: Intent, command: str, who: Person, now: Timestamp
+    ) -> None:
         self._repository = repository
         self._command = command
         self._who = who
@@ -88,13 +90,19 @@ class Transaction:
         for identity in self.writer.relied:
             if identity not in view.objects:
                 raise ObjectMissing(
-                    f"{identity.word} {identity.short} was removed while this command ran", hint="run it again"
+                    f"{identity.word} {identity.short} was removed while this command ran",
+                    hint="run it again",
                 )
 
     def _next_root(self, view: View, update: Update) -> tuple[Root, Operation]:
         refs, replaced = view.refs.changed(update.refs)
         operation = Operation(
-            view.root.oplog.head, self._command, self._who, self._now, _changes(view, update), self.token,
+            view.root.oplog.head,
+            self._command,
+            self._who,
+            self._now,
+            _changes(view, update),
+            self.token,
             update.worktree,
             update.undoes,
         )
@@ -117,9 +125,7 @@ class Transaction:
 
 
 def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
-    changes = [
-        RefChange(name, view.refs.value(name), value) for name, value in sorted(update.refs.items())
-    ]
+    changes = [RefChange(name, view.refs.value(name), value) for name, value in sorted(update.refs.items())]
     if update.head is not None and update.head != view.root.head:
         changes.append(RefChange("HEAD", _head_value(view.root.head), _head_value(update.head)))
     return tuple(change for change in changes if change.before != change.after)
@@ -210,4 +216,3 @@ def expect(view: View, name: str, before: ObjectId | None) -> None:
     """
     if view.refs.get(name) != before:
         raise RefMoved(f"{name} was moved by somebody else", hint="look at 'mvc log', then try again")
-

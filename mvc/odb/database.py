@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 from mvc.backends import Backend
-from mvc.errors import CorruptFile, CorruptObject, DamageError, ObjectMissing, StorageError, UnsupportedFeature
+from mvc.errors import (
+    CorruptFile,
+    CorruptObject,
+    DamageError,
+    ObjectMissing,
+    StorageError,
+    UnsupportedFeature,
+)
 from mvc.monitor import Monitor
 from mvc.objectid import KINDS, ObjectId
 from mvc.odb.cache import PlainCache
@@ -28,7 +35,9 @@ class ObjectDatabase:
     to the monitor). Safe to use from several threads.
     """
 
-    def __init__(self, backend: Backend, index: Index, monitor: Monitor, cache: PlainCache | None = None) -> None:
+    def __init__(
+        self, backend: Backend, index: Index, monitor: Monitor, cache: PlainCache | None = None
+    ) -> None:
         self.backend = backend
         self.index = index
         self._monitor = monitor
@@ -91,7 +100,9 @@ class ObjectDatabase:
                 trouble.append(error)
                 continue
             for failure in trouble:
-                self._monitor.note_damage(f"{identity.word} {identity.short}: {failure.message}; used another record")
+                self._monitor.note_damage(
+                    f"{identity.word} {identity.short}: {failure.message}; used another record"
+                )
             self._cache.put(identity, plain)
             return plain
         if not trouble:
@@ -112,11 +123,11 @@ class ObjectDatabase:
         name, version, params = record.recipe or ("concat", 1, {})
         predictor = PREDICTORS.get((name, version))
         if predictor is None:
-            raise UnsupportedFeature(f"a record needs the predictor {name!r} version {version}", hint="upgrade mvc")
+            raise UnsupportedFeature(
+                f"a record needs the predictor {name!r} version {version}", hint="upgrade mvc"
+            )
         length = sum(len(piece) for piece in pieces)
         return memoryview(predictor.predict(pieces, params, length))
 
 
 Failure = DamageError | StorageError | UnsupportedFeature
-
-

@@ -176,6 +176,11 @@ def _named(item: Any) -> tuple[str, int, dict[str, Any]]:
 
 
 def _base(item: Any) -> Base:
-    if not (isinstance(item, list) and len(item) == 4 and _count(item[2], MAX_PLAIN) and _count(item[3], MAX_PLAIN)):
+    if not (
+        isinstance(item, list)
+        and len(item) == 4
+        and _count(item[2], MAX_PLAIN)
+        and _count(item[3], MAX_PLAIN)
+    ):
         raise CorruptObject("a record's base is not [kind, id, offset, length]")
     return Base(_object_id(item[0], item[1]), item[2], item[3])

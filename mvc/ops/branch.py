@@ -46,7 +46,9 @@ def create(
 
         def build(view: View) -> Update:
             if view.refs.get(ref) is not None and not force:
-                raise ConflictError(f"a branch called {name!r} exists", hint=f"mvc branch --force {name} moves it")
+                raise ConflictError(
+                    f"a branch called {name!r} exists", hint=f"mvc branch --force {name} moves it"
+                )
             if ref == view.head and view.refs.get(ref) is not None:
                 raise ConflictError(f"{name!r} is the current branch", hint="switch to another one first")
             return Update(refs={ref: encode_target(target)})
@@ -55,7 +57,9 @@ def create(
     return target
 
 
-def delete(repository: Repository, name: str, who: Person, now: Timestamp, *, force: bool = False) -> CommitId:
+def delete(
+    repository: Repository, name: str, who: Person, now: Timestamp, *, force: bool = False
+) -> CommitId:
     """Remove a branch; returns where it stood.
 
     Raises:
@@ -75,7 +79,8 @@ def delete(repository: Repository, name: str, who: Person, now: Timestamp, *, fo
             head = view.head_commit()
             if not force and (head is None or not is_ancestor(view.objects, target, head)):
                 raise ConflictError(
-                    f"{name!r} has commits that HEAD does not reach", hint=f"mvc branch --delete --force {name}"
+                    f"{name!r} has commits that HEAD does not reach",
+                    hint=f"mvc branch --delete --force {name}",
                 )
             found[:] = [target]
             return Update(refs={ref: None})

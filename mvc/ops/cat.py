@@ -22,7 +22,9 @@ def cat(view: View, revision: str) -> Iterator[bytes]:
     """
     found = resolve(revision, view.objects, view)
     if found.commit is None or not found.path:
-        raise UsageError(f"{revision} names no file", hint="mvc cat REV:PATH, for example HEAD:model.safetensors")
+        raise UsageError(
+            f"{revision} names no file", hint="mvc cat REV:PATH, for example HEAD:model.safetensors"
+        )
     entry = lookup_path(view.objects, view.commit(found.commit).tree, found.path)
     if entry is None:
         raise RevisionNotFound(f"that version has no file {found.path!r}", hint="'mvc ls REV' lists them")
@@ -34,4 +36,6 @@ def cat(view: View, revision: str) -> Iterator[bytes]:
     for span in manifest.tensors:
         if span.name == found.tensor:
             return read_range(view.objects, manifest, span.offset, span.length)
-    raise RevisionNotFound(f"{found.path} has no tensor {found.tensor!r}", hint="'mvc ls --tensors' lists them")
+    raise RevisionNotFound(
+        f"{found.path} has no tensor {found.tensor!r}", hint="'mvc ls --tensors' lists them"
+    )

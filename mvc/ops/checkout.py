@@ -45,7 +45,10 @@ def checkout(
     """
     if new_branch is not None:
         check_ref_name(new_branch)
-    with locked(repository, exclusive=True) as workspace, begin(repository, f"checkout {revision}", who, now) as tx:
+    with (
+        locked(repository, exclusive=True) as workspace,
+        begin(repository, f"checkout {revision}", who, now) as tx,
+    ):
         view = tx.view
         if new_branch is not None and revision == "HEAD" and view.head_commit() is None:
             tx.publish(lambda _view: Update(head=BRANCHES + new_branch))
@@ -57,7 +60,9 @@ def checkout(
         if new_branch is not None:
             head = BRANCHES + new_branch
             if view.refs.value(head) is not None and not force:
-                raise ConflictError(f"a branch called {new_branch!r} exists", hint=f"mvc checkout {new_branch}")
+                raise ConflictError(
+                    f"a branch called {new_branch!r} exists", hint=f"mvc checkout {new_branch}"
+                )
             refs[head] = encode_target(target)
         done = switch(
             workspace, tx, files_of(view, target), Update(refs=refs, head=head), force=force, everything=force
@@ -66,7 +71,13 @@ def checkout(
 
 
 def checkout_paths(
-    repository: Repository, revision: str, paths: Sequence[str], who: Person, now: Timestamp, *, force: bool = False
+    repository: Repository,
+    revision: str,
+    paths: Sequence[str],
+    who: Person,
+    now: Timestamp,
+    *,
+    force: bool = False,
 ) -> CheckedOut:
     """Bring single files or folders back from a revision; HEAD stays where it is.
 
@@ -82,9 +93,16 @@ def checkout_paths(
         wanted = {path: entry for path, entry in files.items() if any(_below(path, name) for name in paths)}
         for name in paths:
             if not any(_below(path, name) for path in wanted):
-                raise RevisionNotFound(f"{revision} has no file {name!r}", hint=f"mvc ls {revision} lists them")
+                raise RevisionNotFound(
+                    f"{revision} has no file {name!r}", hint=f"mvc ls {revision} lists them"
+                )
         done = switch(
-            workspace, tx, _overlay(files_of(view, view.head_commit()), wanted), Update(), force=force, everything=False,
+            workspace,
+            tx,
+            _overlay(files_of(view, view.head_commit()), wanted),
+            Update(),
+            force=force,
+            everything=False,
             only=frozenset(wanted),
         )
         return CheckedOut(target, view.branch(), *done)

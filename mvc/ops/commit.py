@@ -82,7 +82,9 @@ def commit(repository: Repository, request: Request) -> Committed:
 class _Job:
     """One run of :func:`commit`."""
 
-    def __init__(self, repository: Repository, workspace: Workspace, tx: Transaction, request: Request) -> None:
+    def __init__(
+        self, repository: Repository, workspace: Workspace, tx: Transaction, request: Request
+    ) -> None:
         self._repository = repository
         self._workspace = workspace
         self._tx = tx
@@ -108,7 +110,12 @@ class _Job:
             else:
                 with storage_errors(f"cannot store {path}"):
                     stored = ingest_file(
-                        self._workspace.io, self._workspace.root / path, path, self._tx.writer, finder, monitor
+                        self._workspace.io,
+                        self._workspace.root / path,
+                        path,
+                        self._tx.writer,
+                        finder,
+                        monitor,
                     )
                 identity = stored.id
                 self._read_bytes += stored.manifest.size
@@ -128,9 +135,14 @@ class _Job:
         tree = self._tree(view, head, after)
         previous = None if head is None else view.commit(head)
         if previous is not None and previous.tree == tree and not (request.allow_empty or request.amend):
-            raise AnswerIsNo("nothing to commit: the work tree is as the last version", hint="--allow-empty commits it anyway")
+            raise AnswerIsNo(
+                "nothing to commit: the work tree is as the last version",
+                hint="--allow-empty commits it anyway",
+            )
         if previous is None and not after and not request.allow_empty:
-            raise AnswerIsNo("nothing to commit: the work tree is empty", hint="copy your model here, then commit")
+            raise AnswerIsNo(
+                "nothing to commit: the work tree is empty", hint="copy your model here, then commit"
+            )
         new = self._commit(tree, head, previous)
         identity = self._tx.writer.put(CommitId, new.to_bytes())
         self._new = identity, new
@@ -157,7 +169,9 @@ class _Job:
     def _selected(self, before: dict[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
         for wanted in self._request.paths:
             if not any(_below(path, wanted) for path in (*before, *files)):
-                raise UserError(f"no file is called {wanted!r}", hint="paths are relative to the repository's top")
+                raise UserError(
+                    f"no file is called {wanted!r}", hint="paths are relative to the repository's top"
+                )
         outside = {
             path: entry
             for path, entry in before.items()

@@ -71,7 +71,9 @@ def diff_worktree(
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
-    return not paths or any(path == name or path.startswith(name.rstrip("/") + "/") or name == "." for name in paths)
+    return not paths or any(
+        path == name or path.startswith(name.rstrip("/") + "/") or name == "." for name in paths
+    )
 
 
 def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
@@ -103,7 +105,9 @@ def _manifest(view: View, entry: TreeEntry | None) -> Manifest | None:
     return None if entry is None else Manifest.from_bytes(view.objects.get(ManifestId(entry.id)))
 
 
-def _tensor_changes(reader: ObjectReader, old: Manifest | None, new: Manifest | None) -> Iterator[TensorChange]:
+def _tensor_changes(
+    reader: ObjectReader, old: Manifest | None, new: Manifest | None
+) -> Iterator[TensorChange]:
     if old is None or new is None:
         for span in () if new is None else new.tensors:
             yield TensorChange("added", span.name, None, span)

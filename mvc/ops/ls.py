@@ -59,7 +59,9 @@ def files(view: View, revision: str = "HEAD") -> Iterator[FileRow]:
             identity = ManifestId(entry.id)
             yield FileRow(path, identity, read_manifest(view.objects, identity), entry.mode == EXECUTABLE)
     if wanted and not some:
-        raise RevisionNotFound(f"{revision.split(':')[0] or 'HEAD'} has no file {wanted!r}", hint="'mvc ls' lists them")
+        raise RevisionNotFound(
+            f"{revision.split(':')[0] or 'HEAD'} has no file {wanted!r}", hint="'mvc ls' lists them"
+        )
 
 
 def read_manifest(objects: ObjectDatabase, identity: ManifestId) -> Manifest:

@@ -149,5 +149,3 @@ def _add_store(result: Stats, repository: Repository) -> None:
     result.pack_bytes = sizes["packs/"]
     result.index_bytes = sizes["segments/"] + sizes["pieces/"] + sizes["locators/"] + root
     result.stored_bytes = result.pack_bytes + result.index_bytes
-
-

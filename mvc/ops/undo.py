@@ -88,5 +88,6 @@ def _reversed(view: View, operation: Operation) -> Update:
 def _same(name: str, now: str | bytes | None, after: HeadValue) -> None:
     if now != after:
         raise ConflictError(
-            f"{name} has changed since that operation", hint="undo the later operations first; 'mvc oplog' lists them"
+            f"{name} has changed since that operation",
+            hint="undo the later operations first; 'mvc oplog' lists them",
         )

@@ -191,7 +191,9 @@ class Checker:
             self.report.add(f"file of manifest {identity.short}", error.message)
             return
         if digest.digest() != manifest.sha256:
-            self.report.add(f"file of manifest {identity.short}", "does not have the SHA-256 that its manifest says")
+            self.report.add(
+                f"file of manifest {identity.short}", "does not have the SHA-256 that its manifest says"
+            )
 
     def _read(self, identity: ObjectId, parse: Callable[[bytes], _T], needed_by: str) -> _T | None:
         self.report.objects += 1

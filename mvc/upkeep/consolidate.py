@@ -15,14 +15,18 @@ SMALL_PACK = 8 << 20
 
 def small_packs(backend: Backend, index: Index) -> list[bytes]:
     """Packs worth joining; none while there are fewer than 200 packs in all."""
-    live = {name for row in index.rows for name in index.segment(row.name).packs if name not in index.dead_packs}
+    live = {
+        name for row in index.rows for name in index.segment(row.name).packs if name not in index.dead_packs
+    }
     if len(live) <= MAX_PACKS:
         return []
     sizes = {key: size for key, size in backend.list("packs/")}
     return [name for name in sorted(live) if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
 
 
-def copy_packs(backend: Backend, index: Index, names: list[bytes], monitor: Monitor) -> tuple[list[Entry], list[bytes]]:
+def copy_packs(
+    backend: Backend, index: Index, names: list[bytes], monitor: Monitor
+) -> tuple[list[Entry], list[bytes]]:
     """Copy every live record of these packs into new ones; returns the new entries and the packs that may go.
 
     A pack with a damaged record stays where it is: nothing that might still be repaired is thrown away.

@@ -18,7 +18,9 @@ class WorkFileReader:
         self._io = io
         self._path = path
         self._objects = objects
-        self._places = {part.blob: (offset, part.length) for offset, part in manifest.placed_parts() if part.blob}
+        self._places = {
+            part.blob: (offset, part.length) for offset, part in manifest.placed_parts() if part.blob
+        }
 
     def get(self, identity: ObjectId) -> bytes:
         """Plain bytes.
@@ -35,7 +37,9 @@ class WorkFileReader:
         finally:
             self._io.close(fd)
         if BlobId.of(data) != identity:
-            raise FileChanged(f"{self._path.name} changed while it was compared", hint="wait until it is written")
+            raise FileChanged(
+                f"{self._path.name} changed while it was compared", hint="wait until it is written"
+            )
         return data
 
     def find_prefix(self, hex_prefix: str) -> set[ObjectId]:
