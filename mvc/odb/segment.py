@@ -234,7 +234,7 @@ class Segment:
         return [] if row < 0 else list(self.entries_from(row))
 
     def find_prefix(self, low: bytes, high: bytes) -> Iterator[tuple[int, bytes]]:
-        """Kind and id of all from ``low`` to ``high``, both 32 bytes and included; each id once, ascending."""
+        """Kind and id of all from ``low`` to ``high`` (32 bytes, both included), each id once, ascending."""
         least, _ = self._narrow(low, 0, self.count, 0)
         before = b""
         for row in range(least, self.count):
