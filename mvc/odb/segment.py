@@ -24,7 +24,7 @@ MAX_BYTES = 8 << 20
 MAX_SUPERSEDED = (
     1024  # 16 KiB, 0.2 % of a full segment; an older name means "look everywhere", which is right too
 )
-IDS_PER_BUCKET = 4  # at least; up to twice as many, because buckets are halved
+IDS_PER_BUCKET = 8  # at least; up to twice as many, because buckets are halved
 
 MAX_DEPTH = 64
 MAX_PACK_BYTES = 64 << 20
