@@ -24,7 +24,7 @@ MAX_BYTES = 8 << 20
 MAX_SUPERSEDED = (
     1024  # 16 KiB, 0.2 % of a full segment; an older name means "look everywhere", which is right too
 )
-IDS_PER_BUCKET = 4  # at least; up to twice as many, because buckets are halved
+IDS_PER_BUCKET = 8  # at least; up to twice as many, because buckets are halved
 
 MAX_DEPTH = 64
 MAX_PACK_BYTES = 64 << 20
@@ -234,7 +234,7 @@ class Segment:
         return [] if row < 0 else list(self.entries_from(row))
 
     def find_prefix(self, low: bytes, high: bytes) -> Iterator[tuple[int, bytes]]:
-        """Kind and id of all from ``low`` to ``high``, both 32 bytes and included; each id once, ascending."""
+        """Kind and id of all from ``low`` to ``high`` (32 bytes, both included), each id once, ascending."""
         least, _ = self._narrow(low, 0, self.count, 0)
         before = b""
         for row in range(least, self.count):
