@@ -72,10 +72,7 @@ def check_path(path: str) -> None:
     Raises:
         InvalidPath: the path breaks a rule; the message has the path, escaped, and the rule.
     """
-    # No component of a short path can be too long; MAX_NAME_BYTES is the least of the length limits.
-    if len(path) <= MAX_NAME_BYTES and path.count("/") < MAX_DEPTH and _PLAIN_PATH.fullmatch(path):
-        return
-    fault = _path_fault(path)
+    fault = path_fault(path)
     if fault:
         raise _invalid(path, fault)
 
@@ -91,7 +88,11 @@ def shown(path: str) -> str:
     return repr(path)
 
 
-def _path_fault(path: str) -> str | None:
+def path_fault(path: str) -> str | None:
+    """The rule that a path breaks, worded to follow the path (``is empty``); None if it breaks none."""
+    # No component of a short path can be too long; MAX_NAME_BYTES is the least of the length limits.
+    if len(path) <= MAX_NAME_BYTES and path.count("/") < MAX_DEPTH and _PLAIN_PATH.fullmatch(path):
+        return None
     if not path:
         return "is empty"
     if path.startswith("/"):
