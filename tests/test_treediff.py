@@ -308,5 +308,5 @@ def test_folders_that_claim_billions_of_files_are_refused(reader, monkeypatch):
 
 def test_a_damaged_folder_is_reported(reader):
     damaged = reader.put_blob(TreeId, b"\x80")
-    with pytest.raises(CorruptObject, match="tree .* is damaged"):
+    with pytest.raises(CorruptObject, match=r"tree .* is damaged"):
         flatten(reader, reader.tree(fine=reader.file("1"), inside=damaged))
