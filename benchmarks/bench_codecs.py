@@ -1,10 +1,11 @@
 """Ratio and speed of each chain, as multiples of plain zstd level 3 in the same run.
 
-    python benchmarks/codecs.py [FOLDER]
+    python benchmarks/bench_codecs.py [FOLDER]
 
-Made-up bf16, fp16 and fp32 weights first: a base, and the base moved by 1 % of its size. With FOLDER, a folder of
-safetensors checkpoints, also the first file of each sub-folder alone and every later one against the file before
-it, in pieces of 1 MiB. One thread. Absolute figures depend on the machine; the multiples less so.
+Made-up bf16, fp16 and fp32 weights first: a base, and the base moved by 1 % of its size. With FOLDER, a
+folder of safetensors checkpoints, also the first file of each sub-folder alone and every later one
+against the file before it, in pieces of 1 MiB. One thread. Absolute figures depend on the machine; the
+multiples less so.
 """
 
 from __future__ import annotations
