@@ -9,9 +9,9 @@ all blocks what follows the last whole element, as it is. A plane of n bytes (n 
 begins with its mode:
 
 - 0, stream: a stream of n bytes.
-- 1, nibbles: a stream of ⌈n/2⌉ bytes, two values in each, the earlier one in the low half, 15 for every value
-  ≥ 15, 0 behind an odd end; then a stream of the values ≥ 15 in their order, as many as there are halves of 15
-  among the first n.
+- 1, nibbles: a stream of ⌈n/2⌉ bytes, two values in each, the earlier one in the low half, 15 for every
+  value ≥ 15, 0 behind an odd end; then a stream of the values ≥ 15 in their order, as many as there are
+  halves of 15 among the first n.
 - 2, constant: one byte, the value of all.
 
 A stream of n bytes is a 4-byte little-endian length s, then s bytes: if s = n the bytes themselves, else one

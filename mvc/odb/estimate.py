@@ -42,8 +42,7 @@ _NOISE = 0.98
 
 
 class Lane(NamedTuple):
-    """How codecs see a dtype's bytes: elements of ``width`` bytes, the exponent in ``bits`` bits from
-    ``shift`` up.
+    """How codecs see a dtype: elements of ``width`` bytes, the exponent in ``bits`` bits from ``shift`` up.
 
     ``bits`` is 0 where there is none.
     """
