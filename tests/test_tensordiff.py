@@ -377,3 +377,7 @@ def test_a_strided_view_too_large_to_hold(reader):
     with pytest.raises(UnsupportedFeature, match="strided"):
         moved_share(reader, manifest, other, "t")
     assert not reader.reads
+    overlapping = Span(0, 3_997, "t", "U8", (1_000, 1_000, 1_000, 1_000), (1, 1, 1, 1))
+    manifest = store(reader, bytes(4_000), [(0, False)], [overlapping])
+    with pytest.raises(UnsupportedFeature, match="strided"):
+        moved_share(reader, manifest, manifest, "t")

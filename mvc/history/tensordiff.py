@@ -247,7 +247,7 @@ def _share_strided(reader: ObjectReader, old: Manifest, new: Manifest, pair: Spa
     left = _strided(reader, old, pair.old, width, [axis[2] for axis in axes], [axis[0] for axis in axes])
     right = _strided(reader, new, pair.new, width, [axis[2] for axis in axes], [axis[1] for axis in axes])
     moved = 0
-    # Buffered iteration: a view that repeats elements on one side may have far more of them than bytes.
+    # Buffered iteration: comparing whole arrays would copy a view that repeats its elements.
     blocks = np.nditer([left, right], flags=["external_loop", "buffered", "zerosize_ok"], order="C")
     for a, b in blocks:
         moved += int(np.count_nonzero(a != b))
@@ -260,10 +260,9 @@ def _strided(
     """A tensor's elements in their logical order, each one an opaque item of ``width`` bytes."""
     import numpy as np  # here: as above
 
-    if span.length > _MOST_STRIDED_BYTES:
-        raise UnsupportedFeature(
-            f"tensor {span.name!r} is a strided view of over {_MOST_STRIDED_BYTES} bytes"
-        )
+    # Both counts: a view that skips elements has fewer than its bytes hold, one that repeats them more.
+    if max(span.length, element_count(shape) * width) > _MOST_STRIDED_BYTES:
+        raise UnsupportedFeature(f"tensor {span.name!r} is a strided view of over 256 MiB")
     data = b"".join(read_range(reader, manifest, span.offset, span.length))
     try:
         # This constructor checks the strides against the buffer; as_strided would read past its end.
