@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 MAX_STEPS = 8
-MAX_PLAIN_LENGTH = 16 << 20  # bytes
+MAX_PLAIN_LENGTH = 48 << 20  # bytes
 _SLACK = 4096  # bytes that a step may put out beyond twice the plain length: framing of very short objects
 
 

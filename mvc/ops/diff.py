@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mvc.errors import UnsupportedFeature
 from mvc.fileio import storage_errors
 from mvc.history.reader import ObjectReader
 from mvc.history.revisions import resolve_commit
@@ -23,7 +24,7 @@ from mvc.worktree.overlay import WorkFileReader
 @dataclass(frozen=True, slots=True)
 class TensorChange:
     """A tensor that differs. ``kind`` is added, removed, reshaped or changed; ``moved`` the share, 0 to 1, of a changed
-    tensor's elements whose bits differ."""
+    tensor's elements whose bits differ (None for a strided view of more than 256 MiB)."""
 
     kind: str
     name: str
@@ -105,6 +106,14 @@ def _manifest(view: View, entry: TreeEntry | None) -> Manifest | None:
     return None if entry is None else Manifest.from_bytes(view.objects.get(ManifestId(entry.id)))
 
 
+def _moved(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -> float | None:
+    """Share of elements that moved; None where a strided view is too large to compare."""
+    try:
+        return moved_share(reader, old, new, name)
+    except UnsupportedFeature:
+        return None
+
+
 def _tensor_changes(
     reader: ObjectReader, old: Manifest | None, new: Manifest | None
 ) -> Iterator[TensorChange]:
@@ -122,6 +131,6 @@ def _tensor_changes(
     for pair in found.reshaped:
         yield TensorChange("reshaped", pair.new.name, pair.old, pair.new)
     for pair in found.maybe_changed:
-        moved = moved_share(reader, old, new, pair.new.name)
-        if moved:
+        moved = _moved(reader, old, new, pair.new.name)
+        if moved != 0:
             yield TensorChange("changed", pair.new.name, pair.old, pair.new, moved)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mvc.errors import RevisionNotFound
+from mvc.history.reader import PartTable
 from mvc.history.revisions import resolve
 from mvc.history.treediff import flatten
 from mvc.objectid import CommitId, ManifestId
-from mvc.objects import EXECUTABLE, Manifest, Part
+from mvc.objects import EXECUTABLE, Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import Record
 from mvc.repo import View
@@ -74,7 +74,7 @@ def tensors(view: View, revision: str = "HEAD", tensor: str | None = None) -> It
     name = resolve(revision, view.objects, view).tensor if tensor is None else tensor
     some = False
     for file in files(view, revision):
-        parts = Located(file.manifest)
+        parts = PartTable(file.manifest)
         for span in file.manifest.tensors:
             if name is None or span.name == name:
                 some = True
@@ -83,27 +83,13 @@ def tensors(view: View, revision: str = "HEAD", tensor: str | None = None) -> It
         raise RevisionNotFound(f"no tensor is called {name!r} there", hint="'mvc ls --tensors' lists them")
 
 
-class Located:
-    """A manifest's parts by place, so that a tensor's are found without going through all of them."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self._placed = list(manifest.placed_parts())
-        self._offsets = [offset for offset, _part in self._placed]
-
-    def covering(self, offset: int, length: int) -> list[Part]:
-        """Parts that hold bytes of a stretch."""
-        if length == 0:
-            return []
-        first = bisect_right(self._offsets, offset) - 1
-        return [part for _offset, part in self._placed[first : bisect_left(self._offsets, offset + length)]]
-
-
-def _row(objects: ObjectDatabase, path: str, span: Span, located: Located) -> TensorRow:
+def _row(objects: ObjectDatabase, path: str, span: Span, located: PartTable) -> TensorRow:
     stored, depth = 0, 0
     codecs: dict[str, None] = {}
-    for part in located.covering(span.offset, span.length):
+    for piece in located.pieces(span.offset, span.length):
+        part = piece.part
         if part.blob is None:
-            stored += min(part.length, span.length)
+            stored += piece.length
             codecs["inline"] = None
             continue
         record: Record = objects.record(part.blob)
