@@ -68,7 +68,11 @@ def switch(
     try:
         tx.publish(lambda now: _still(view, now, replace(update, worktree=(before, after))))
     except BaseException:
-        applied.rollback()
+        # a swap that failed may have taken place all the same; root decides, as it does after a crash
+        if tx.is_published():
+            applied.finish()
+        else:
+            applied.rollback()
         raise
     applied.finish()
     _remember(workspace, state, result)

@@ -83,6 +83,10 @@ class Transaction:
             return operation
         raise Busy("others keep changing the repository", hint="try again")
 
+    def is_published(self) -> bool:
+        """Whether root holds this transaction's operation, asked of root itself."""
+        return any(operation.token == self.token for operation in self._repository.read().operations())
+
     def _check_relied(self, view: View) -> None:
         """Look up again what was found instead of written, if packs were condemned since."""
         if view.root.epoch == self.view.root.epoch:
