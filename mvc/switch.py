@@ -15,7 +15,7 @@ from mvc.objects import Tree, TreeEntry
 from mvc.repo import View
 from mvc.transaction import Transaction, Update
 from mvc.workspace import Workspace, files_of, manifest_reader
-from mvc.worktree.compare import WorkState, index_entry, mode_of
+from mvc.worktree.compare import WorkState, mode_of
 from mvc.worktree.transition import Plan, plan, refuse_losses
 
 
@@ -64,7 +64,8 @@ def switch(
     if before == after and not result.write and not result.remove:
         tx.publish(lambda now: _still(view, now, update))
         return 0, 0
-    applied = workspace.place(view, result, tx.token)
+    placed = workspace.place(view, result, tx.token)
+    applied = placed.applied
     try:
         tx.publish(lambda now: _still(view, now, replace(update, worktree=(before, after))))
     except BaseException:
@@ -75,7 +76,7 @@ def switch(
             applied.rollback()
         raise
     applied.finish()
-    _remember(workspace, state, result)
+    workspace.remember_placed(result, placed, state.fresh)
     return len(result.write), len(result.remove)
 
 
@@ -115,16 +116,3 @@ def _tree(tx: Transaction, files: Mapping[str, TreeEntry], edits: Mapping[str, T
 
     return build_tree({path: entry for path, entry in merged.items() if entry is not None}, put)
 
-
-def _remember(workspace: Workspace, state: WorkState, result: Plan) -> None:
-    """Note the new files' status, so that the next command need not read them."""
-    entries = {path: entry for path, entry in state.fresh.items() if path not in result.write}
-    found = workspace.scan(tuple(result.write)) if result.write else None
-    if found is not None:
-        for path, file in found.files.items():
-            entry = result.write.get(path)
-            if entry is not None and file.stat.st_size >= 0:
-                entries[path] = index_entry(file, entry.id)  # type: ignore[arg-type]
-    for path in result.remove:
-        entries.pop(path, None)
-    workspace.remember(entries)

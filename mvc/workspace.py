@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from mvc.errors import InvalidPath
 from mvc.fileio import storage_errors
@@ -11,16 +13,23 @@ from mvc.history.treediff import flatten
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Manifest, Tree, TreeEntry
 from mvc.odb.database import ObjectDatabase
-from mvc.paths import collisions
+from mvc.paths import collisions, shown
 from mvc.repo import Repository, View
 from mvc.restore import file_pieces
 from mvc.worktree.apply import Applied, apply, recover
-from mvc.worktree.compare import ReadManifest, WorkState, compare
-from mvc.worktree.index import IndexEntry, StatCache
+from mvc.worktree.compare import ReadManifest, WorkState, compare, index_entry
+from mvc.worktree.index import IndexEntry, Moment, StatCache, file_system_time
 from mvc.worktree.scan import ScanResult, scan
 from mvc.worktree.transition import Plan, write_files
 
 EMPTY_TREE = Tree(())
+
+
+class Placed(NamedTuple):
+    """Files in place that can still be taken back; ``written`` maps paths to size and mtime as they were written."""
+
+    applied: Applied
+    written: dict[str, tuple[int, int]]
 
 
 class Workspace:
@@ -32,6 +41,7 @@ class Workspace:
         self.root = repository.worktree
         self.monitor = repository.monitor
         self.cache = StatCache.load(repository.io, repository.store / "index")
+        self._before = self._moment()
 
     def scan(self, only: Sequence[str] = ()) -> ScanResult:
         """What lies in the work tree; skipped files are told to the monitor.
@@ -42,7 +52,7 @@ class Workspace:
         with storage_errors("cannot read the work tree"):
             result = scan(self.io, self.root, only=only)
         for path, why in result.skipped:
-            self.monitor.warn(f"skipped {path}: {why}")
+            self.monitor.warn(f"skipped {shown(path)}: it {why}")
         for group in result.collisions:
             self.monitor.warn(f"names that some file systems cannot hold together: {', '.join(group)}")
         return result
@@ -54,13 +64,41 @@ class Workspace:
 
     def remember(self, entries: Mapping[str, IndexEntry]) -> None:
         """Store what is known of the work tree's files, so that they need not be read again."""
-        if dict(entries) == self.cache.entries:
-            return
+        if dict(entries) != self.cache.entries:
+            self._store(entries, self._before)
+
+    def remember_placed(self, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]) -> None:
+        """Store what is known after :meth:`place`: ``others``, and the new files as far as nobody wrote to them since."""
+        entries = {path: entry for path, entry in others.items() if path not in plan.write and path not in plan.remove}
+        before = self._before
+        if plan.write:
+            # only what was changed last in an earlier tick of the clock can be told from a later change
+            before = self._after(self._moment().time_ns)
+            found = scan(self.io, self.root, only=tuple(plan.write))
+            for path, entry in plan.write.items():
+                file = found.files.get(path)
+                if file is not None and (file.stat.st_size, file.stat.st_mtime_ns) == placed.written[path]:
+                    entries[path] = index_entry(file, ManifestId(entry.id))
+        self._store(entries, before)
+
+    def _store(self, entries: Mapping[str, IndexEntry], before: Moment) -> None:
         repository = self._repository
         with storage_errors("cannot write the index"):
-            self.cache.store(self.io, repository.temporary.new(), repository.store / "index", entries)
+            self.cache.store(self.io, repository.temporary.new(), repository.store / "index", entries, before=before)
 
-    def place(self, view: View, plan: Plan, token: bytes) -> Applied:
+    def _moment(self) -> Moment:
+        return file_system_time(self.io, self._repository.temporary.new())
+
+    def _after(self, time_ns: int) -> Moment:
+        """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after 20 ms."""
+        for _ in range(10):
+            moment = self._moment()
+            if moment.time_ns > time_ns:
+                break
+            time.sleep(0.002)
+        return moment
+
+    def place(self, view: View, plan: Plan, token: bytes) -> Placed:
         """Write a plan's files and put them in place; the caller finishes or rolls back.
 
         ``token`` is what :func:`locked` will look for to know, after a crash, whether the change was committed.
@@ -74,8 +112,12 @@ class Workspace:
                 manifest_reader(view.objects),
                 lambda manifest: file_pieces(view.objects, manifest),
             )
-            groups = collisions([item.path for item in placements if item.temporary is not None])
-            return apply(self.io, self.root, repository.store, placements, token, groups)
+            new = {item.path: self.io.stat(item.temporary) for item in placements if item.temporary is not None}
+            written = {path: (status.st_size, status.st_mtime_ns) for path, status in new.items()}
+            if written:
+                self._after(max(mtime for _size, mtime in written.values()))
+            applied = apply(self.io, self.root, repository.store, placements, token, collisions(written))
+            return Placed(applied, written)
 
 
 def manifest_reader(objects: ObjectDatabase) -> ReadManifest:
@@ -110,8 +152,8 @@ def refuse_names(found: ScanResult) -> None:
         InvalidPath: there are some.
     """
     if found.refused:
-        names = "; ".join(f"{path}: {why}" for path, why in found.refused)
-        raise InvalidPath(f"cannot commit {names}", hint="rename or remove them, or list them in .mvcignore")
+        names = "; ".join(f"{shown(path)} {why}" for path, why in found.refused)
+        raise InvalidPath(f"cannot commit: {names}", hint="rename or remove them, or list them in .mvcignore")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, locked, refuse_names
-from mvc.worktree.compare import index_entry, mode_of
+from mvc.worktree.compare import index_entry, mode_of, was_skipped
 from mvc.worktree.index import IndexEntry
 from mvc.worktree.scan import ScanResult
 
@@ -70,10 +70,10 @@ def commit(repository: Repository, request: Request) -> Committed:
         command = "commit --amend" if request.amend else "commit"
         subject = (request.message or "").split("\n", 1)[0]
         with begin(repository, f"{command}: {subject}".rstrip(": "), request.author, request.time) as tx:
-            job = _Job(repository, workspace, tx, request)
-            files = job.store(found)
+            job = _Job(repository, workspace, tx, request, found)
+            files = job.store()
             tx.publish(lambda view: job.update(view, files))
-            committed = job.result(found, began)
+            committed = job.result(began)
         workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
     consolidate(repository)
     return committed
@@ -83,8 +83,14 @@ class _Job:
     """One run of :func:`commit`."""
 
     def __init__(
-        self, repository: Repository, workspace: Workspace, tx: Transaction, request: Request
+        self,
+        repository: Repository,
+        workspace: Workspace,
+        tx: Transaction,
+        request: Request,
+        found: ScanResult,
     ) -> None:
+        self._found = found
         self._repository = repository
         self._workspace = workspace
         self._tx = tx
@@ -94,9 +100,14 @@ class _Job:
         self._changed = 0
         self._read_bytes = 0
 
-    def store(self, found: ScanResult) -> dict[str, TreeEntry]:
+    def _kept(self, before: Mapping[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
+        """What could not be looked at stays as it was: unreadable is not deleted."""
+        skipped = {path: entry for path, entry in before.items() if was_skipped(self._found, path)}
+        return {**skipped, **files} if skipped else files
+
+    def store(self) -> dict[str, TreeEntry]:
         """Store the content of every scanned file; returns their entries by path."""
-        view, monitor = self._tx.view, self._repository.monitor
+        view, monitor, found = self._tx.view, self._repository.monitor, self._found
         before = files_of(view, view.head_commit())
         finder = BaseFinder(view.objects, lambda path: _manifest(before.get(path)))
         files: dict[str, TreeEntry] = {}
@@ -130,7 +141,7 @@ class _Job:
         request = self._request
         head = view.head_commit()
         before = files_of(view, head)
-        after = self._selected(before, files) if request.paths else files
+        after = self._selected(before, files) if request.paths else self._kept(before, files)
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self._tree(view, head, after)
         previous = None if head is None else view.commit(head)
@@ -151,7 +162,7 @@ class _Job:
             return Update(refs={ref: encode_target(identity)}, locate=(identity, new.parents))
         return Update(head=identity, locate=(identity, new.parents))
 
-    def result(self, found: ScanResult, began: float) -> Committed:
+    def result(self, began: float) -> Committed:
         """What was done, for the caller."""
         if self._new is None:
             raise UserError("nothing was committed")
@@ -159,7 +170,7 @@ class _Job:
         return Committed(
             *self._new,
             branch=view.branch(),
-            files=len(found.files),
+            files=len(self._found.files),
             changed=self._changed,
             read_bytes=self._read_bytes,
             stored_bytes=self._tx.writer.written_bytes,

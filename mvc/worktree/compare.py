@@ -44,9 +44,7 @@ def mode_of(file: WorkFile) -> int:
 
 def index_entry(file: WorkFile, manifest: ManifestId) -> IndexEntry:
     """What the stat cache is to remember of a work file."""
-    status = file.stat
-    key = StatKey(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
-    return IndexEntry(key, file.executable, bytes(manifest))
+    return IndexEntry(StatKey.of(file.stat), file.executable, bytes(manifest))
 
 
 def compare(
@@ -75,8 +73,13 @@ def compare(
         if identity is not None:
             state.certain[path] = identity
             state.fresh[path] = index_entry(file, identity)
-    state.deleted = [path for path in version if path not in scan.files]
+    state.deleted = [path for path in version if path not in scan.files and not was_skipped(scan, path)]
     return state
+
+
+def was_skipped(scan: ScanResult, path: str) -> bool:
+    """Whether a path could not be looked at: it, or a folder above it, is unreadable or no plain file."""
+    return any(path == name or path.startswith(name + "/") for name, _why in scan.skipped)
 
 
 def _current(
