@@ -136,7 +136,7 @@ class Repository:
             UserError: there is one already.
         """
         store = worktree / STORE
-        if _exists(io, store / "format"):
+        if exists(io, store / "format"):
             raise UserError(f"{worktree} is a repository already", hint="mvc status")
         with storage_errors("cannot create the repository"):
             for folder in ("tmp", "packs", "segments", "pieces", "locators", "intents"):
@@ -144,7 +144,7 @@ class Repository:
             repository = cls(io, worktree, monitor)
             for name, text in ((".gitignore", "*\n"), ("config", CONFIG_TEMPLATE)):
                 repository._write(name, text)
-            if not _exists(io, store / "root"):
+            if not exists(io, store / "root"):
                 repository.roots.swap(None, Root(head=BRANCHES + branch))
             # the last step: a store without this file is not a repository yet
             repository._write("format", FORMAT)
@@ -158,7 +158,7 @@ class Repository:
             RepositoryNotFound: there is none.
         """
         for folder in (start, *start.parents):
-            if _exists(io, folder / STORE / "format"):
+            if exists(io, folder / STORE / "format"):
                 return cls.open(io, folder, monitor)
         raise RepositoryNotFound(f"no repository in {start} or above", hint="make one with 'mvc init'")
 
@@ -171,7 +171,7 @@ class Repository:
             UnsupportedFeature: a newer mvc made it.
         """
         path = worktree / STORE / "format"
-        if not _exists(io, path):
+        if not exists(io, path):
             raise RepositoryNotFound(f"no repository in {worktree}", hint="make one with 'mvc init'")
         text = read_text(io, path)
         if text != FORMAT:
@@ -200,7 +200,7 @@ class Repository:
     def config(self) -> Config:
         """The repository's settings."""
         path = self.store / "config"
-        return Config(read_text(self.io, path) if _exists(self.io, path) else "", str(path))
+        return Config(read_text(self.io, path) if exists(self.io, path) else "", str(path))
 
     def write_config(self, text: str) -> None:
         """Replace the repository's settings."""
@@ -230,9 +230,11 @@ def read_text(io: FileIO, path: Path) -> str:
             io.close(fd)
 
 
-def _exists(io: FileIO, path: Path) -> bool:
-    try:
-        io.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+def exists(io: FileIO, path: Path) -> bool:
+    """Whether the path names something."""
+    with storage_errors(f"cannot look at {path.name}"):
+        try:
+            io.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
     return True

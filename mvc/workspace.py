@@ -14,7 +14,7 @@ from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Manifest, Tree, TreeEntry
 from mvc.odb.database import ObjectDatabase
 from mvc.paths import collisions, shown
-from mvc.repo import Repository, View
+from mvc.repo import Repository, View, exists
 from mvc.restore import file_pieces
 from mvc.worktree.apply import Applied, apply, recover
 from mvc.worktree.compare import ReadManifest, WorkState, compare, index_entry
@@ -87,7 +87,8 @@ class Workspace:
             self.cache.store(self.io, repository.temporary.new(), repository.store / "index", entries, before=before)
 
     def _moment(self) -> Moment:
-        return file_system_time(self.io, self._repository.temporary.new())
+        with storage_errors("cannot ask the file system for its time"):
+            return file_system_time(self.io, self._repository.temporary.new())
 
     def _after(self, time_ns: int) -> Moment:
         """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after 20 ms."""
@@ -166,26 +167,26 @@ def locked(repository: Repository, *, exclusive: bool) -> Iterator[Workspace]:
     with storage_errors("cannot lock the work tree"):
         fd = io.open_lock(repository.store / "worktree.lock")
     try:
-        journal = _has_journal(repository)
-        if not io.lock(fd, exclusive=exclusive or journal, wait=False):
-            repository.monitor.warn("waiting for another mvc that is using this work tree")
-            io.lock(fd, exclusive=exclusive or journal, wait=True)
-        if _has_journal(repository):
-            if not (exclusive or journal):
-                io.lock(fd, exclusive=True, wait=True)
-            _recover(repository)
+        with storage_errors("cannot lock the work tree"):
+            _take(repository, fd, exclusive)
         repository.sweep()
         yield Workspace(repository)
     finally:
-        io.close(fd)
+        with storage_errors("cannot unlock the work tree"):
+            io.close(fd)
 
 
-def _has_journal(repository: Repository) -> bool:
-    try:
-        repository.io.stat(repository.store / "journal")
-    except FileNotFoundError:
-        return False
-    return True
+def _take(repository: Repository, fd: int, exclusive: bool) -> None:
+    io, journal = repository.io, repository.store / "journal"
+    alone = exclusive or exists(io, journal)
+    if not io.lock(fd, exclusive=alone, wait=False):
+        repository.monitor.warn("waiting for another mvc that is using this work tree")
+        io.lock(fd, exclusive=alone, wait=True)
+    if exists(io, journal):
+        # only who is alone may settle what another left behind
+        if not alone:
+            io.lock(fd, exclusive=True, wait=True)
+        _recover(repository)
 
 
 def _recover(repository: Repository) -> None:

@@ -67,7 +67,9 @@ def assert_sound(folder: Path) -> None:
 def weights_versions(count: int, elements: int = 3000, seed: int = 5) -> list[bytes]:
     """safetensors files of one model as it trains."""
     rng = np.random.default_rng(seed)
-    weights = random_weights(rng, {"a.weight": (elements // 10, 10), "b.bias": (7,), "c": (elements,)}, "BF16")
+    weights = random_weights(
+        rng, {"a.weight": (elements // 10, 10), "b.bias": (7,), "c": (elements,)}, "BF16"
+    )
     out = []
     for _ in range(count):
         out.append(safetensors_bytes(weights))

@@ -59,8 +59,12 @@ class Store:
         self.backend.put(pack_key(entry.pack), [bytes(data)])
 
 
-def raw(plain: bytes, depth: int = 0, bases: tuple = (), chain: tuple = (), recipe=None, stored=None) -> Record:
-    return Record(BlobId.of(plain), len(plain), depth, chain, recipe, bases, plain if stored is None else stored)
+def raw(
+    plain: bytes, depth: int = 0, bases: tuple = (), chain: tuple = (), recipe=None, stored=None
+) -> Record:
+    return Record(
+        BlobId.of(plain), len(plain), depth, chain, recipe, bases, plain if stored is None else stored
+    )
 
 
 @given(st.lists(st.binary(max_size=3000), max_size=20), st.integers(0, 3))
@@ -69,7 +73,7 @@ def test_what_is_put_is_got(plains, batches):
     store = Store()
     for number in range(batches + 1):
         writer = store.writer()
-        for plain in plains[number::batches + 1]:
+        for plain in plains[number :: batches + 1]:
             for kind in (BlobId, ManifestId, TreeId):
                 writer.put(kind, plain)
         store.add(writer.flush())
