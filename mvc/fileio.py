@@ -306,7 +306,7 @@ class TemporaryNames:
     clock and without trusting process numbers, which are reused. Keep the object while its files matter.
     """
 
-    _NAME = re.compile(r"([0-9]+-[0-9a-f]{16})(?:\.lock|-.+)", re.DOTALL)
+    _NAME = re.compile(r"([0-9]+-[0-9a-f]{16})(?:\.lock|-[^/\0]+)")
 
     def __init__(self, io: FileIO, folder: Path) -> None:
         self.folder = folder

@@ -48,6 +48,10 @@ WRITING = (
     "open_lock",
     "lock",
 )
+CHANGING = frozenset(
+    {"create", "write", "replace", "link", "unlink", "make_folder", "remove_folder", "set_mode"}
+)
+"""Steps that change what a folder looks like: a kill at another step leaves nothing new."""
 NEEDS_SPACE = frozenset({"create", "write", "sync", "make_folder", "link", "open_lock"})
 SYNCS = frozenset({"sync", "sync_folder"})
 
@@ -280,6 +284,7 @@ class PowerCut:
     Pessimistic where POSIX leaves it open: any subset of the changes of names that are not durable may have
     happened. A rename is one change that is durable once the target's folder has been synced. A folder is not
     removed while there are names in it, and what lies in a folder that never came to be is lost with it.
+    Permission bits of folders are not looked at.
     """
 
     root: Path
@@ -359,8 +364,7 @@ class PowerCut:
                 case "remove_folder":
                     change = _NameChange("remove", os.path.dirname(path), path)
                 case "sync_folder":
-                    for earlier in changes:
-                        earlier.durable = earlier.durable or earlier.folder == path
+                    _settle(changes, path)
             if change is not None:
                 _apply(now, change)
                 changes.append(change)
@@ -368,6 +372,16 @@ class PowerCut:
 
     def _inside(self, path: str) -> str:
         return "" if not path or path == str(self.root) else os.path.relpath(path, self.root)
+
+
+def _settle(changes: list[_NameChange], folder: str) -> None:
+    """A folder is synced: its changes are durable, with a removed folder also what was done in it before."""
+    for number, change in enumerate(changes):
+        if change.folder == folder:
+            change.durable = True
+            if change.kind == "remove":
+                for earlier in changes[:number]:
+                    earlier.durable = earlier.durable or earlier.path.startswith(change.path + "/")
 
 
 def _apply(names: dict[str, _File | None], change: _NameChange) -> None:
@@ -401,7 +415,10 @@ def snapshot(root: Path) -> dict[str, Any]:
         for name in files:
             path = os.path.join(folder, name)
             status = os.lstat(path)
-            data = os.fsencode(os.readlink(path)) if stat.S_ISLNK(status.st_mode) else Path(path).read_bytes()
+            if stat.S_ISLNK(status.st_mode):
+                data = os.fsencode(os.readlink(path))
+            else:
+                data = Path(path).read_bytes() if stat.S_ISREG(status.st_mode) else b""
             found[base + name] = (data, stat.S_IMODE(status.st_mode), status.st_mtime_ns)
     return found
 

@@ -209,7 +209,8 @@ def _sweep_owner(io: FileIO, folder: Path, owner: str, names: list[str]) -> int:
             return 0
         removed = 0
         for name in sorted(names, key=lambda name: name == lock_name):
-            with suppress(FileNotFoundError):  # another sweeper was faster
+            # Another sweeper was faster; or it is a folder, which nobody of ours has put there.
+            with suppress(FileNotFoundError, IsADirectoryError):
                 io.unlink(folder / name)
                 removed += name != lock_name
         return removed

@@ -1,0 +1,244 @@
+"""Moves files of the work tree by a journal, forth and back, from wherever an earlier try was cut off.
+
+The work tree is entered through handles of folders, component by component, and a symbolic link is never
+followed: what a link leads to is not ours, and one that is put in the way meanwhile must not lead us out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mvc.errors import WouldOverwrite
+from mvc.fileio import FileIO, exists
+from mvc.worktree.journal import Journal, Move
+
+MISSING = (FileNotFoundError, NotADirectoryError)
+"""What a walk meets where there is no such way; a link in the way is "not a directory" too."""
+
+
+def parent_of(path: str) -> str:
+    """The folder of a path; empty for the work tree's own."""
+    return path.rpartition("/")[0]
+
+
+class WorkTree:
+    """A folder below which paths are resolved without ever following a link."""
+
+    def __init__(self, io: FileIO, root: Path) -> None:
+        self.io = io
+        self.root = root
+
+    @contextmanager
+    def folder(self, path: str) -> Iterator[int]:
+        """A handle of a folder; empty for the work tree itself.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: there is none, or the way is barred by a file or link.
+        """
+        handle = self.io.open_folder(self.root)
+        try:
+            for name in path.split("/") if path else ():
+                try:
+                    below = self.io.open_folder(name, folder=handle)
+                except OSError as error:
+                    # Systems differ in what they call a link that they were told not to follow.
+                    if error.errno == errno.ELOOP:
+                        raise NotADirectoryError(errno.ENOTDIR, "Not a folder", path) from error
+                    raise
+                handle, above = below, handle
+                self.io.close(above)
+            yield handle
+        finally:
+            self.io.close(handle)
+
+    @contextmanager
+    def place(self, path: str) -> Iterator[tuple[int, str]]:
+        """A handle of the folder of a path, and the name in it."""
+        with self.folder(parent_of(path)) as handle:
+            yield handle, path.rpartition("/")[2]
+
+    def look(self, path: str) -> os.stat_result | None:
+        """Status of what is there, be it a link; None if nothing is."""
+        try:
+            if not path:
+                # The root's own name may be a link; only what is below it is not the user's choice.
+                with self.folder("") as handle:
+                    return self.io.stat_handle(handle)
+            with self.place(path) as (folder, name):
+                return self.io.stat(name, folder=folder)
+        except MISSING:
+            return None
+
+
+class Mover:
+    """Carries a journal out (:meth:`forward`) or takes it back (:meth:`backward`).
+
+    Both look at what is there before each step, so both may begin after any number of steps of either.
+    """
+
+    def __init__(self, tree: WorkTree, temporary: Path, journal: Journal) -> None:
+        self._tree = tree
+        self._io = tree.io
+        self._temporary = temporary
+        self._journal = journal
+
+    def forward(self, *, strict: bool) -> None:
+        """Bring the new files into place; when it returns they are durable there.
+
+        What has come into the way since the journal was written is refused if ``strict``, else set aside.
+
+        Raises:
+            WouldOverwrite: something is in the way.
+            OSError: a step failed.
+        """
+        for move in self._journal.moves:
+            if move.old is not None and not self._in_temporary(move.old) and not self._has_come(move):
+                self._take_away(move, move.old)
+        # The old files must be safe under their new names before anything takes their place.
+        self._io.sync_folder(self._temporary)
+        for path, _ in self._journal.removed:
+            if not self._remove_folder(path) and strict:
+                raise _in_the_way(path)
+        for path in self._journal.made:
+            self._make_folder(path, strict=strict)
+        for move in self._journal.moves:
+            if move.new is not None and self._in_temporary(move.new):
+                self._bring(move.new, move.path, strict=strict)
+        self._sync()
+
+    def backward(self) -> None:
+        """Bring the old files back; when it returns they are durable there.
+
+        The new files go back under their temporary names, unless somebody has changed them in place: then
+        they stay, or are set aside if an old file comes back there.
+
+        Raises:
+            OSError: a step failed.
+        """
+        for move in reversed(self._journal.moves):
+            if move.new is not None and not self._in_temporary(move.new) and self._is_new(move):
+                with self._tree.place(move.path) as (folder, name):
+                    self._io.replace(name, self._temporary / move.new, source_folder=folder)
+        # A new file that is back under neither name would look as if it still were in place.
+        self._io.sync_folder(self._temporary)
+        for path in reversed(self._journal.made):
+            self._remove_folder(path)
+        for path, mode in reversed(self._journal.removed):
+            self._restore_folder(path, mode)
+        for move in self._journal.moves:
+            if move.old is not None and self._in_temporary(move.old):
+                self._bring(move.old, move.path, strict=False)
+        self._sync()
+
+    # --- single steps
+    # ----------------------------------------------------------------------------------------
+    def _in_temporary(self, name: str) -> bool:
+        return exists(self._io, self._temporary / name)
+
+    def _has_come(self, move: Move) -> bool:
+        return move.new is not None and not self._in_temporary(move.new)
+
+    def _is_new(self, move: Move) -> bool:
+        """Whether the new file is in place, as it came."""
+        status = self._tree.look(move.path)
+        return (
+            status is not None
+            and stat.S_ISREG(status.st_mode)
+            and (status.st_size, status.st_mtime_ns) == (move.size_bytes, move.time_ns)
+        )
+
+    def _take_away(self, move: Move, old: str) -> None:
+        status = self._tree.look(move.path)
+        # A folder is not what the plan saw; whatever wants its place finds it in the way.
+        if status is None or stat.S_ISDIR(status.st_mode):
+            return
+        with self._tree.place(move.path) as (folder, name):
+            self._io.replace(name, self._temporary / old, source_folder=folder)
+
+    def _bring(self, temporary: str, path: str, *, strict: bool) -> None:
+        if not strict:
+            self._make_way(parent_of(path))
+        with self._tree.place(path) as (folder, name):
+            if exists(self._io, name, folder=folder):
+                if strict:
+                    raise _in_the_way(path)
+                self._set_aside(folder, name)
+            # What somebody puts here between the question and this line is lost. No portable call renames a
+            # file only if the new name is free.
+            self._io.replace(self._temporary / temporary, name, target_folder=folder)
+
+    def _remove_folder(self, path: str) -> bool:
+        """False if something is in it."""
+        try:
+            with self._tree.place(path) as (folder, name):
+                self._io.remove_folder(name, folder=folder)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            if not isinstance(error, MISSING):
+                raise
+        return True
+
+    def _make_folder(self, path: str, *, strict: bool) -> None:
+        if not strict:
+            self._make_way(parent_of(path))
+        with self._tree.place(path) as (folder, name):
+            try:
+                self._io.make_folder(name, folder=folder)
+                return
+            except FileExistsError:
+                if stat.S_ISDIR(self._io.stat(name, folder=folder).st_mode):
+                    return
+            if strict:
+                raise _in_the_way(path)
+            self._set_aside(folder, name)
+            self._io.make_folder(name, folder=folder)
+
+    def _make_way(self, path: str) -> None:
+        """Make sure that a folder and those above it are there."""
+        status = self._tree.look(path)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            self._make_folder(path, strict=False)
+
+    def _restore_folder(self, path: str, mode: int) -> None:
+        status = self._tree.look(path)
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            return
+        self._make_folder(path, strict=False)
+        with self._tree.folder(path) as handle:
+            self._io.set_mode(handle, mode)
+            self._io.sync_folder(handle)
+        # An old file must not come back into a folder that a power cut takes away again.
+        with self._tree.folder(parent_of(path)) as handle:
+            self._io.sync_folder(handle)
+
+    def _set_aside(self, folder: int, name: str) -> None:
+        """Give what is in the way another name beside its own: it may be the only copy of somebody's work."""
+        # Fifty characters have at most 200 bytes, so the name fits where the old one did.
+        self._io.replace(
+            name,
+            f"{name[:50]}.mvc-saved-{secrets.token_hex(4)}",
+            source_folder=folder,
+            target_folder=folder,
+        )
+
+    def _sync(self) -> None:
+        """Make the names in all folders that a step has touched durable."""
+        touched = {parent_of(move.path) for move in self._journal.moves}
+        touched |= {parent_of(path) for path in self._journal.made}
+        touched |= {parent_of(path) for path, _ in self._journal.removed}
+        for path in sorted(touched):
+            with suppress(*MISSING), self._tree.folder(path) as handle:
+                self._io.sync_folder(handle)
+
+
+def _in_the_way(path: str) -> WouldOverwrite:
+    return WouldOverwrite(
+        f"something has come in the way of {path} meanwhile", hint="look at 'mvc status', then try again"
+    )
