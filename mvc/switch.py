@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mvc.bases import BaseFinder, no_bases
-from mvc.errors import RefMoved
+from mvc.errors import MvcError, RefMoved
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree
 from mvc.ingest import ingest_file
@@ -15,6 +15,7 @@ from mvc.objects import Tree, TreeEntry
 from mvc.repo import View
 from mvc.transaction import Transaction, Update
 from mvc.workspace import Workspace, files_of, manifest_reader
+from mvc.worktree.apply import Applied
 from mvc.worktree.compare import WorkState, mode_of
 from mvc.worktree.transition import Plan, plan, refuse_losses
 
@@ -68,16 +69,26 @@ def switch(
     applied = placed.applied
     try:
         tx.publish(lambda now: _still(view, now, replace(update, worktree=(before, after))))
-    except BaseException:
-        # a swap that failed may have taken place all the same; root decides, as it does after a crash
-        if tx.is_published():
-            applied.finish()
-        else:
-            applied.rollback()
+    except BaseException as error:
+        _settle(tx, applied, error)
         raise
     applied.finish()
     workspace.remember_placed(result, placed, state.fresh)
     return len(result.write), len(result.remove)
+
+
+def _settle(tx: Transaction, applied: Applied, error: BaseException) -> None:
+    """After a failure: a swap that failed may have taken place all the same; root decides, as it does after a crash."""
+    try:
+        published = tx.is_published()
+    except MvcError as second:
+        error.add_note(f"root cannot be read ({second}); the next mvc command settles the work tree")
+        applied.abandon()
+        return
+    if published:
+        applied.finish()
+    else:
+        applied.rollback()
 
 
 def _without(current: dict[str, TreeEntry], only: frozenset[str] | None) -> dict[str, TreeEntry]:

@@ -74,16 +74,21 @@ class Applied:
         finally:
             self._release()
 
+    def abandon(self) -> None:
+        """Leave everything as it is, for the next command's :func:`recover` to settle: nobody can tell now."""
+        self._release()
+
     def _remove_journal(self) -> None:
         self._io.unlink(self._store / "journal")
         self._io.sync_folder(self._store)
 
     def _release(self) -> None:
         """Let go of the journal's lock: we are through with it, or somebody else may try."""
-        if self._names is not None:
-            self._names.close()
         with suppress(OSError):  # nothing is written through this handle any more
             self._io.close(self._handle)
+        if self._names is not None:
+            with suppress(OSError):  # what stays is swept when this process is gone
+                self._names.close()
 
 
 def apply(
