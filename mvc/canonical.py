@@ -14,21 +14,49 @@ if TYPE_CHECKING:
 MAX_NESTING = 32
 
 
+_SCALARS = (bool, int, float, str, bytes, type(None))
+
+
 def _ordered(value: Any, depth: int = 0) -> Any:
-    """Copy with every map's keys in ascending order of their UTF-8 bytes."""
+    """Copy with every map's keys in ascending order (code points and UTF-8 bytes sort alike)."""
     if depth > MAX_NESTING:
         raise CorruptObject("a value is nested too deeply")
     if isinstance(value, dict):
-        keys = sorted(value, key=lambda key: key.encode())
-        return {key: _ordered(value[key], depth + 1) for key in keys}
+        return {key: _ordered(value[key], depth + 1) for key in sorted(value)}
     if isinstance(value, list | tuple):
-        return [_ordered(item, depth + 1) for item in value]
-    return value
+        return [item if type(item) in _SCALARS else _ordered(item, depth + 1) for item in value]
+    if isinstance(value, _SCALARS):
+        return value
+    raise TypeError(f"a {type(value).__name__} has no canonical form")
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    """Refuse maps with keys out of order or that are not strings, foreign types, and deep nesting."""
+    if depth > MAX_NESTING:
+        raise ValueError("nested too deeply")
+    if type(value) is dict:
+        keys = list(value)
+        if sorted(keys) != keys or any(type(key) is not str for key in keys):
+            raise ValueError("a map's keys are not strings in ascending order")
+        items: Any = value.values()
+    elif type(value) is list:
+        items = value
+    elif type(value) in _SCALARS:
+        return
+    else:
+        raise ValueError(f"a {type(value).__name__}")
+    for item in items:
+        if type(item) not in _SCALARS:
+            _check(item, depth + 1)
 
 
 def pack(value: Any) -> bytes:
     """Encode None, booleans, integers, floats, strings, bytes, lists and string-keyed dicts."""
     return bytes(msgpack.packb(_ordered(value), use_bin_type=True))
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise ValueError(f"extension type {code}")
 
 
 def unpack(data: Buffer, what: str) -> Any:
@@ -40,10 +68,9 @@ def unpack(data: Buffer, what: str) -> Any:
         CorruptObject: the bytes are not msgpack, or not canonical.
     """
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True)
-        again = pack(value)
-    except CorruptObject:
-        raise
+        value = msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True, ext_hook=_no_extension)
+        _check(value)
+        again = msgpack.packb(value, use_bin_type=True)
     except (
         ValueError,
         TypeError,

@@ -14,8 +14,8 @@ class DType:
     """One element type.
 
     ``width`` is in bytes. ``exponent_shift`` and ``exponent_bits`` locate the exponent in the little-endian
-    unsigned view (bits 0 = least significant); ``exponent_bits`` is 0 where there is none (integers, booleans, and
-    big-endian variants, whose exponent is not where the view expects it).
+    unsigned view (bits 0 = least significant); ``exponent_bits`` is 0 where there is none (integers,
+    booleans, and big-endian variants, whose exponent is not where the view expects it).
     """
 
     name: str
@@ -35,6 +35,8 @@ _TABLE = (
     DType("I8", 1),
     DType("F8_E4M3", 1, 3, 4),
     DType("F8_E5M2", 1, 2, 5),
+    DType("F8_E4M3FNUZ", 1, 3, 4),
+    DType("F8_E5M2FNUZ", 1, 2, 5),
     DType("F8_E8M0", 1, 0, 8),
     DType("U16", 2),
     DType("I16", 2),

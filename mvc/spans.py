@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 from mvc.dtypes import DTYPES
 
+MAX_RANK = 64
+"""Dimensions of a tensor, as in numpy and torch."""
+
+_INT64_LIMIT = 1 << 63
+_SHOWN_CHARACTERS = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """A tensor's place in a file.
 
-    ``offset`` and ``length`` are in bytes. ``shape`` is in elements, ``strides`` in elements too and None where the
-    tensor is contiguous in row-major order.
+    ``offset`` and ``length`` are in bytes. ``shape`` is in elements, ``strides`` in elements too and None
+    where the tensor is contiguous in row-major order.
     """
 
     offset: int
@@ -42,7 +48,15 @@ class Region:
 
 
 class NotTileable(ValueError):
-    """Spans that leave the file, overlap in part, or claim a length that their shape contradicts."""
+    """Spans that leave the file, overlap in part, or claim a length that their shape contradicts.
+
+    The message is one line, however hostile the names in it.
+    """
+
+
+def shown(text: str) -> str:
+    """Foreign text as one short line for a message: quoted, cut, and free of control characters."""
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
 
 
 def element_count(shape: Sequence[int]) -> int:
@@ -53,29 +67,81 @@ def element_count(shape: Sequence[int]) -> int:
     return count
 
 
+def row_major_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of a contiguous tensor whose last index runs fastest."""
+    strides = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+def touched_elements(shape: Sequence[int], strides: Sequence[int] | None) -> int:
+    """Elements from a tensor's first to its last, both included; 0 where the tensor is empty."""
+    count = element_count(shape)
+    if strides is None or count == 0:
+        return count
+    return 1 + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True))
+
+
+def check_span(size: int, span: Span) -> None:
+    """Check one span against the file's size and against itself.
+
+    A span's length is the stretch that its dtype, shape and strides touch; shapes and strides are small
+    enough for any library's 64-bit arithmetic; the name is valid Unicode, because the manifest stores it as
+    UTF-8.
+
+    Raises:
+        NotTileable: one of these does not hold.
+    """
+    _check_name(span.name)
+    dtype = DTYPES.get(span.dtype)
+    if dtype is None:
+        raise NotTileable(f"tensor {shown(span.name)} has an unknown dtype {shown(span.dtype)}")
+    strides = span.strides
+    if len(span.shape) > MAX_RANK:
+        raise NotTileable(f"tensor {shown(span.name)} has {len(span.shape)} dimensions, more than {MAX_RANK}")
+    if strides is not None and len(strides) != len(span.shape):
+        raise NotTileable(f"tensor {shown(span.name)} has not one stride per dimension")
+    # The product leaves zeros out: numpy refuses shape (0, 2**40, 2**40) although it has no elements.
+    if (
+        any(not 0 <= number < _INT64_LIMIT for number in (*span.shape, *(strides or ())))
+        or element_count([extent for extent in span.shape if extent]) * dtype.width >= _INT64_LIMIT
+    ):
+        raise NotTileable(f"tensor {shown(span.name)} has an impossible shape")
+    if span.length != touched_elements(span.shape, strides) * dtype.width:
+        raise NotTileable(f"tensor {shown(span.name)} has a length that its shape contradicts")
+    if span.offset < 0 or span.offset + span.length > size:
+        raise NotTileable(f"tensor {shown(span.name)} leaves the file")
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # a lone surrogate, which JSON escapes can spell
+        raise NotTileable(f"the tensor name {shown(name)} is not valid Unicode") from error
+
+
 def tile(size: int, spans: Sequence[Span]) -> Iterator[Region]:
     """Cut a file of ``size`` bytes into regions, end to end, in order.
 
-    A span that lies wholly inside another (an alias or a view) is a row of the tensor table, not a region of its
-    own. Empty spans make no region.
+    A span that lies wholly inside another (an alias or a view) is a row of the tensor table, not a region of
+    its own. Empty spans make no region. Every span is checked before the first region is handed out.
 
     Raises:
-        NotTileable: a span leaves the file, has an unknown dtype, or overlaps another in part.
+        NotTileable: a span fails :func:`check_span`, or overlaps another in part.
     """
+    for span in spans:
+        check_span(size, span)
     regions: list[Region] = []
     position = 0
     for span in sorted(spans, key=lambda s: (s.offset, -s.length)):
         end = span.offset + span.length
-        if span.offset < 0 or span.length < 0 or end > size:
-            raise NotTileable(f"tensor {span.name!r} leaves the file")
-        if span.dtype not in DTYPES:
-            raise NotTileable(f"tensor {span.name!r} has an unknown dtype {span.dtype!r}")
-        if span.length == 0:
+        if end <= position or span.length == 0:
             continue
         if span.offset < position:
-            if end <= position:
-                continue
-            raise NotTileable(f"tensor {span.name!r} overlaps another in part")
+            raise NotTileable(f"tensor {shown(span.name)} overlaps another in part")
         if span.offset > position:
             regions.append(Region(position, span.offset - position, None))
         regions.append(Region(span.offset, span.length, span))

@@ -1,0 +1,215 @@
+"""Ratio and speed of each chain, as multiples of plain zstd level 3 in the same run.
+
+    python benchmarks/bench_codecs.py [FOLDER]
+
+Made-up bf16, fp16 and fp32 weights first: a base, and the base moved by 1 % of its size. With FOLDER, a
+folder of safetensors checkpoints, also the first file of each sub-folder alone and every later one
+against the file before it, in pieces of 1 MiB. One thread. Absolute figures depend on the machine; the
+multiples less so.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import zstandard
+
+from mvc.codecs import CODECS
+from mvc.codecs.planes import Planes
+from mvc.dtypes import DTYPES
+from mvc.odb.decoder import decode_chain
+from mvc.odb.encoder import encode_tensor
+from mvc.odb.estimate import lane
+
+CHUNK = 1 << 20
+BLOCK = 512 << 10
+ROUNDS = 3
+
+
+class Chunk(NamedTuple):
+    """A piece of a tensor and what it may be predicted from."""
+
+    plain: bytes
+    base: bytes | None
+
+
+class Result(NamedTuple):
+    """Stored bytes, and the best time of some rounds."""
+
+    stored: int
+    encode_seconds: float
+    decode_seconds: float
+
+
+Coder = Callable[[Chunk], tuple[int, Callable[[], object]]]
+"""Codes a chunk: the stored length, and what decodes it."""
+
+
+def chain_coder(dtype: str, names: list[str]) -> Coder:
+    """Always the same chain; ``residual`` is ``ig`` without grouping."""
+    seen = lane(DTYPES[dtype])
+    grouped = "ig" in names
+    params = {
+        "zstd": {},
+        "rot": {"width": seen.width},
+        "ig": {"width": seen.width, "shift": seen.shift, "bits": seen.bits, "block": BLOCK},
+        "residual": {"width": seen.width, "shift": 0, "bits": 0, "block": BLOCK},
+        "planes": {"width": seen.width, "block": BLOCK},
+    }
+    table = {name: CODECS[name, 1] for name in ("zstd", "rot", "ig")}
+    table |= {"residual": CODECS["ig", 1], "planes": Planes(14 if grouped else 15)}
+
+    def code(chunk: Chunk) -> tuple[int, Callable[[], object]]:
+        data, lengths = chunk.plain, []
+        for name in names:
+            lengths.append(memoryview(data).nbytes)
+            data = table[name].encode(data, params[name], chunk.base)
+
+        def decode() -> object:
+            plain = data
+            for name, length in zip(reversed(names), reversed(lengths), strict=True):
+                plain = table[name].decode(plain, params[name], chunk.base, length)
+            return plain
+
+        return memoryview(data).nbytes, decode
+
+    return code
+
+
+def chosen(dtype: str) -> Coder:
+    """The encoder's own choice, with the cost of choosing."""
+
+    def code(chunk: Chunk) -> tuple[int, Callable[[], object]]:
+        encoded = encode_tensor(chunk.plain, DTYPES[dtype], chunk.base)
+        return len(encoded.stored), lambda: decode_chain(
+            encoded.chain, encoded.stored, len(chunk.plain), chunk.base
+        )
+
+    return code
+
+
+def zstd3(chunk: Chunk) -> tuple[int, Callable[[], object]]:
+    """What everything is compared with."""
+    frame = zstandard.ZstdCompressor(3).compress(chunk.plain)
+    return len(frame), lambda: zstandard.ZstdDecompressor().decompress(frame)
+
+
+def measure(coder: Coder, chunks: list[Chunk]) -> Result:
+    """Best of some rounds, after checking that every chunk comes back."""
+    best = Result(0, float("inf"), float("inf"))
+    for _ in range(ROUNDS):
+        started = perf_counter()
+        coded = [coder(chunk) for chunk in chunks]
+        middle = perf_counter()
+        plain = [decode() for _, decode in coded]
+        ended = perf_counter()
+        if any(bytes(back) != chunk.plain for back, chunk in zip(plain, chunks, strict=True)):
+            raise SystemExit("a chunk came back different")
+        best = Result(
+            sum(stored for stored, _ in coded),
+            min(best.encode_seconds, middle - started),
+            min(best.decode_seconds, ended - middle),
+        )
+    return best
+
+
+def report(title: str, dtype: str, chunks: list[Chunk]) -> None:
+    """Measure each coder that fits and print a table."""
+    total = sum(len(chunk.plain) for chunk in chunks)
+    if total == 0:
+        return
+    print(f"\n{title} ({dtype}, {total / 1e6:.1f} MB)")
+    print(
+        f"  {'':18}{'ratio':>7}{'encode':>9}{'decode':>9}   of zstd-3: {'ratio':>7}{'encode':>8}{'decode':>8}"
+    )
+    coders: dict[str, Coder] = {"zstd-3": zstd3}
+    with_base = all(chunk.base is not None for chunk in chunks)
+    for names in (["zstd"], ["rot", "planes"], ["residual", "planes"], ["ig", "planes"]):
+        if with_base or not {"residual", "ig"} & set(names):
+            coders[" + ".join(names)] = chain_coder(dtype, names)
+    coders["chosen"] = chosen(dtype)
+    reference: Result | None = None
+    for name, coder in coders.items():
+        result = measure(coder, chunks)
+        reference = reference or result
+        print(
+            f"  {name:18}{total / result.stored:7.3f}{total / 1e6 / result.encode_seconds:9.0f}"
+            f"{total / 1e6 / result.decode_seconds:9.0f}   {'':11}{reference.stored / result.stored:7.2f}"
+            f"{reference.encode_seconds / result.encode_seconds:8.2f}"
+            f"{reference.decode_seconds / result.decode_seconds:8.2f}"
+        )
+
+
+def cut(plain: bytes, base: bytes | None) -> list[Chunk]:
+    """Pieces as a commit makes them."""
+    return [
+        Chunk(plain[at : at + CHUNK], None if base is None else base[at : at + CHUNK])
+        for at in range(0, len(plain), CHUNK)
+    ]
+
+
+def made_up(dtype: str, count: int) -> list[Chunk]:
+    """Normally distributed weights that moved a little."""
+    random = np.random.default_rng(1)
+    before = random.standard_normal(count) * 0.02
+    after = before + random.standard_normal(count) * 0.0002
+
+    def as_bytes(values: np.ndarray) -> bytes:
+        if dtype == "BF16":
+            return (values.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+        return values.astype({"F16": "<f2", "F32": "<f4"}[dtype]).tobytes()
+
+    return cut(as_bytes(after), as_bytes(before))
+
+
+def tensors(path: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Name, dtype and bytes of each tensor of a safetensors file that we made ourselves."""
+    raw = path.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    for name, row in json.loads(raw[8:start]).items():
+        if name != "__metadata__":
+            first, last = row["data_offsets"]
+            yield name, row["dtype"], raw[start + first : start + last]
+
+
+def pairs(folder: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Files to measure, each with its predecessor or None."""
+    for sub in sorted({path.parent for path in folder.rglob("*.safetensors")}):
+        files = sorted(sub.glob("*.safetensors"))
+        yield files[0], None
+        yield from ((after, before) for before, after in pairwise(files))
+
+
+def on_files(after: Path, before: Path | None) -> None:
+    """Measure one file, dtype by dtype, without what did not change."""
+    known = {name: data for name, _, data in tensors(before)} if before else {}
+    by_dtype: dict[str, list[Chunk]] = defaultdict(list)
+    for name, dtype, data in tensors(after):
+        base = known.get(name)
+        if len(data) < 4096 or data == base or (before and (base is None or len(base) != len(data))):
+            continue
+        by_dtype[dtype] += cut(data, base)
+    for dtype, chunks in by_dtype.items():
+        title = str(after.name if before is None else f"{after.name} <- {before.name}")
+        report(f"{after.parent.name}/{title}", dtype, chunks)
+
+
+def main() -> None:
+    """Run everything."""
+    for dtype in ("BF16", "F16", "F32"):
+        report("made up, moved by 1 %", dtype, made_up(dtype, 4 << 20))
+    for argument in sys.argv[1:2]:
+        for after, before in pairs(Path(argument)):
+            on_files(after, before)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""How long small commands take: with a small history and with 10,000 commits, as multiples of bare Python.
+
+    python -m benchmarks.latency [--commits 10000] [--runs 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.timing import interleaved, run
+from mvc.fileio import FileIO
+from mvc.monitor import Monitor
+from mvc.objects import Person, Timestamp
+from mvc.ops.commit import Request, commit
+from mvc.ops.init import init
+
+COMMANDS = {
+    "log": ["log", "-n", "20"],
+    "log (all, to the end)": ["log"],
+    "log --json -n 20": ["log", "--json", "-n", "20"],
+    "status": ["status"],
+    "branch": ["branch"],
+    "tag (list)": ["tag"],
+    "tag NAME": ["tag", "--force", "newest"],
+    "branch NAME": ["branch", "--force", "other"],
+    "tag -m": ["tag", "--force", "-m", "note", "annotated"],
+}
+
+
+def build(folder: Path, commits: int) -> float:
+    """A repository with so many commits of a small file; returns the seconds that it took."""
+    repository = init(FileIO(), folder, Monitor())
+    who = Person("Bench", "bench@example.org")
+    began = time.perf_counter()
+    for number in range(commits):
+        (folder / "weights.bin").write_bytes(number.to_bytes(4, "little") * 64)
+        now = Timestamp(1_700_000_000_000_000 + number * 1_000_000, 0)
+        commit(repository, Request(f"step {number}", who, now, {"loss": 1 / (number + 1)}))
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--commits", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=15)
+    options = parser.parse_args()
+    mvc = [sys.executable, "-m", "mvc"]
+    script = Path(sys.executable).parent / "mvc"
+    if script.exists():
+        mvc = [str(script)]
+    with tempfile.TemporaryDirectory() as place:
+        for commits in (10, options.commits):
+            folder = Path(place) / str(commits)
+            took = build(folder, commits)
+            files = sum(1 for path in (folder / ".mvc").rglob("*") if path.is_file())
+            size = sum(path.stat().st_size for path in (folder / ".mvc").rglob("*") if path.is_file())
+            print(f"\n{commits} commits, built at {commits / took:.0f} a second; {files} files, {size / 1e6:.2f} MB")
+            jobs = {name: (lambda words=words: run([*mvc, *words], folder)) for name, words in COMMANDS.items()}
+            jobs["python -c pass"] = lambda: run([sys.executable, "-c", "pass"], folder)
+            medians = interleaved(jobs, options.runs)
+            bare = medians.pop("python -c pass")
+            print(f"{'command':24s} {'median ms':>10s} {'x bare python':>14s}   (bare python: {bare * 1e3:.1f} ms)")
+            for name, seconds in medians.items():
+                print(f"{name:24s} {seconds * 1e3:10.1f} {seconds / bare:14.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Peak memory of committing, checking and restoring one large file, summed over all processes.
+
+    python -m benchmarks.memory [--gigabytes 4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import peak_memory, run
+
+
+def make_file(path: Path, gigabytes: float) -> None:
+    """A safetensors file of bf16 tensors of 64 MiB each, without holding it in memory."""
+    rng = np.random.default_rng(3)
+    count = max(1, round(gigabytes * 1e9 / (64 << 20)))
+    header = {
+        f"layer.{n}": {"dtype": "BF16", "shape": [8192, 4096], "data_offsets": [n << 26, (n + 1) << 26]}
+        for n in range(count)
+    }
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _ in range(count):
+            values = rng.standard_normal(32 << 20, dtype=np.float32) * np.float32(0.02)
+            file.write((values.view(np.uint32) >> 16).astype("<u2").tobytes())
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=4.0)
+    options = parser.parse_args()
+    mvc = [sys.executable, "-m", "mvc"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run([*mvc, "init"], folder)
+        make_file(folder / "model.safetensors", options.gigabytes)
+        size = (folder / "model.safetensors").stat().st_size
+        print(f"one bf16 safetensors file of {size / 1e9:.2f} GB")
+
+        def report(words: list[str]) -> None:
+            peak, seconds = peak_memory([*mvc, *words], folder)
+            print(f"mvc {words[0]:10s} peak {peak / 1e6:6.0f} MB  {seconds:6.1f} s  {size / 1e6 / seconds:6.0f} MB/s")
+
+        report(["commit", "-q", "-m", "base"])
+        with (folder / "model.safetensors").open("r+b") as file:
+            file.seek(size // 2)
+            file.write(bytes(1000))
+        report(["status"])
+        report(["commit", "-q", "-m", "moved"])
+        report(["checkout", "HEAD~1"])
+        report(["fsck", "--full"])
+
+
+if __name__ == "__main__":
+    main()

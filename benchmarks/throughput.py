@@ -1,0 +1,158 @@
+"""Commit and checkout of related bf16 versions, next to git-lfs and to cp.
+
+    python -m benchmarks.throughput [--versions 6] [--megabytes 100] [--repetitions 3]
+
+The versions are made here: a base of normally distributed bf16 weights, each following one moved by about 1 % of its
+norm, as a fine-tune moves. Commits run in one process; git-lfs runs ``add`` and ``commit`` of the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import run
+from mvc.fileio import FileIO
+from mvc.monitor import Monitor
+from mvc.objects import Person, Timestamp
+from mvc.ops.checkout import checkout
+from mvc.ops.commit import Request, commit
+from mvc.ops.init import init
+
+WHO = Person("Bench", "bench@example.org")
+
+
+def safetensors(tensors: dict[str, np.ndarray]) -> bytes:
+    """A bf16 safetensors file of uint16 arrays."""
+    import json
+
+    header, offset = {}, 0
+    for name, array in tensors.items():
+        header[name] = {"dtype": "BF16", "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
+        offset += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(array.tobytes() for array in tensors.values())
+
+
+def bf16(values: np.ndarray) -> np.ndarray:
+    """Round float32 to bf16 bits, ties to even."""
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+
+
+def make_versions(folder: Path, versions: int, megabytes: int) -> list[Path]:
+    """Files of related versions."""
+    rng = np.random.default_rng(1)
+    rows = 4096
+    tensors = max(1, megabytes * 1_000_000 // (rows * 1024 * 2))
+    values = {
+        f"model.layers.{n}.weight": (rng.standard_normal((rows, 1024), dtype=np.float32) * 0.02) for n in range(tensors)
+    }
+    paths = []
+    for version in range(versions):
+        path = folder / f"v{version}.safetensors"
+        path.write_bytes(safetensors({name: bf16(array) for name, array in values.items()}))
+        paths.append(path)
+        for array in values.values():
+            array += rng.standard_normal(array.shape, dtype=np.float32) * np.float32(0.02 * 0.01)
+    return paths
+
+
+def now() -> Timestamp:
+    """The time."""
+    return Timestamp(int(time.time() * 1e6), 0)
+
+
+def copy_durable(source: Path, target: Path) -> float:
+    """Seconds of a copy that is synced."""
+    began = time.perf_counter()
+    shutil.copyfile(source, target)
+    fd = os.open(target, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+    return time.perf_counter() - began
+
+
+def mvc_round(place: Path, paths: list[Path]) -> dict[str, float]:
+    """Commit every version, then check each out."""
+    folder = place / "mvc"
+    repository = init(FileIO(), folder, Monitor())
+    commits, seconds = [], 0.0
+    for path in paths:
+        shutil.copyfile(path, folder / "model.safetensors")
+        began = time.perf_counter()
+        commits.append(commit(repository, Request(path.name, WHO, now())).id)
+        seconds += time.perf_counter() - began
+    stored = sum(path.stat().st_size for path in (folder / ".mvc").rglob("*") if path.is_file())
+    out = {"mvc commit": seconds, "mvc stored": float(stored)}
+    for name, index in (("first", 0), ("newest", -1)):
+        began = time.perf_counter()
+        checkout(repository, commits[index].hex(), WHO, now())
+        out[f"mvc checkout {name}"] = time.perf_counter() - began
+        if (folder / "model.safetensors").read_bytes() != paths[index].read_bytes():
+            raise SystemExit("a checkout gave other bytes")
+    out["cp + fsync"] = copy_durable(paths[-1], place / "copy")
+    shutil.rmtree(folder)
+    return out
+
+
+def lfs_round(place: Path, paths: list[Path]) -> dict[str, float]:
+    """git lfs add and commit of every version; checkout of the first."""
+    folder = place / "lfs"
+    folder.mkdir()
+    env = {"HOME": str(place), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@example.org"}
+    env |= {"GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@example.org"}
+    for words in (["init", "-q"], ["lfs", "install", "--local"], ["lfs", "track", "*.safetensors"]):
+        run(["git", *words], folder, env)
+    seconds = 0.0
+    for number, path in enumerate(paths):
+        shutil.copyfile(path, folder / "model.safetensors")
+        seconds += run(["git", "add", "-A"], folder, env) + run(["git", "commit", "-qm", f"v{number}"], folder, env)
+        run(["git", "tag", f"v{number}"], folder, env)
+    stored = sum(path.stat().st_size for path in (folder / ".git").rglob("*") if path.is_file())
+    back = run(["git", "checkout", "-q", "v0"], folder, env)
+    shutil.rmtree(folder)
+    return {"git-lfs commit": seconds, "git-lfs stored": float(stored), "git-lfs checkout first": back}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--versions", type=int, default=6)
+    parser.add_argument("--megabytes", type=int, default=100)
+    parser.add_argument("--repetitions", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        paths = make_versions(place, options.versions, options.megabytes)
+        raw = sum(path.stat().st_size for path in paths)
+        rounds: list[dict[str, float]] = []
+        lfs = shutil.which("git-lfs") is not None
+        for _ in range(options.repetitions):
+            rounds.append(mvc_round(place, paths) | (lfs_round(place, paths) if lfs else {}))
+        medians = {key: float(np.median([one[key] for one in rounds])) for key in rounds[0]}
+        one = paths[0].stat().st_size
+        print(f"{len(paths)} versions of {one / 1e6:.0f} MB, {raw / 1e6:.0f} MB in all; medians of {options.repetitions}")
+        for key, value in medians.items():
+            if key.endswith("stored"):
+                print(f"{key:24s} {value / raw:8.3f} of raw")
+            else:
+                size = raw if key.endswith("commit") else one
+                print(f"{key:24s} {value:8.2f} s  {size / 1e6 / value:8.0f} MB/s")
+        if lfs:
+            print(f"mvc commit rate / git-lfs:        {medians['git-lfs commit'] / medians['mvc commit']:.2f}")
+        else:
+            print("git-lfs is not installed: no comparison")
+        for which in ("first", "newest"):
+            print(f"mvc checkout {which} / cp + fsync: {medians[f'mvc checkout {which}'] / medians['cp + fsync']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""safetensors: eight bytes of header length, a JSON header, then the tensors end to end.
+
+Specification: the *Format* section of https://github.com/huggingface/safetensors, whose rules are kept
+strictly. The byte buffer is covered without holes or overlaps, duplicate keys are refused (the reference
+library lets them pass), and so is whatever the library refuses. Tensor names are free text and never used as
+paths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from mvc.formats.base import NotThisFormat, Sibling, View
+from mvc.spans import Layout, Span, shown
+
+MAX_HEADER_BYTES = 25_000_000
+"""A quarter of the reference library's limit: one wide character makes text take four times the memory."""
+
+MAX_HEADER_VALUES = 1_000_000
+"""Bounds what parsing may allocate: tens of bytes for each comma or bracket. A tensor takes about nine."""
+
+_MAX_DIGITS = 19  # what a 64-bit file offset may need; longer ones cost quadratic time to convert
+_LENGTH_BYTES = 8
+_METADATA = "__metadata__"
+_TENSOR_KEYS = {"dtype", "shape", "data_offsets"}
+_SUB_BYTE_DTYPES = {"F4", "F6_E2M3", "F6_E3M2"}
+_DTYPES = frozenset(
+    {
+        "BOOL",
+        "U8",
+        "I8",
+        "F8_E4M3",
+        "F8_E5M2",
+        "F8_E8M0",
+        "F8_E4M3FNUZ",
+        "F8_E5M2FNUZ",
+        "U16",
+        "I16",
+        "F16",
+        "BF16",
+    }
+    | {"U32", "I32", "F32", "U64", "I64", "F64", "C64"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Safetensors:
+    """Scanner of ``.safetensors`` files."""
+
+    name: str = "safetensors"
+
+    def claims(self, name: str, head: bytes) -> bool:
+        """By the file name, or by a small header length followed by a brace (the Hub's cache drops names)."""
+        if name.lower().endswith(".safetensors"):
+            return True
+        length = int.from_bytes(head[:_LENGTH_BYTES], "little")
+        return head[_LENGTH_BYTES : _LENGTH_BYTES + 1] == b"{" and length <= MAX_HEADER_BYTES
+
+    def scan(self, view: View, sibling: Sibling) -> Mapping[str, Layout]:
+        """One span per tensor of the header."""
+        start, header = _read_header(view)
+        spans = [_span(name, entry, start) for name, entry in header.items() if name != _METADATA]
+        _check_metadata(header.get(_METADATA))
+        _check_coverage(spans, start, view.size)
+        return {view.name: Layout(self.name, tuple(spans))}
+
+
+def _read_header(view: View) -> tuple[int, dict[str, Any]]:
+    """Where the byte buffer starts, and the parsed header."""
+    if view.size < _LENGTH_BYTES:
+        raise NotThisFormat("truncated: no header length")
+    length = int.from_bytes(view.read(0, _LENGTH_BYTES), "little")
+    start = _LENGTH_BYTES + length
+    if length > MAX_HEADER_BYTES:
+        raise NotThisFormat(f"a header of {length} bytes, more than {MAX_HEADER_BYTES}")
+    if start > view.size:
+        raise NotThisFormat("truncated: the header leaves the file")
+    raw = view.read(_LENGTH_BYTES, length)
+    if not raw.startswith(b"{"):
+        raise NotThisFormat("the header does not start with a brace")
+    if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_HEADER_VALUES:
+        raise NotThisFormat(f"a header of more than {MAX_HEADER_VALUES} values")
+    return start, _parse(raw)
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    """Parse header bytes that start with a brace, under the budgets already checked."""
+    try:
+        header: dict[str, Any] = json.loads(
+            raw.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except UnicodeDecodeError:
+        raise NotThisFormat("the header is not UTF-8") from None
+    except json.JSONDecodeError:  # its message differs between Python versions, and the reason is stored
+        raise NotThisFormat("the header is not JSON") from None
+    except RecursionError:
+        raise NotThisFormat("the header is nested too deeply") from None
+    return header
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise NotThisFormat(f"the key {shown(key)} occurs twice")
+        result[key] = value
+    return result
+
+
+def _integer(text: str) -> int:
+    # "-0" would pass as 0; no number of a header is negative.
+    if text.startswith("-") or len(text) > _MAX_DIGITS:
+        _refuse_number(text)
+    return int(text)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise NotThisFormat(f"the header holds the number {shown(text)}")
+
+
+def _span(name: str, entry: Any, start: int) -> Span:
+    """One tensor's entry; what the span itself shows (length, place, name) is checked where it is tiled."""
+    if not isinstance(entry, dict) or entry.keys() != _TENSOR_KEYS:
+        raise NotThisFormat(f"tensor {shown(name)} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str):
+        raise NotThisFormat(f"tensor {shown(name)} has a dtype that is not text")
+    if dtype in _SUB_BYTE_DTYPES:
+        raise NotThisFormat(f"tensor {shown(name)} has elements of less than a byte, {dtype}: not supported")
+    if dtype not in _DTYPES:
+        raise NotThisFormat(f"tensor {shown(name)} has an unknown dtype {shown(dtype)}")
+    if not _are_counts(shape):
+        raise NotThisFormat(f"tensor {shown(name)} has a shape that is no list of counts")
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise NotThisFormat(f"tensor {shown(name)} has data_offsets that are no [begin, end]")
+    return Span(start + offsets[0], offsets[1] - offsets[0], name, dtype, tuple(shape))
+
+
+def _are_counts(value: Any) -> bool:
+    # type() and not isinstance(): true and false are no counts. Negative numbers did not get past the parser.
+    return isinstance(value, list) and all(type(item) is int for item in value)
+
+
+def _check_metadata(metadata: Any) -> None:
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise NotThisFormat(f"{_METADATA} is not a map of text to text")
+    _check_unicode(metadata.keys())
+    _check_unicode(metadata.values())
+
+
+def _check_unicode(texts: Iterable[str]) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a lone surrogate, spelt as an escape
+            raise NotThisFormat(f"{_METADATA} holds text that is not valid Unicode") from None
+
+
+def _check_coverage(spans: list[Span], start: int, size: int) -> None:
+    """The tensors cover the byte buffer exactly, as the specification demands."""
+    position = start
+    for span in sorted(spans, key=lambda s: (s.offset, s.length)):
+        if span.offset < position:
+            raise NotThisFormat(f"tensor {shown(span.name)} overlaps another")
+        if span.offset > position:
+            raise NotThisFormat(f"a hole of {span.offset - position} bytes before tensor {shown(span.name)}")
+        position = span.offset + span.length
+    if position > size:
+        raise NotThisFormat(f"truncated: the tensors need {position - size} bytes more")
+    if position < size:
+        raise NotThisFormat(f"{size - position} bytes behind the last tensor")

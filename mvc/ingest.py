@@ -1,0 +1,256 @@
+"""A file in, a manifest out: read each piece once, hash that copy, store that copy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from mvc.bases import BaseFinder, FileBases
+from mvc.chunking import INLINE_GLUE, INLINE_TENSOR, TENSOR_PIECE, content_pieces, tensor_pieces
+from mvc.dtypes import DTYPES
+from mvc.errors import FileChanged, MvcError
+from mvc.fileio import FileIO
+from mvc.formats import NotThisFormat, View, describe
+from mvc.monitor import Monitor
+from mvc.objectid import BlobId, ManifestId, ObjectId
+from mvc.objects import Manifest, Part
+from mvc.odb.record import Record
+from mvc.odb.writer import NO_HINT, Hint, ObjectWriter
+from mvc.parallel import ordered_map
+from mvc.spans import Span, tile
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+ATTEMPTS = 3
+BATCH_BYTES = TENSOR_PIECE
+
+
+class OpenFile:
+    """One open work file, as formats and the pipeline read it."""
+
+    def __init__(self, io: FileIO, fd: int, name: str) -> None:
+        self._io = io
+        self._fd = fd
+        self.name = name
+        status = io.stat_handle(fd)
+        self.status = status
+        self.size = status.st_size
+        self.stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes."""
+        data = self._io.read_at(self._fd, length, offset)
+        if len(data) != length:
+            raise NotThisFormat("truncated")
+        return data
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill a buffer; fewer bytes only at the end of the file."""
+        return self._io.read_into(self._fd, buffer, offset)
+
+    def changed(self) -> bool:
+        """Whether somebody wrote to it since it was opened."""
+        status = self._io.stat_handle(self._fd)
+        return self.stamp != (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+class Ingested(NamedTuple):
+    """A stored file: its manifest, and the status that it had while it was read."""
+
+    id: ManifestId
+    manifest: Manifest
+    status: os.stat_result
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Bytes of a file that become one part; ``span`` and ``position`` say where in which tensor they lie."""
+
+    data: bytes | bytearray | memoryview
+    offset: int
+    inline: bool
+    span: Span | None = None
+    position: int = 0
+
+
+@dataclass(slots=True)
+class _Done:
+    """A piece after hashing and encoding; ``record`` None when the blob was known."""
+
+    part: Part
+    record: Record | None
+
+
+def ingest_file(
+    io: FileIO, path: Path, name: str, writer: ObjectWriter, finder: BaseFinder, monitor: Monitor
+) -> Ingested:
+    """Store a file under its repository path ``name``.
+
+    Raises:
+        FileChanged: it kept changing while it was read.
+        OSError: it cannot be read.
+    """
+    for _attempt in range(ATTEMPTS):
+        fd = io.open_read(path, follow=True)
+        try:
+            source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
+            try:
+                manifest = _ingest(source, writer, finder.file(name), monitor)
+            except FileChanged:
+                continue
+            if source.changed():
+                continue
+        finally:
+            io.close(fd)
+        data = manifest.to_bytes()
+        identity = writer.put(ManifestId, data, finder.manifest(name, len(data)))
+        return Ingested(identity, manifest, source.status)
+    raise FileChanged(
+        f"{name} keeps changing while it is read", hint="wait until it is written, then commit again"
+    )
+
+
+def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifest:
+    """The manifest that a file would get, without storing anything.
+
+    Raises:
+        FileChanged: it was written to while it was read.
+    """
+    fd = io.open_read(path)
+    try:
+        source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
+        manifest = _ingest(source, _Hashing(), None, monitor)
+        if source.changed():
+            raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
+        return manifest
+    finally:
+        io.close(fd)
+
+
+class _Sink(Protocol):
+    """Where pieces go; :class:`ObjectWriter` is the one that stores them."""
+
+    def known(self, identity: ObjectId, /) -> bool: ...
+
+    def prepare(self, identity: ObjectId, plain: Buffer, hint: Hint, /) -> Record: ...
+
+    def add(self, record: Record, /) -> None: ...
+
+
+class _Hashing:
+    """Takes pieces for known, so that they are hashed and nothing else."""
+
+    def known(self, _identity: ObjectId) -> bool:
+        return True
+
+    def prepare(self, _identity: ObjectId, _plain: Buffer, _hint: Hint) -> Record:
+        raise MvcError("a piece that is only measured was to be encoded")
+
+    def add(self, _record: Record) -> None:
+        raise MvcError("a piece that is only measured was to be stored")
+
+
+def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: Monitor) -> Manifest:
+    description = describe(source, _no_sibling)
+    layout = description.layout
+    digest = hashlib.sha256()
+
+    def work(batch: list[_Piece]) -> list[_Done]:
+        return [_encode(piece, writer, bases) for piece in batch]
+
+    parts: list[Part] = []
+    batches = _batches(_pieces(source, layout.spans, digest, monitor))
+    results = map(work, batches) if source.size <= BATCH_BYTES else ordered_map(work, batches)
+    for batch in results:
+        for done in batch:
+            parts.append(done.part)
+            if done.record is not None:
+                writer.add(done.record)
+                monitor.count("encoded_bytes", done.record.plain_length)
+    monitor.count("read_bytes", source.size)
+    spans = tuple(sorted(layout.spans, key=lambda span: (span.offset, span.name)))
+    return Manifest(layout.format, source.size, digest.digest(), tuple(parts), spans, description.reason)
+
+
+def _no_sibling(_name: str) -> View | None:
+    return None
+
+
+def _pieces(
+    source: OpenFile, spans: tuple[Span, ...], digest: "hashlib._Hash", monitor: Monitor
+) -> Iterator[_Piece]:
+    """Cut the file as docs/format.md says, reading and hashing each byte once, in order."""
+    for region in tile(source.size, spans):
+        if region.span is None:
+            pieces = _glue(source, region.offset, region.length)
+        else:
+            pieces = _tensor(source, region.span)
+        for piece in pieces:
+            digest.update(piece.data)
+            monitor.advance(len(piece.data))
+            yield piece
+
+
+def _glue(source: OpenFile, offset: int, length: int) -> Iterator[_Piece]:
+    if length <= INLINE_GLUE:
+        yield _Piece(_read(source, offset, length), offset, inline=True)
+        return
+    for view in content_pieces(source.read_into, offset, length):
+        yield _Piece(bytes(view), offset, inline=False)
+        offset += len(view)
+
+
+def _tensor(source: OpenFile, span: Span) -> Iterator[_Piece]:
+    if span.length <= INLINE_TENSOR:
+        yield _Piece(_read(source, span.offset, span.length), span.offset, inline=True)
+        return
+    position = 0
+    for length in tensor_pieces(span.length, DTYPES[span.dtype].block):
+        data = _read(source, span.offset + position, length)
+        yield _Piece(data, span.offset + position, inline=False, span=span, position=position)
+        position += length
+
+
+def _read(source: OpenFile, offset: int, length: int) -> bytearray:
+    buffer = bytearray(length)
+    if source.read_into(memoryview(buffer), offset) != length:
+        raise FileChanged("the file became shorter while it was read")
+    return buffer
+
+
+def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
+    """Group small pieces, so that handing work to a thread costs little against the work."""
+    batch: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece.data)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _encode(piece: _Piece, writer: _Sink, bases: FileBases | None) -> _Done:
+    length = len(piece.data)
+    if piece.inline:
+        return _Done(Part(length, None, bytes(piece.data)), None)
+    identity = BlobId.of(piece.data)
+    part = Part(length, identity)
+    if writer.known(identity):
+        return _Done(part, None)
+    return _Done(part, writer.prepare(identity, piece.data, _hint(piece, bases)))
+
+
+def _hint(piece: _Piece, bases: FileBases | None) -> Hint:
+    if piece.span is None:
+        return NO_HINT if bases is None else bases.content_piece(piece.offset, len(piece.data))
+    if bases is None:
+        return Hint(DTYPES[piece.span.dtype])
+    return bases.tensor_piece(piece.span, piece.position, len(piece.data))

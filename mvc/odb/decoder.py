@@ -1,0 +1,78 @@
+"""From a record's stored bytes back to plain bytes; trusts nothing that the record says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mvc.codecs import CODECS, Codec, Step
+from mvc.errors import CorruptObject, UnsupportedFeature
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+MAX_STEPS = 8
+MAX_PLAIN_LENGTH = 48 << 20  # bytes
+_SLACK = 4096  # bytes that a step may put out beyond twice the plain length: framing of very short objects
+
+
+def decode_chain(
+    chain: Sequence[Step], stored: Buffer, plain_length: int, prediction: Buffer | None
+) -> Buffer:
+    """Undo the steps from last to first.
+
+    Returns exactly ``plain_length`` bytes; with an empty chain ``stored`` itself. Whether they are the right
+    bytes is for the caller to see from their id.
+
+    Raises:
+        CorruptObject: lengths, parameters, prediction or bytes that do not fit together.
+        UnsupportedFeature: a codec, or a version of one, that this mvc does not know.
+    """
+    codecs = _check(chain, memoryview(stored).nbytes, plain_length, prediction is not None)
+    data = stored
+    for place in reversed(range(len(chain))):
+        length = chain[place - 1].output_length if place else plain_length
+        step = chain[place]
+        data = codecs[place].decode(data, step.params, prediction, length)
+        if memoryview(data).nbytes != length:
+            raise CorruptObject(
+                f"codec {step.name} gave {memoryview(data).nbytes} bytes where {length} belong"
+            )
+    return data
+
+
+def _check(chain: Sequence[Step], stored_length: int, plain_length: int, has_prediction: bool) -> list[Codec]:
+    """Refuse a chain before anything is allocated for it; returns the codecs of its steps."""
+    if not 0 <= plain_length <= MAX_PLAIN_LENGTH:
+        raise CorruptObject(f"a plain length of {plain_length} bytes is not allowed")
+    if len(chain) > MAX_STEPS:
+        raise CorruptObject(f"a chain of {len(chain)} steps; at most {MAX_STEPS} are allowed")
+    codecs: list[Codec] = []
+    for step in chain:
+        _check_types(*step)
+        if not 0 <= step.output_length <= 2 * plain_length + _SLACK:
+            raise CorruptObject(f"codec {step.name} claims {step.output_length} bytes for {plain_length}")
+        codec = CODECS.get((step.name, step.version))
+        if codec is None:
+            raise UnsupportedFeature(
+                f"codec {step.name!r} version {step.version} is unknown",
+                hint="a newer mvc wrote this; update mvc",
+            )
+        if codec.needs_prediction and not has_prediction:
+            raise CorruptObject(f"codec {step.name} needs a prediction, and the record has no bases")
+        codecs.append(codec)
+    expected = chain[-1].output_length if chain else plain_length
+    if stored_length != expected:
+        raise CorruptObject(f"{stored_length} stored bytes where {expected} belong")
+    return codecs
+
+
+def _check_types(name: Any, version: Any, params: Any, output_length: Any) -> None:
+    """A step comes out of msgpack, where any field may be anything."""
+    if not (
+        isinstance(name, str)
+        and type(version) is int
+        and isinstance(params, Mapping)
+        and type(output_length) is int
+    ):
+        raise CorruptObject("a step of the chain is malformed")

@@ -1,0 +1,118 @@
+"""From plain bytes to a chain of steps and stored bytes; every choice about size and speed is made here.
+
+A reader takes whatever it finds, so these choices may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mvc.codecs import CODECS, Codec, Step
+from mvc.codecs.frames import compress
+from mvc.dtypes import DType
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+    from mvc.odb.estimate import Choice, Lane
+
+_BLOCK = 512 << 10  # bytes: the knee of ratio against speed
+_PREDICTION_MARGIN = 0.9  # a dictionary makes reading slower and must pay for it
+_STEP_HEADER = 16  # bytes that a record's header grows by with a step, and with each of its parameters
+_PARAM_HEADER = 8
+_PROBE = 4096  # bytes of each probed piece of opaque data
+_PROBES = 4
+_HOPELESS = 0.98  # share of a probe's bytes that zstd leaves
+
+_ALONE: Mapping[str, Any] = {}
+_WITH_DICTIONARY: Mapping[str, Any] = {"dictionary": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a record keeps of an object. ``used_prediction``: decoding needs the prediction that was given."""
+
+    chain: tuple[Step, ...]
+    stored: bytes
+    used_prediction: bool
+
+
+def encode_tensor(plain: Buffer, dtype: DType, prediction: Buffer | None) -> Encoded:
+    """Code a piece of a tensor; thread-safe.
+
+    ``prediction`` is used when it promises to save a tenth; one whose length is not that of ``plain`` never
+    is. The result is never longer than ``plain``.
+    """
+    from mvc.odb.estimate import choose, lane  # deferred: needs numpy, and `mvc tag` codes what is no tensor
+
+    if prediction is not None and memoryview(prediction).nbytes != memoryview(plain).nbytes:
+        prediction = None
+    seen = lane(dtype)
+    return _encode(plain, _tensor_steps(choose(plain, seen, prediction), seen), prediction)
+
+
+def encode_opaque(plain: Buffer, dictionary: Buffer | None) -> Encoded:
+    """Code bytes of no known structure; thread-safe.
+
+    ``dictionary`` is what the bytes may repeat, such as the previous version of the same stretch; it is used
+    when that saves a tenth. The result is never longer than ``plain``.
+    """
+    alone = _raw(plain) if _hopeless(plain) else _encode(plain, [(CODECS["zstd", 1], _ALONE)], None)
+    if dictionary is None or not len(alone.stored):
+        return alone
+    helped = _encode(plain, [(CODECS["zstd", 1], _WITH_DICTIONARY)], dictionary)
+    return helped if len(helped.stored) < _PREDICTION_MARGIN * len(alone.stored) else alone
+
+
+def _tensor_steps(choice: Choice, seen: Lane) -> list[tuple[Codec, Mapping[str, Any]]]:
+    from mvc.codecs.planes import Planes  # deferred: needs numpy
+    from mvc.odb.estimate import Choice  # deferred: needs numpy
+
+    if choice is Choice.RAW:
+        return []
+    if choice is Choice.ZSTD:
+        return [(CODECS["zstd", 1], _ALONE)]
+    cut = {"width": seen.width, "block": _BLOCK}
+    if choice is Choice.PLANES:
+        return [(Planes(), cut)]
+    if choice is Choice.ROT:
+        return [(CODECS["rot", 1], {"width": seen.width}), (Planes(), cut)]
+    if choice is Choice.GROUPED:
+        # groups follow each other along the plane, so shorter blocks fit their Huffman tables better
+        exponent = {"shift": seen.shift, "bits": seen.bits}
+        return [(CODECS["ig", 1], cut | exponent), (Planes(window_log=14), cut)]
+    return [(CODECS["ig", 1], cut | {"shift": 0, "bits": 0}), (Planes(), cut)]
+
+
+def _encode(
+    plain: Buffer, steps: Sequence[tuple[Codec, Mapping[str, Any]]], prediction: Buffer | None
+) -> Encoded:
+    """Apply the steps; the plain bytes themselves where that does not make a record shorter."""
+    data = plain
+    chain: list[Step] = []
+    for codec, params in steps:
+        data = codec.encode(data, params, prediction)
+        chain.append(Step(codec.name, codec.version, params, memoryview(data).nbytes))
+    header = sum(_STEP_HEADER + _PARAM_HEADER * len(step.params) for step in chain)
+    if not chain or memoryview(data).nbytes + header >= memoryview(plain).nbytes:
+        return _raw(plain)
+    used = prediction is not None and any(
+        codec.needs_prediction or params.get("dictionary") is True for codec, params in steps
+    )
+    return Encoded(tuple(chain), bytes(data), used)
+
+
+def _raw(plain: Buffer) -> Encoded:
+    return Encoded((), bytes(plain), False)
+
+
+def _hopeless(plain: Buffer) -> bool:
+    """Whether pieces of longer data show nothing to compress, as in files that are compressed already."""
+    raw = memoryview(plain).cast("B")
+    if len(raw) <= 2 * _PROBE * _PROBES:
+        return False
+    stride = (len(raw) - _PROBE) // (_PROBES - 1)
+    pieces = b"".join(raw[i * stride : i * stride + _PROBE] for i in range(_PROBES))
+    return len(compress(pieces, 1)) > _HOPELESS * len(pieces)

@@ -1,0 +1,157 @@
+"""Guesses, from a sample, what each way to code a tensor would cost, so that only the best one is tried.
+
+The cost of byte planes is their order-0 entropy, with the Miller-Madow correction for short samples (half a
+nat for each distinct value but one, over the sample size). Grouped residuals are priced inside each group, as
+if each had a Huffman table of its own.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import log
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvc.codecs.elements import Elements, view
+from mvc.codecs.frames import compress
+from mvc.codecs.ig import exponent_keys, residual
+from mvc.codecs.planes import split
+from mvc.dtypes import DTYPES, DType
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+PIECES = 8
+PIECE = 1024  # elements
+PREDICTION_MARGIN = 0.9  # a base makes reading slower and must pay for it
+GROUPING_MARGIN = 0.985  # so does sorting
+
+# Bytes that a record's header grows by, and that a prediction's base takes in it.
+_ZSTD_HEADER = 16
+_PLANES_HEADER = 48
+_ROT_HEADER = 24
+_IG_HEADER = 56
+_BASE_HEADER = 64
+_PLANE_FRAMING = 8
+
+# A plane that takes so small or so large a share of its bytes alone gains nothing that counts from grouping.
+_NOTHING = 0.02
+_NOISE = 0.98
+
+
+class Lane(NamedTuple):
+    """How codecs see a dtype: elements of ``width`` bytes, the exponent in ``bits`` bits from ``shift`` up.
+
+    ``bits`` is 0 where there is none.
+    """
+
+    width: int
+    shift: int
+    bits: int
+
+
+class Choice(Enum):
+    """A way to code a tensor."""
+
+    RAW = "raw"
+    ZSTD = "zstd"
+    PLANES = "planes"
+    ROT = "rot, planes"
+    RESIDUAL = "residual, planes"
+    GROUPED = "grouped residual, planes"
+
+
+_PARTS = {"C64": "F32", "C128": "F64", "C64:be": "F32:be", "C128:be": "F64:be"}
+
+
+def lane(dtype: DType) -> Lane:
+    """The lane of a dtype; a complex number is two of its parts."""
+    part = DTYPES.get(_PARTS.get(dtype.name, ""), dtype)
+    return Lane(part.width, part.exponent_shift, part.exponent_bits)
+
+
+def choose(plain: Buffer, seen: Lane, prediction: Buffer | None) -> Choice:
+    """The way that a sample says is smallest; ``prediction`` has the length of ``plain``."""
+    target, _ = view(plain, seen.width)
+    if target.size == 0:
+        return Choice.RAW
+    picks = _sample_places(target.size)
+    sample = _gather(target, picks)
+    scale = target.size / sample.size
+    framing = _PLANES_HEADER + _PLANE_FRAMING * seen.width
+    costs = {
+        Choice.RAW: float(target.nbytes),
+        Choice.ZSTD: _ZSTD_HEADER + _zstd_cost(sample) * scale,
+    }
+    if seen.bits and seen.width > 1:  # a rotated byte is another byte, no better
+        costs[Choice.ROT] = framing + _ROT_HEADER + _planes_cost(_rotated(sample)) * scale
+    else:
+        costs[Choice.PLANES] = framing + _planes_cost(sample) * scale
+    alone = min(costs, key=costs.__getitem__)
+    if prediction is None:
+        return alone
+    base = _gather(view(prediction, seen.width)[0], picks)
+    moved = residual(sample, base)
+    fixed = framing + _IG_HEADER + _BASE_HEADER
+    if seen.bits:
+        together, apart = _grouped_costs(moved, exponent_keys(base, seen.shift, seen.bits))
+    else:
+        together = apart = _planes_cost(moved)
+    plain_residual, grouped = fixed + together * scale, fixed + apart * scale
+    if min(grouped, plain_residual) > PREDICTION_MARGIN * costs[alone]:
+        return alone
+    return Choice.GROUPED if grouped < GROUPING_MARGIN * plain_residual else Choice.RESIDUAL
+
+
+def _sample_places(count: int) -> list[slice]:
+    if count <= PIECES * PIECE:
+        return [slice(0, count)]
+    stride = (count - PIECE) // (PIECES - 1)
+    return [slice(i * stride, i * stride + PIECE) for i in range(PIECES)]
+
+
+def _gather(elements: Elements, places: list[slice]) -> Elements:
+    return np.concatenate([elements[place] for place in places])
+
+
+def _rotated(sample: Elements) -> Elements:
+    return (sample << 1) | (sample >> (8 * sample.dtype.itemsize - 1))
+
+
+def _zstd_cost(sample: Elements) -> int:
+    """Bytes of the sample under zstd's fastest level, which sees what entropies do not: repeats."""
+    return len(compress(sample.data, 1))
+
+
+def _planes_cost(sample: Elements) -> float:
+    """Bytes of the sample as byte planes."""
+    return sum(min(plane.size, _entropy_bytes(np.bincount(plane, minlength=256))) for plane in split(sample))
+
+
+def _grouped_costs(sample: Elements, keys: NDArray[np.uint8]) -> tuple[float, float]:
+    """Bytes of the sample as byte planes: as they are, and with each group of equal keys coded by itself."""
+    upper = keys.astype(np.uint16) << 8
+    groups = np.flatnonzero(np.bincount(keys, minlength=256))
+    together = apart = 0.0
+    for plane in split(sample):
+        cost = min(plane.size, _entropy_bytes(np.bincount(plane, minlength=256)))
+        together += cost
+        if _NOTHING < cost / plane.size < _NOISE:
+            joint = np.bincount(upper | plane, minlength=1 << 16).reshape(256, 256)
+            cost = min(cost, _entropy_bytes(joint[groups]))
+        apart += cost
+    return together, apart
+
+
+_logs = np.arange(PIECES * PIECE + 1, dtype=np.float64)
+_logs[1:] *= np.log2(_logs[1:])  # c log2 c for each count that a sample can have
+
+
+def _entropy_bytes(counts: NDArray[np.intp]) -> float:
+    """Bytes of symbols with these histograms (along the last axis), each histogram with a code of its own."""
+    totals = counts.sum(axis=-1)
+    bits = _logs[totals].sum() - _logs[counts].sum()
+    correction = (np.count_nonzero(counts) - totals.size) / (2 * log(2))
+    return float(bits + correction) / 8

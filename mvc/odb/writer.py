@@ -1,0 +1,116 @@
+"""Adds objects to a database: hash, known? stop; else encode and append to the open pack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from mvc.dtypes import DType
+from mvc.errors import DamageError
+from mvc.monitor import Monitor
+from mvc.objectid import ObjectId
+from mvc.odb.database import ObjectDatabase
+from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
+from mvc.odb.pack import PackWriter
+from mvc.odb.record import Base, Record
+from mvc.odb.segment import Entry
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+_Id = TypeVar("_Id", bound=ObjectId)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What may help to encode an object.
+
+    ``dtype`` None means bytes of no known type. ``bases`` are stretches that, end to end, predict the object, and
+    ``depth`` is the greatest depth of the records that they are read from.
+    """
+
+    dtype: DType | None = None
+    bases: tuple[Base, ...] = ()
+    depth: int = 0
+
+
+NO_HINT = Hint()
+
+
+class ObjectWriter:
+    """Writes new objects and knows what it relied on.
+
+    ``relied`` holds the ids that were found in the database instead of being written: if packs were condemned
+    meanwhile, they must be looked up again before the root is swapped. Only :meth:`prepare` may be called from several
+    threads.
+    """
+
+    def __init__(self, database: ObjectDatabase, monitor: Monitor) -> None:
+        self.database = database
+        self._monitor = monitor
+        self._packs = PackWriter(database.backend)
+        self._new: set[ObjectId] = set()
+        self.relied: set[ObjectId] = set()
+
+    def known(self, identity: ObjectId) -> bool:
+        """Whether the object needs no writing; remembers that it was relied upon."""
+        if identity in self._new:
+            return True
+        if identity in self.database:
+            self.relied.add(identity)
+            return True
+        return False
+
+    def prepare(self, identity: ObjectId, plain: Buffer, hint: Hint = NO_HINT) -> Record:
+        """Encode an object into a record, without adding it. ``plain`` may be reused afterwards."""
+        try:
+            prediction = self._prediction(hint)
+        except DamageError as error:
+            # an old version that cannot be read must not keep a new one from being stored
+            self._monitor.note_damage(f"{error.message}; stored without it as a base")
+            prediction = None
+        if hint.dtype is None:
+            encoded = encode_opaque(plain, prediction)
+        else:
+            encoded = encode_tensor(plain, hint.dtype, prediction)
+        return _record(identity, len(memoryview(plain)), encoded, hint)
+
+    def add(self, record: Record) -> None:
+        """Append a prepared record, unless the object came in meanwhile."""
+        if record.id in self._new:
+            return
+        self._packs.add(record)
+        self._new.add(record.id)
+        self.relied.update(base.id for base in record.bases if base.id not in self._new)
+
+    def put(self, cls: type[_Id], plain: bytes, hint: Hint = NO_HINT) -> _Id:
+        """Store plain bytes of a kind; returns their id."""
+        identity = cls.of(plain)
+        if not self.known(identity):
+            self.add(self.prepare(identity, plain, hint))
+        return identity
+
+    def flush(self) -> list[Entry]:
+        """Make everything durable; returns where all objects written so far lie."""
+        self._packs.flush()
+        return self._packs.entries
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of the packs written so far."""
+        return self._packs.written_bytes
+
+    def _prediction(self, hint: Hint) -> Buffer | None:
+        if not hint.bases:
+            return None
+        pieces = []
+        for base in hint.bases:
+            plain = self.database.get(base.id)
+            pieces.append(plain[base.offset : base.offset + base.length])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _record(identity: ObjectId, length: int, encoded: Encoded, hint: Hint) -> Record:
+    if not encoded.used_prediction:
+        return Record(identity, length, 0, encoded.chain, None, (), encoded.stored)
+    return Record(identity, length, hint.depth + 1, encoded.chain, None, hint.bases, encoded.stored)

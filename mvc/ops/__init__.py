@@ -1,0 +1,1 @@
+"""Verbs: one file each; they print nothing and read neither environment nor current folder."""

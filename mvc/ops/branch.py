@@ -1,0 +1,124 @@
+"""Branches: list, create, delete, rename."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mvc.errors import ConflictError, RevisionNotFound, UserError
+from mvc.history.graph import is_ancestor
+from mvc.history.revisions import check_ref_name, resolve_commit
+from mvc.objectid import CommitId
+from mvc.objects import Person, Timestamp
+from mvc.refs import BRANCHES, encode_target, peeled_target
+from mvc.repo import Repository, View
+from mvc.transaction import Update, begin
+
+
+class Branch(NamedTuple):
+    """A branch's short name and where it stands."""
+
+    name: str
+    target: CommitId
+    current: bool
+
+
+def branches(view: View) -> Iterator[Branch]:
+    """Every branch, by name."""
+    for name, value in view.refs.values(BRANCHES):
+        target = peeled_target(value)
+        if target is not None:
+            yield Branch(name.removeprefix(BRANCHES), target, name == view.head)
+
+
+def create(
+    repository: Repository, name: str, revision: str, who: Person, now: Timestamp, *, force: bool = False
+) -> CommitId:
+    """Make a branch that points to a revision.
+
+    Raises:
+        ConflictError: there is one of that name, and ``force`` is not set; or it is the current one.
+    """
+    check_ref_name(name)
+    ref = BRANCHES + name
+    with begin(repository, f"branch {name}", who, now) as tx:
+        target = resolve_commit(revision, tx.view.objects, tx.view)
+
+        def build(view: View) -> Update:
+            if view.refs.get(ref) is not None and not force:
+                raise ConflictError(
+                    f"a branch called {name!r} exists", hint=f"mvc branch --force {name} moves it"
+                )
+            if ref == view.head and view.refs.get(ref) is not None:
+                raise ConflictError(f"{name!r} is the current branch", hint="switch to another one first")
+            return Update(refs={ref: encode_target(target)})
+
+        tx.publish(build)
+    return target
+
+
+def delete(
+    repository: Repository, name: str, who: Person, now: Timestamp, *, force: bool = False
+) -> CommitId:
+    """Remove a branch; returns where it stood.
+
+    Raises:
+        RevisionNotFound: there is none of that name.
+        ConflictError: it is the current one, or holds commits that HEAD does not reach and ``force`` is not set.
+    """
+    ref = BRANCHES + name
+    with begin(repository, f"branch --delete {name}", who, now) as tx:
+        found: list[CommitId] = []
+
+        def build(view: View) -> Update:
+            target = view.refs.get(ref)
+            if not isinstance(target, CommitId):
+                raise RevisionNotFound(f"no branch is called {name!r}", hint="'mvc branch' lists them")
+            if ref == view.head:
+                raise ConflictError(f"{name!r} is the current branch", hint="switch to another one first")
+            head = view.head_commit()
+            if not force and (head is None or not is_ancestor(view.objects, target, head)):
+                raise ConflictError(
+                    f"{name!r} has commits that HEAD does not reach",
+                    hint=f"mvc branch --delete --force {name}",
+                )
+            found[:] = [target]
+            return Update(refs={ref: None})
+
+        tx.publish(build)
+    return found[0]
+
+
+def rename(repository: Repository, old: str, new: str, who: Person, now: Timestamp) -> None:
+    """Rename a branch; HEAD follows when it is the current one.
+
+    Raises:
+        RevisionNotFound: there is none of the old name.
+        ConflictError: there is one of the new name.
+    """
+    check_ref_name(new)
+    with begin(repository, f"branch --move {old} {new}", who, now) as tx:
+
+        def build(view: View) -> Update:
+            value = view.refs.value(BRANCHES + old)
+            unborn = value is None and view.head == BRANCHES + old
+            if value is None and not unborn:
+                raise RevisionNotFound(f"no branch is called {old!r}", hint="'mvc branch' lists them")
+            if view.refs.value(BRANCHES + new) is not None:
+                raise ConflictError(f"a branch called {new!r} exists")
+            head = BRANCHES + new if view.head == BRANCHES + old else None
+            return Update(refs={} if unborn else {BRANCHES + old: None, BRANCHES + new: value}, head=head)
+
+        tx.publish(build)
+
+
+def current_name(view: View) -> str:
+    """The current branch's short name.
+
+    Raises:
+        UserError: HEAD is detached.
+    """
+    name = view.branch()
+    if name is None:
+        raise UserError("HEAD is detached: there is no current branch", hint="mvc checkout -b NEW makes one")
+    return name

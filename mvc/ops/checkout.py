@@ -1,0 +1,123 @@
+"""Make the work tree a version's, whole or by path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mvc.errors import ConflictError, RevisionNotFound
+from mvc.history.revisions import check_ref_name, resolve, resolve_commit
+from mvc.objectid import CommitId
+from mvc.objects import Person, Timestamp, TreeEntry
+from mvc.refs import BRANCHES, encode_target
+from mvc.repo import Repository, View
+from mvc.switch import switch
+from mvc.transaction import Update, begin
+from mvc.workspace import files_of, locked
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOut:
+    """What a checkout did; ``branch`` is None when HEAD is now detached."""
+
+    commit: CommitId | None
+    branch: str | None
+    written: int
+    removed: int
+
+
+def checkout(
+    repository: Repository,
+    revision: str,
+    who: Person,
+    now: Timestamp,
+    *,
+    new_branch: str | None = None,
+    detach: bool = False,
+    force: bool = False,
+) -> CheckedOut:
+    """Switch the work tree and HEAD to a revision; to a branch when the revision is one's name.
+
+    Files that neither version tracks are left alone, and so is uncommitted work in files that are equal in both.
+
+    Raises:
+        WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+    """
+    if new_branch is not None:
+        check_ref_name(new_branch)
+    with (
+        locked(repository, exclusive=True) as workspace,
+        begin(repository, f"checkout {revision}", who, now) as tx,
+    ):
+        view = tx.view
+        if new_branch is not None and revision == "HEAD" and view.head_commit() is None:
+            tx.publish(lambda _view: Update(head=BRANCHES + new_branch))
+            return CheckedOut(None, new_branch, 0, 0)
+        target = resolve_commit(revision, view.objects, view)
+        ref = None if detach else _branch_of(view, revision)
+        head: str | CommitId = ref or target
+        refs: dict[str, bytes | None] = {}
+        if new_branch is not None:
+            head = BRANCHES + new_branch
+            if view.refs.value(head) is not None and not force:
+                raise ConflictError(
+                    f"a branch called {new_branch!r} exists", hint=f"mvc checkout {new_branch}"
+                )
+            refs[head] = encode_target(target)
+        done = switch(
+            workspace, tx, files_of(view, target), Update(refs=refs, head=head), force=force, everything=force
+        )
+        return CheckedOut(target, head.removeprefix(BRANCHES) if isinstance(head, str) else None, *done)
+
+
+def checkout_paths(
+    repository: Repository,
+    revision: str,
+    paths: Sequence[str],
+    who: Person,
+    now: Timestamp,
+    *,
+    force: bool = False,
+) -> CheckedOut:
+    """Bring single files or folders back from a revision; HEAD stays where it is.
+
+    Raises:
+        RevisionNotFound: the revision has no such file.
+        WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+    """
+    command = f"checkout {revision} {' '.join(paths)}"
+    with locked(repository, exclusive=True) as workspace, begin(repository, command, who, now) as tx:
+        view = tx.view
+        target = resolve_commit(revision, view.objects, view)
+        files = files_of(view, target)
+        wanted = {path: entry for path, entry in files.items() if any(_below(path, name) for name in paths)}
+        for name in paths:
+            if not any(_below(path, name) for path in wanted):
+                raise RevisionNotFound(
+                    f"{revision} has no file {name!r}", hint=f"mvc ls {revision} lists them"
+                )
+        done = switch(
+            workspace,
+            tx,
+            _overlay(files_of(view, view.head_commit()), wanted),
+            Update(),
+            force=force,
+            everything=False,
+            only=frozenset(wanted),
+        )
+        return CheckedOut(target, view.branch(), *done)
+
+
+def _overlay(files: dict[str, TreeEntry], wanted: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
+    return {**files, **wanted}
+
+
+def _branch_of(view: View, revision: str) -> str | None:
+    ref = resolve(revision, view.objects, view).ref
+    if ref is not None and ref.startswith(BRANCHES):
+        return ref
+    return view.head if revision in ("HEAD", "@") and isinstance(view.head, str) else None
+
+
+def _below(path: str, wanted: str) -> bool:
+    return wanted in ("", ".") or path == wanted or path.startswith(wanted.rstrip("/") + "/")

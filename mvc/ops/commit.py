@@ -1,0 +1,222 @@
+"""Snapshot the work tree as a new version."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mvc.bases import BaseFinder, text_hint
+from mvc.consolidation import consolidate
+from mvc.errors import AnswerIsNo, UserError
+from mvc.fileio import storage_errors
+from mvc.history.treediff import build_tree
+from mvc.ingest import ingest_file
+from mvc.objectid import CommitId, ManifestId, TreeId
+from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
+from mvc.refs import encode_target
+from mvc.repo import Repository, View
+from mvc.transaction import Transaction, Update, begin
+from mvc.workspace import Workspace, files_of, locked, refuse_names
+from mvc.worktree.compare import index_entry, mode_of, was_skipped
+from mvc.worktree.index import IndexEntry
+from mvc.worktree.scan import ScanResult
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to commit.
+
+    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the message may be None:
+    then the amended commit's stays.
+    """
+
+    message: str | None
+    author: Person
+    time: Timestamp
+    metrics: Mapping[str, Number] = field(default_factory=dict)
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    paths: Sequence[str] = ()
+    amend: bool = False
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The new version. ``read_bytes`` were read and hashed, ``stored_bytes`` were added to packs."""
+
+    id: CommitId
+    commit: Commit
+    branch: str | None
+    files: int
+    changed: int
+    read_bytes: int
+    stored_bytes: int
+    seconds: float
+
+
+def commit(repository: Repository, request: Request) -> Committed:
+    """Store the work tree's files and move the current branch to a commit of them.
+
+    Raises:
+        AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
+        InvalidPath: names that no version may hold; nothing is stored.
+        FileChanged: a file kept changing while it was read.
+    """
+    began = clock.perf_counter()
+    with locked(repository, exclusive=False) as workspace:
+        found = workspace.scan(request.paths)
+        refuse_names(found)
+        command = "commit --amend" if request.amend else "commit"
+        subject = (request.message or "").split("\n", 1)[0]
+        with begin(repository, f"{command}: {subject}".rstrip(": "), request.author, request.time) as tx:
+            job = _Job(repository, workspace, tx, request, found)
+            files = job.store()
+            tx.publish(lambda view: job.update(view, files))
+            committed = job.result(began)
+        workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
+    consolidate(repository)
+    return committed
+
+
+class _Job:
+    """One run of :func:`commit`."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        workspace: Workspace,
+        tx: Transaction,
+        request: Request,
+        found: ScanResult,
+    ) -> None:
+        self._found = found
+        self._repository = repository
+        self._workspace = workspace
+        self._tx = tx
+        self._request = request
+        self.fresh: dict[str, IndexEntry] = {}
+        self._new: tuple[CommitId, Commit] | None = None
+        self._changed = 0
+        self._read_bytes = 0
+
+    def _kept(self, before: Mapping[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
+        """What could not be looked at stays as it was: unreadable is not deleted."""
+        skipped = {path: entry for path, entry in before.items() if was_skipped(self._found, path)}
+        return {**skipped, **files} if skipped else files
+
+    def store(self) -> dict[str, TreeEntry]:
+        """Store the content of every scanned file; returns their entries by path."""
+        view, monitor, found = self._tx.view, self._repository.monitor, self._found
+        before = files_of(view, view.head_commit())
+        finder = BaseFinder(view.objects, lambda path: _manifest(before.get(path)))
+        files: dict[str, TreeEntry] = {}
+        monitor.start("commit", sum(file.stat.st_size for file in found.files.values()))
+        for path, file in found.files.items():
+            known = self._workspace.cache.get(path, file.stat)
+            if known is not None and self._tx.writer.known(ManifestId(known)):
+                identity = ManifestId(known)
+                self.fresh[path] = index_entry(file, identity)
+                monitor.advance(file.stat.st_size)
+            else:
+                with storage_errors(f"cannot store {path}"):
+                    stored = ingest_file(
+                        self._workspace.io,
+                        self._workspace.root / path,
+                        path,
+                        self._tx.writer,
+                        finder,
+                        monitor,
+                    )
+                identity = stored.id
+                self._read_bytes += stored.manifest.size
+                self.fresh[path] = index_entry(replace(file, stat=stored.status), identity)
+            name = path.rsplit("/", 1)[-1]
+            files[path] = TreeEntry(name, mode_of(file), identity)
+        monitor.finish()
+        return files
+
+    def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
+        """The commit on top of the state as it is now."""
+        request = self._request
+        head = view.head_commit()
+        before = files_of(view, head)
+        after = self._selected(before, files) if request.paths else self._kept(before, files)
+        self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
+        tree = self._tree(view, head, after)
+        previous = None if head is None else view.commit(head)
+        if previous is not None and previous.tree == tree and not (request.allow_empty or request.amend):
+            raise AnswerIsNo(
+                "nothing to commit: the work tree is as the last version",
+                hint="--allow-empty commits it anyway",
+            )
+        if previous is None and not after and not request.allow_empty:
+            raise AnswerIsNo(
+                "nothing to commit: the work tree is empty", hint="copy your model here, then commit"
+            )
+        new = self._commit(tree, head, previous)
+        identity = self._tx.writer.put(CommitId, new.to_bytes())
+        self._new = identity, new
+        ref = view.head
+        if isinstance(ref, str):
+            return Update(refs={ref: encode_target(identity)}, locate=(identity, new.parents))
+        return Update(head=identity, locate=(identity, new.parents))
+
+    def result(self, began: float) -> Committed:
+        """What was done, for the caller."""
+        if self._new is None:
+            raise UserError("nothing was committed")
+        view = self._tx.view
+        return Committed(
+            *self._new,
+            branch=view.branch(),
+            files=len(self._found.files),
+            changed=self._changed,
+            read_bytes=self._read_bytes,
+            stored_bytes=self._tx.writer.written_bytes,
+            seconds=clock.perf_counter() - began,
+        )
+
+    def _selected(self, before: dict[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
+        for wanted in self._request.paths:
+            if not any(_below(path, wanted) for path in (*before, *files)):
+                raise UserError(
+                    f"no file is called {wanted!r}", hint="paths are relative to the repository's top"
+                )
+        outside = {
+            path: entry
+            for path, entry in before.items()
+            if not any(_below(path, wanted) for wanted in self._request.paths)
+        }
+        return {**outside, **files}
+
+    def _tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
+        previous = None if head is None else view.commit(head).tree
+
+        def put(tree: Tree) -> TreeId:
+            data = tree.to_bytes()
+            return self._tx.writer.put(TreeId, data, text_hint(view.objects, previous, len(data)))
+
+        return build_tree(files, put)
+
+    def _commit(self, tree: TreeId, head: CommitId | None, previous: Commit | None) -> Commit:
+        request = self._request
+        if not request.amend:
+            parents: tuple[CommitId, ...] = () if head is None else (head,)
+            message = request.message or ""
+            metrics, params = dict(request.metrics), dict(request.params)
+        elif previous is None:
+            raise UserError("there is no commit to amend yet", hint="leave --amend out")
+        else:
+            parents = previous.parents
+            message = previous.message if request.message is None else request.message
+            metrics, params = {**previous.metrics, **request.metrics}, {**previous.params, **request.params}
+        return Commit(tree, parents, request.author, request.time, message, metrics, params)
+
+
+def _manifest(entry: TreeEntry | None) -> ManifestId | None:
+    return entry.id if entry is not None and isinstance(entry.id, ManifestId) else None
+
+
+def _below(path: str, wanted: str) -> bool:
+    return wanted in ("", ".") or path == wanted or path.startswith(wanted.rstrip("/") + "/")

@@ -1,0 +1,136 @@
+"""What differs between two versions, or a version and the work tree: files, and the tensors in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mvc.errors import UnsupportedFeature
+from mvc.fileio import storage_errors
+from mvc.history.reader import ObjectReader
+from mvc.history.revisions import resolve_commit
+from mvc.history.tensordiff import diff_tensors, moved_share
+from mvc.history.treediff import Change, diff_trees, pair_renames
+from mvc.ingest import measure_file
+from mvc.objectid import ManifestId
+from mvc.objects import Manifest, TreeEntry
+from mvc.repo import Repository, View
+from mvc.spans import Span
+from mvc.workspace import Workspace, files_of, locked
+from mvc.worktree.compare import mode_of
+from mvc.worktree.overlay import WorkFileReader
+
+
+@dataclass(frozen=True, slots=True)
+class TensorChange:
+    """A tensor that differs. ``kind`` is added, removed, reshaped or changed; ``moved`` the share, 0 to 1, of a changed
+    tensor's elements whose bits differ (None for a strided view of more than 256 MiB)."""
+
+    kind: str
+    name: str
+    old: Span | None
+    new: Span | None
+    moved: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file that differs. ``kind`` is added, removed, modified, mode or renamed; sizes are in bytes."""
+
+    path: str
+    kind: str
+    old_path: str | None
+    old: Manifest | None
+    new: Manifest | None
+    tensors: tuple[TensorChange, ...] = ()
+
+
+def diff_versions(
+    view: View, old: str, new: str, paths: Sequence[str] = (), *, tensors: bool = True
+) -> Iterator[FileChange]:
+    """From one version to another, by path."""
+    before = view.commit(resolve_commit(old, view.objects, view)).tree
+    after = view.commit(resolve_commit(new, view.objects, view)).tree
+    changes = pair_renames(view.objects, diff_trees(view.objects, before, after))
+    for change in changes:
+        if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
+            yield _file_change(view, change, tensors)
+
+
+def diff_worktree(
+    repository: Repository, old: str | None, paths: Sequence[str] = (), *, tensors: bool = True
+) -> Iterator[FileChange]:
+    """From a version (None: HEAD, or nothing before the first commit) to the work tree, by path."""
+    with locked(repository, exclusive=False) as workspace, repository.reading() as view:
+        commit = view.head_commit() if old is None else resolve_commit(old, view.objects, view)
+        before = files_of(view, commit)
+        state = workspace.state(view, before, workspace.scan())
+        workspace.remember(state.fresh)
+        for path in sorted({*state.added, *state.modified, *state.deleted}):
+            if _wanted(path, paths):
+                yield _work_change(workspace, view, path, before.get(path), tensors)
+
+
+def _wanted(path: str, paths: Sequence[str]) -> bool:
+    return not paths or any(
+        path == name or path.startswith(name.rstrip("/") + "/") or name == "." for name in paths
+    )
+
+
+def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
+    old, new = _manifest(view, change.old), _manifest(view, change.new)
+    same = change.same_content
+    rows = () if same or not tensors else tuple(_tensor_changes(view.objects, old, new))
+    return FileChange(change.path, change.kind, change.old_path, old, new, rows)
+
+
+def _work_change(
+    workspace: Workspace, view: View, path: str, entry: TreeEntry | None, tensors: bool
+) -> FileChange:
+    old = _manifest(view, entry)
+    file = workspace.scan((path,)).files.get(path)
+    if file is None:
+        rows = tuple(_tensor_changes(view.objects, old, None)) if tensors else ()
+        return FileChange(path, "removed", None, old, None, rows)
+    place = workspace.root / path
+    with storage_errors(f"cannot read {path}"):
+        new = measure_file(workspace.io, place, path, workspace.monitor)
+        if entry is not None and old is not None and old.same_file(new) and mode_of(file) != entry.mode:
+            return FileChange(path, "mode", None, old, new)
+        reader = WorkFileReader(workspace.io, place, new, view.objects)
+        rows = tuple(_tensor_changes(reader, old, new)) if tensors else ()
+    return FileChange(path, "added" if old is None else "modified", None, old, new, rows)
+
+
+def _manifest(view: View, entry: TreeEntry | None) -> Manifest | None:
+    return None if entry is None else Manifest.from_bytes(view.objects.get(ManifestId(entry.id)))
+
+
+def _moved(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -> float | None:
+    """Share of elements that moved; None where a strided view is too large to compare."""
+    try:
+        return moved_share(reader, old, new, name)
+    except UnsupportedFeature:
+        return None
+
+
+def _tensor_changes(
+    reader: ObjectReader, old: Manifest | None, new: Manifest | None
+) -> Iterator[TensorChange]:
+    if old is None or new is None:
+        for span in () if new is None else new.tensors:
+            yield TensorChange("added", span.name, None, span)
+        for span in () if old is None else old.tensors:
+            yield TensorChange("removed", span.name, span, None)
+        return
+    found = diff_tensors(old, new)
+    for span in found.removed:
+        yield TensorChange("removed", span.name, span, None)
+    for span in found.added:
+        yield TensorChange("added", span.name, None, span)
+    for pair in found.reshaped:
+        yield TensorChange("reshaped", pair.new.name, pair.old, pair.new)
+    for pair in found.maybe_changed:
+        moved = _moved(reader, old, new, pair.new.name)
+        if moved != 0:
+            yield TensorChange("changed", pair.new.name, pair.old, pair.new, moved)

@@ -1,0 +1,99 @@
+"""What a version holds: files, and the tensors in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mvc.errors import RevisionNotFound
+from mvc.history.reader import PartTable
+from mvc.history.revisions import resolve
+from mvc.history.treediff import flatten
+from mvc.objectid import CommitId, ManifestId
+from mvc.objects import EXECUTABLE, Manifest
+from mvc.odb.database import ObjectDatabase
+from mvc.odb.record import Record
+from mvc.repo import View
+from mvc.spans import Span
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file of a version."""
+
+    path: str
+    manifest_id: ManifestId
+    manifest: Manifest
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow:
+    """A tensor: where it stands, how large, and how it is stored.
+
+    ``stored_bytes`` are the bytes of the records that hold it (a record shared with other tensors counts for each);
+    ``codecs`` and ``depth`` tell how they are encoded.
+    """
+
+    path: str
+    span: Span
+    stored_bytes: int
+    codecs: tuple[str, ...]
+    depth: int
+
+
+def files(view: View, revision: str = "HEAD") -> Iterator[FileRow]:
+    """Files of a version, below ``REV:PATH`` where a path is given.
+
+    Raises:
+        RevisionNotFound: no such version or path.
+    """
+    found = resolve(revision, view.objects, view)
+    if found.commit is None:
+        raise RevisionNotFound(f"{revision} names no version", hint="'mvc log' lists them")
+    wanted = found.path or ""
+    some = False
+    for path, entry in flatten(view.objects, view.commit(CommitId(found.commit)).tree).items():
+        if wanted in ("", ".") or path == wanted or path.startswith(wanted + "/"):
+            some = True
+            identity = ManifestId(entry.id)
+            yield FileRow(path, identity, read_manifest(view.objects, identity), entry.mode == EXECUTABLE)
+    if wanted and not some:
+        raise RevisionNotFound(
+            f"{revision.split(':')[0] or 'HEAD'} has no file {wanted!r}", hint="'mvc ls' lists them"
+        )
+
+
+def read_manifest(objects: ObjectDatabase, identity: ManifestId) -> Manifest:
+    """A file's manifest."""
+    return Manifest.from_bytes(objects.get(identity))
+
+
+def tensors(view: View, revision: str = "HEAD", tensor: str | None = None) -> Iterator[TensorRow]:
+    """Tensors of a version's files, or of one file, or the one that is named."""
+    name = resolve(revision, view.objects, view).tensor if tensor is None else tensor
+    some = False
+    for file in files(view, revision):
+        parts = PartTable(file.manifest)
+        for span in file.manifest.tensors:
+            if name is None or span.name == name:
+                some = True
+                yield _row(view.objects, file.path, span, parts)
+    if name is not None and not some:
+        raise RevisionNotFound(f"no tensor is called {name!r} there", hint="'mvc ls --tensors' lists them")
+
+
+def _row(objects: ObjectDatabase, path: str, span: Span, located: PartTable) -> TensorRow:
+    stored, depth = 0, 0
+    codecs: dict[str, None] = {}
+    for piece in located.pieces(span.offset, span.length):
+        part = piece.part
+        if part.blob is None:
+            stored += piece.length
+            codecs["inline"] = None
+            continue
+        record: Record = objects.record(part.blob)
+        stored += len(memoryview(record.stored))
+        codecs[record.codec] = None
+        depth = max(depth, record.depth)
+    return TensorRow(path, span, stored, tuple(codecs), depth)

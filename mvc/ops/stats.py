@@ -1,0 +1,151 @@
+"""How much there is, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mvc.history.graph import walk
+from mvc.history.treediff import flatten
+from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId
+from mvc.objects import Manifest
+from mvc.odb.pack import read_record
+from mvc.odb.segment import Entry
+from mvc.ops.log import Decorations
+from mvc.refs import peeled_target
+from mvc.repo import Repository, View
+
+
+@dataclass(slots=True)
+class Share:
+    """Objects of one sort: how many, their plain bytes, and the bytes of their records."""
+
+    objects: int = 0
+    plain_bytes: int = 0
+    stored_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Version:
+    """What one version added: bytes of files that no earlier version has, and of records that it needed first."""
+
+    id: CommitId
+    subject: str
+    tags: tuple[str, ...]
+    files_bytes: int
+    new_files_bytes: int
+    stored_bytes: int
+
+
+@dataclass(slots=True)
+class Stats:
+    """Sums over everything that refs and HEAD reach, and over the store.
+
+    ``raw_bytes`` counts each distinct file once; ``copies_bytes`` is what a folder for each version would take.
+    ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them.
+    """
+
+    versions: list[Version] = field(default_factory=list)
+    raw_bytes: int = 0
+    copies_bytes: int = 0
+    stored_bytes: int = 0
+    pack_bytes: int = 0
+    index_bytes: int = 0
+    packs: int = 0
+    segments: int = 0
+    by_kind: dict[str, Share] = field(default_factory=dict)
+    by_codec: dict[str, Share] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float | None:
+        """Stored ÷ raw; None when there is nothing."""
+        return self.stored_bytes / self.raw_bytes if self.raw_bytes else None
+
+
+def stats(repository: Repository, view: View) -> Stats:
+    """Count everything; reads every record's header."""
+    result = Stats()
+    entries = _least_depth(view)
+    _add_versions(result, view, entries)
+    for entry in entries.values():
+        record = read_record(view.backend, entry)
+        for table, key in (
+            (result.by_kind, KINDS[entry.kind].word),
+            (result.by_codec, record.codec + (" from a base" if record.bases else "")),
+        ):
+            share = table.setdefault(key, Share())
+            share.objects += 1
+            share.plain_bytes += record.plain_length
+            share.stored_bytes += entry.length
+    _add_store(result, repository)
+    return result
+
+
+def _least_depth(view: View) -> dict[ObjectId, Entry]:
+    found: dict[ObjectId, Entry] = {}
+    for entry in view.index.entries():
+        identity = KINDS[entry.kind](entry.id)
+        known = found.get(identity)
+        if known is None or entry.depth < known.depth:
+            found[identity] = entry
+    return found
+
+
+def starts(view: View) -> list[CommitId]:
+    """Commits that refs and HEAD point to."""
+    targets = [peeled_target(value) for _name, value in view.refs.values()]
+    head = view.head_commit()
+    return list(dict.fromkeys(target for target in (*targets, head) if target is not None))
+
+
+def _add_versions(result: Stats, view: View, entries: dict[ObjectId, Entry]) -> None:
+    seen: set[ObjectId] = set()
+    files: set[tuple[int, bytes]] = set()
+    manifests: dict[ManifestId, Manifest] = {}
+    decorations = Decorations(view)
+
+    def cost(identity: ObjectId) -> int:
+        """Record bytes of an object and of what it is built on, as far as no earlier version needed them."""
+        if identity in seen or identity not in entries:
+            return 0
+        seen.add(identity)
+        return entries[identity].length
+
+    for identity, commit in reversed(list(walk(view.objects, starts(view)))):
+        total, new, stored = 0, 0, cost(identity) + cost(commit.tree)
+        for entry in flatten(view.objects, commit.tree).values():
+            file = ManifestId(entry.id)
+            if file not in manifests:
+                manifests[file] = Manifest.from_bytes(view.objects.get(file))
+            manifest = manifests[file]
+            total += manifest.size
+            if (manifest.size, manifest.sha256) not in files:
+                files.add((manifest.size, manifest.sha256))
+                new += manifest.size
+            if file not in seen:
+                stored += cost(file) + sum(cost(blob) for blob in _blobs(manifest))
+        names = decorations.entry(identity, commit).tags
+        result.versions.append(Version(identity, commit.subject, names, total, new, stored))
+        result.raw_bytes += new
+        result.copies_bytes += total
+
+
+def _blobs(manifest: Manifest) -> Iterator[BlobId]:
+    for part in manifest.parts:
+        if part.blob is not None:
+            yield part.blob
+
+
+def _add_store(result: Stats, repository: Repository) -> None:
+    sizes: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for place in ("packs/", "segments/", "pieces/", "locators/"):
+        for _key, size in repository.backend.list(place):
+            sizes[place] += size
+            counts[place] += 1
+    root = len(repository.roots.read()[1])
+    result.packs, result.segments = counts["packs/"], counts["segments/"]
+    result.pack_bytes = sizes["packs/"]
+    result.index_bytes = sizes["segments/"] + sizes["pieces/"] + sizes["locators/"] + root
+    result.stored_bytes = result.pack_bytes + result.index_bytes

@@ -1,0 +1,93 @@
+"""Take back what a command did, and list what commands did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mvc.errors import AmbiguousRevision, ConflictError, RevisionNotFound, UserError
+from mvc.objectid import CommitId, OperationId
+from mvc.objects import Person, Timestamp
+from mvc.oplog import HeadValue, Operation
+from mvc.repo import Repository, View
+from mvc.switch import switch
+from mvc.transaction import Update, begin
+from mvc.workspace import files_of_tree, locked
+
+
+def operations(view: View) -> Iterator[Operation]:
+    """The operation log, newest first."""
+    return view.operations()
+
+
+def undo(
+    repository: Repository, who: Person, now: Timestamp, *, operation: str | None = None, force: bool = False
+) -> Operation:
+    """Take one operation back: the newest that was not taken back yet, or the one named by (a part of) its id.
+
+    Refs, HEAD and, where the operation changed it, the work tree become what they were. Returns what was taken back.
+
+    Raises:
+        UserError: nothing is left to take back.
+        ConflictError: something that the operation changed has changed again since.
+        WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+    """
+    with locked(repository, exclusive=True) as workspace, repository.reading() as view:
+        found = _newest(view) if operation is None else _named(view, operation)
+        with begin(repository, f"undo {found.command}", who, now) as tx:
+            update = _reversed(tx.view, found)
+            if found.worktree is None:
+                tx.publish(lambda now_view: _reversed(now_view, found))
+                return found
+            before, after = found.worktree
+            switch(
+                workspace,
+                tx,
+                files_of_tree(tx.view, before),
+                update,
+                force=force,
+                everything=True,
+                version=files_of_tree(tx.view, after),
+            )
+    return found
+
+
+def _newest(view: View) -> Operation:
+    undone: set[OperationId] = set()
+    for operation in view.operations():
+        if operation.undoes is not None:
+            undone.add(operation.undoes)
+        elif operation.id not in undone:
+            return operation
+    raise UserError("there is nothing left to undo", hint="'mvc oplog' lists what was done")
+
+
+def _named(view: View, text: str) -> Operation:
+    wanted = text.lower()
+    found = [operation for operation in view.operations() if operation.id.hex().startswith(wanted)]
+    if not found or not wanted:
+        raise RevisionNotFound(f"no operation is called {text!r}", hint="'mvc oplog' lists them")
+    if len(found) > 1:
+        raise AmbiguousRevision(f"{text!r} fits {len(found)} operations", hint="give more of the id")
+    return found[0]
+
+
+def _reversed(view: View, operation: Operation) -> Update:
+    """The update that takes an operation back, if everything still is as it left it."""
+    refs: dict[str, bytes | None] = {}
+    head: str | CommitId | None = None
+    for change in operation.changes:
+        if change.name == "HEAD":
+            _same("HEAD", view.root.head, change.after)
+            head = CommitId(change.before) if isinstance(change.before, bytes) else change.before
+        else:
+            _same(change.name, view.refs.value(change.name), change.after)
+            refs[change.name] = change.before if isinstance(change.before, bytes) else None
+    return Update(refs=refs, head=head, undoes=operation.id)
+
+
+def _same(name: str, now: str | bytes | None, after: HeadValue) -> None:
+    if now != after:
+        raise ConflictError(
+            f"{name} has changed since that operation",
+            hint="undo the later operations first; 'mvc oplog' lists them",
+        )

@@ -1,0 +1,40 @@
+"""How a prediction is made out of a record's bases, one file each, and the table that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mvc.predictors.concat import Concat
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+
+class Predictor(Protocol):
+    """Makes one prediction out of the plain bytes of some bases. Safe to call from several threads.
+
+    The result must be the same on every machine, bit for bit and for ever: integers, or single IEEE
+    operations.
+    """
+
+    @property
+    def name(self) -> str:
+        """How records call it."""
+
+    @property
+    def version(self) -> int:
+        """Which form of the parameters and of the arithmetic."""
+
+    def predict(self, bases: Sequence[Buffer], params: Mapping[str, Any], length: int) -> Buffer:
+        """The prediction for plain bytes of ``length``; may be a view of a base.
+
+        Allocates no more than a small multiple of ``length`` and of the bases.
+
+        Raises:
+            CorruptObject: bases or parameters that cannot be predicted from.
+        """
+
+
+PREDICTORS: dict[tuple[str, int], Predictor] = {(p.name, p.version): p for p in (Concat(),)}
+"""Every predictor, by name and version."""

@@ -1,0 +1,240 @@
+"""A repository: the store beside the work, found from any folder below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mvc.backends.folder import FolderBackend
+from mvc.config import Config
+from mvc.errors import CorruptFile, RepositoryNotFound, UnsupportedFeature, UserError
+from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
+from mvc.monitor import Monitor
+from mvc.objectid import CommitId, ObjectId
+from mvc.objects import Commit
+from mvc.odb.cache import PlainCache
+from mvc.odb.database import CACHE_BYTES, ObjectDatabase
+from mvc.odb.index import Index
+from mvc.odb.intents import TemporaryNames, announce, sweep_temporary
+from mvc.odb.segment import Segment
+from mvc.oplog import Operation
+from mvc.refs import BRANCHES, RefTable, decode_target
+from mvc.root import Root, RootStore
+
+STORE = ".mvc"
+FORMAT = "mvc repository format 1\n"
+DEFAULT_BRANCH = "main"
+
+
+def segment_key(name: bytes) -> str:
+    """Where a segment lies in a backend."""
+    return f"segments/{name.hex()}.seg"
+
+
+def index_of(root: Root, backend: FolderBackend) -> Index:
+    """The index that a root describes."""
+    return Index(
+        root.segments,
+        lambda name: Segment.open(name, backend.view(segment_key(name))),
+        frozenset(fossil.pack for fossil in root.fossils),
+    )
+
+
+class View:
+    """One consistent state of a repository: root as it was read, and everything that it leads to."""
+
+    def __init__(
+        self, root: Root, raw: bytes, backend: FolderBackend, monitor: Monitor, cache: PlainCache
+    ) -> None:
+        self.root = root
+        self.raw = raw
+        self.backend = backend
+        self.refs = RefTable(root.refs, backend)
+        self.index = index_of(root, backend)
+        self.objects = ObjectDatabase(backend, self.index, monitor, cache)
+
+    # --- what revisions are resolved against (history.revisions.Refs) --------------------------------------------
+    @property
+    def head(self) -> str | CommitId | None:
+        """The current branch's full name, or a commit id when HEAD is detached."""
+        return self.root.head
+
+    def get(self, name: str) -> ObjectId | None:
+        """What a ref points to."""
+        return self.refs.get(name)
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Refs' names that begin so."""
+        return self.refs.names(prefix)
+
+    def previous(self, name: str, n: int) -> ObjectId | None:
+        """The n-th earlier value of a ref, or of HEAD; 0 is the value now."""
+        if n == 0:
+            return self.head_commit() if name == "HEAD" else self.get(name)
+        for operation in self.operations():
+            before = _before(operation, name, self.root.head)
+            if before is None:
+                continue
+            n -= 1
+            if n == 0:
+                return CommitId(before) if len(before) == 32 else decode_target(before)
+        return None
+
+    # --- what commands ask first ---------------------------------------------------------------------------------
+    def head_commit(self) -> CommitId | None:
+        """The commit that HEAD means; None before the first one."""
+        if isinstance(self.root.head, CommitId):
+            return self.root.head
+        target = None if self.root.head is None else self.refs.get(self.root.head)
+        return target if isinstance(target, CommitId) else None
+
+    def branch(self) -> str | None:
+        """The current branch's short name; None when HEAD is detached."""
+        head = self.root.head
+        return head.removeprefix(BRANCHES) if isinstance(head, str) and head.startswith(BRANCHES) else None
+
+    def commit(self, identity: CommitId) -> Commit:
+        """Read a commit."""
+        return Commit.from_bytes(self.objects.get(identity))
+
+    def operations(self) -> Iterator[Operation]:
+        """The operation log, newest first."""
+        return self.root.oplog.newest_first(self.backend)
+
+
+def _before(operation: Operation, name: str, head: object) -> bytes | None:
+    """A ref's value before an operation that changed it; HEAD moves with its branch too."""
+    for change in operation.changes:
+        if change.name == name and isinstance(change.before, bytes):
+            return change.before
+        if name == "HEAD" and change.name == head and isinstance(change.before, bytes):
+            return change.before
+    return None
+
+
+class Repository:
+    """Database, root, work tree and settings in one place. ``monitor`` hears what happens."""
+
+    def __init__(self, io: FileIO, worktree: Path, monitor: Monitor) -> None:
+        self.io = io
+        self.worktree = worktree
+        self.store = worktree / STORE
+        self.monitor = monitor
+        self.temporary = TemporaryNames(io, self.store / "tmp")
+        self.backend = FolderBackend(io, self.store, self.temporary)
+        self.roots = RootStore(self.backend)
+        self._cache = PlainCache(CACHE_BYTES)
+
+    @classmethod
+    def create(
+        cls, io: FileIO, worktree: Path, monitor: Monitor, *, branch: str = DEFAULT_BRANCH
+    ) -> Repository:
+        """Make a repository, or finish one whose making was interrupted.
+
+        Raises:
+            UserError: there is one already.
+        """
+        store = worktree / STORE
+        if exists(io, store / "format"):
+            raise UserError(f"{worktree} is a repository already", hint="mvc status")
+        with storage_errors("cannot create the repository"):
+            for folder in ("tmp", "packs", "segments", "pieces", "locators", "intents"):
+                make_folders(io, store / folder)
+            repository = cls(io, worktree, monitor)
+            for name, text in ((".gitignore", "*\n"), ("config", CONFIG_TEMPLATE)):
+                repository._write(name, text)
+            if not exists(io, store / "root"):
+                repository.roots.swap(None, Root(head=BRANCHES + branch))
+            # the last step: a store without this file is not a repository yet
+            repository._write("format", FORMAT)
+        return repository
+
+    @classmethod
+    def find(cls, io: FileIO, start: Path, monitor: Monitor) -> Repository:
+        """The repository of a folder or of the nearest one above it.
+
+        Raises:
+            RepositoryNotFound: there is none.
+        """
+        for folder in (start, *start.parents):
+            if exists(io, folder / STORE / "format"):
+                return cls.open(io, folder, monitor)
+        raise RepositoryNotFound(f"no repository in {start} or above", hint="make one with 'mvc init'")
+
+    @classmethod
+    def open(cls, io: FileIO, worktree: Path, monitor: Monitor) -> Repository:
+        """The repository of exactly this folder.
+
+        Raises:
+            RepositoryNotFound: there is none.
+            UnsupportedFeature: a newer mvc made it.
+        """
+        path = worktree / STORE / "format"
+        if not exists(io, path):
+            raise RepositoryNotFound(f"no repository in {worktree}", hint="make one with 'mvc init'")
+        text = read_text(io, path)
+        if text != FORMAT:
+            if text.startswith("mvc repository format "):
+                raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
+            raise CorruptFile(f"{path} is damaged")
+        return cls(io, worktree, monitor)
+
+    def read(self) -> View:
+        """The state now, without announcing a reader: for those who hold an intent already."""
+        root, raw = self.roots.read()
+        return View(root, raw, self.backend, self.monitor, self._cache)
+
+    @contextmanager
+    def reading(self) -> Iterator[View]:
+        """The state now. What it leads to stays on disk until the block ends."""
+        with announce(self.io, self.store / "intents", "reader") as intent:
+            view = self.read()
+            intent.announce_epoch(view.root.epoch)
+            yield view
+
+    def index_of(self, root: Root) -> Index:
+        """The index that a root describes."""
+        return index_of(root, self.backend)
+
+    def config(self) -> Config:
+        """The repository's settings."""
+        path = self.store / "config"
+        return Config(read_text(self.io, path) if exists(self.io, path) else "", str(path))
+
+    def write_config(self, text: str) -> None:
+        """Replace the repository's settings."""
+        self._write("config", text)
+
+    def sweep(self) -> None:
+        """Remove temporary files whose owners are gone."""
+        sweep_temporary(self.io, self.store / "tmp")
+
+    def _write(self, name: str, text: str) -> None:
+        with storage_errors(f"cannot write {name}"):
+            write_durable(self.io, self.temporary.new(), self.store / name, [text.encode()], replace=True)
+
+
+CONFIG_TEMPLATE = """\
+# Settings of this repository; 'mvc config --list' shows them all.
+"""
+
+
+def read_text(io: FileIO, path: Path) -> str:
+    """A small UTF-8 file of ours."""
+    with storage_errors(f"cannot read {path.name}"):
+        fd = io.open_read(path)
+        try:
+            return io.read_at(fd, io.stat_handle(fd).st_size, 0).decode(errors="replace")
+        finally:
+            io.close(fd)
+
+
+def exists(io: FileIO, path: Path) -> bool:
+    """Whether the path names something."""
+    with storage_errors(f"cannot look at {path.name}"):
+        try:
+            io.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True

@@ -1,0 +1,60 @@
+"""A manifest in, the file's bytes out, piece by piece, each checked against its id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from mvc.errors import CorruptObject
+from mvc.objects import Manifest, Part
+from mvc.odb.database import ObjectDatabase
+from mvc.parallel import ordered_map
+
+BATCH_BYTES = 1 << 20
+
+
+def file_pieces(database: ObjectDatabase, manifest: Manifest, *, verify: bool = False) -> Iterator[bytes]:
+    """The file's bytes, end to end, decoded by several threads with bounded memory.
+
+    Every blob is checked against its id. With ``verify`` the whole file is checked against its SHA-256 too; the error
+    then comes after the last piece.
+
+    Raises:
+        ObjectMissing, CorruptObject: a blob cannot be read.
+    """
+    digest = hashlib.sha256()
+
+    def decode(batch: list[Part]) -> list[bytes]:
+        return [_plain(database, part) for part in batch]
+
+    batches = _batches(manifest.parts)
+    results = map(decode, batches) if manifest.size <= BATCH_BYTES else ordered_map(decode, batches)
+    for batch in results:
+        for plain in batch:
+            if verify:
+                digest.update(plain)
+            yield plain
+    if verify and digest.digest() != manifest.sha256:
+        raise CorruptObject("a restored file does not have the SHA-256 of its manifest")
+
+
+def _plain(database: ObjectDatabase, part: Part) -> bytes:
+    if part.blob is None:
+        return part.inline
+    plain = database.get(part.blob)
+    if len(plain) != part.length:
+        raise CorruptObject(f"blob {part.blob.short} has not the length that its manifest says")
+    return plain
+
+
+def _batches(parts: tuple[Part, ...]) -> Iterator[list[Part]]:
+    batch: list[Part] = []
+    size = 0
+    for part in parts:
+        batch.append(part)
+        size += part.length
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,222 @@
+"""Changes a repository all at once: new objects durable first, then one swap of root."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mvc.errors import Busy, CorruptFile, ObjectMissing, RefMoved, RootMoved
+from mvc.locators import segments_needed, write_locator
+from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
+from mvc.objects import Person, Timestamp
+from mvc.odb.index import Merge, merge, plan_merge
+from mvc.odb.intents import Intent, announce, oldest_epoch
+from mvc.odb.pack import pack_key
+from mvc.odb.segment import Entry, Segment
+from mvc.odb.writer import ObjectWriter
+from mvc.oplog import HeadValue, Operation, RefChange, piece_key
+from mvc.repo import Repository, View, segment_key
+from mvc.root import Fossil, Retired, Root
+
+ATTEMPTS = 200
+FEW = 16  # entries, up to which a command must not pay for importing numpy
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a command wants changed.
+
+    ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the new HEAD, None to leave it;
+    ``worktree`` tells the trees before and after where the work tree changed; ``locate`` names a new commit and
+    its parents: its locator is to be written; ``undoes`` the operation that this one takes back.
+    """
+
+    refs: Mapping[str, bytes | None] = field(default_factory=dict)
+    head: str | CommitId | None = None
+    worktree: tuple[TreeId, TreeId] | None = None
+    locate: tuple[CommitId, tuple[CommitId, ...]] | None = None
+    undoes: OperationId | None = None
+
+
+class Transaction:
+    """One command's changes; made by :func:`begin`."""
+
+    def __init__(
+        self, repository: Repository, intent: Intent, command: str, who: Person, now: Timestamp
+    ) -> None:
+        self._repository = repository
+        self._command = command
+        self._who = who
+        self._now = now
+        self.token = os.urandom(16)
+        self.view = repository.read()
+        intent.announce_epoch(self.view.root.epoch)
+        self.writer = ObjectWriter(self.view.objects, repository.monitor)
+
+    def publish(self, build: Callable[[View], Update | None]) -> Operation | None:
+        """Make the changes visible, all or none.
+
+        ``build`` gets the state as it is now and says what to change; it runs again when somebody else was faster, and
+        may put more objects. None from it means that nothing is to be done.
+
+        Raises:
+            Busy: others kept being faster.
+            RefMoved: from ``build``, when a ref is no longer where it must be.
+        """
+        for attempt in range(ATTEMPTS):
+            view = self._repository.read()
+            update = build(view)
+            if update is None:
+                return None
+            self._check_relied(view)
+            root, operation = self._next_root(view, update)
+            try:
+                self._repository.roots.swap(view.raw, root)
+            except RootMoved:
+                # jitter, so that two that meet do not meet again
+                time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))  # noqa: S311
+                continue
+            return operation
+        raise Busy("others keep changing the repository", hint="try again")
+
+    def is_published(self) -> bool:
+        """Whether root holds this transaction's operation, asked of root itself."""
+        return any(operation.token == self.token for operation in self._repository.read().operations())
+
+    def _check_relied(self, view: View) -> None:
+        """Look up again what was found instead of written, if packs were condemned since."""
+        if view.root.epoch == self.view.root.epoch:
+            return
+        for identity in self.writer.relied:
+            if identity not in view.objects:
+                raise ObjectMissing(
+                    f"{identity.word} {identity.short} was removed while this command ran",
+                    hint="run it again",
+                )
+
+    def _next_root(self, view: View, update: Update) -> tuple[Root, Operation]:
+        refs, replaced = view.refs.changed(update.refs)
+        operation = Operation(
+            view.root.oplog.head,
+            self._command,
+            self._who,
+            self._now,
+            _changes(view, update),
+            self.token,
+            update.worktree,
+            update.undoes,
+        )
+        entries = self.writer.flush()
+        root = add_entries(self._repository, view, entries)
+        if update.locate is not None:
+            self._locate(view, *update.locate, root)
+        root = _with_retired(root, [piece_key(name) for name in replaced])
+        oplog = root.oplog.append(operation, self._repository.backend)
+        root = root.with_changes(refs=refs, oplog=oplog, head=update.head or root.head)
+        return sweep(self._repository, view.root, root), operation
+
+    def _locate(self, view: View, commit: CommitId, parents: tuple[CommitId, ...], root: Root) -> None:
+        """Write the new version's locator: needed before root names the version, rebuilt when it is lost."""
+        backend = self._repository.backend
+        index = self._repository.index_of(root)
+        before = {row.name for row in view.root.segments}
+        own = [row.name for row in root.segments if row.name not in before]
+        write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
+
+
+def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
+    changes = [RefChange(name, view.refs.value(name), value) for name, value in sorted(update.refs.items())]
+    if update.head is not None and update.head != view.root.head:
+        changes.append(RefChange("HEAD", _head_value(view.root.head), _head_value(update.head)))
+    return tuple(change for change in changes if change.before != change.after)
+
+
+def _head_value(head: str | CommitId | None) -> HeadValue:
+    return bytes(head) if isinstance(head, bytes) else head
+
+
+def add_entries(repository: Repository, view: View, entries: list[Entry]) -> Root:
+    """Root with new index entries: a segment of their own, merged with others as the policy says."""
+    if not entries:
+        return view.root
+
+    def store(name: bytes, data: bytes) -> None:
+        repository.backend.put(segment_key(name), [data])
+
+    rows = view.root.segments
+    try:
+        merged = merge(plan_merge(rows, len(entries), light=len(entries) <= FEW), entries, view.index, store)
+    except CorruptFile as error:
+        # what is new must be stored even where the index of old versions is damaged
+        repository.monitor.note_damage(f"{error.message}; not merged")
+        merged = merge(Merge(()), entries, view.index, store)
+    after = merged.apply(rows)
+    if after is None:
+        raise RootMoved("the index changed while it was merged")
+    kept = {row.name for row in after}
+    retired = [segment_key(row.name) for row in rows if row.name not in kept]
+    return _with_retired(view.root.with_changes(segments=after), retired)
+
+
+def _with_retired(root: Root, keys: list[str]) -> Root:
+    if not keys:
+        return root
+    epoch = root.epoch + 1
+    return root.with_changes(epoch=epoch, retired=(*root.retired, *(Retired(key, epoch) for key in keys)))
+
+
+def sweep(repository: Repository, now: Root, following: Root) -> Root:
+    """Delete what was condemned before and nobody can still be reading; returns root without it.
+
+    ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent after it was
+    read sees it or something newer. The caller's own intent counts too: it may still be reading an older state.
+    """
+    if not now.retired and all(fossil.deleted for fossil in now.fossils):
+        return following
+    oldest = oldest_epoch(repository.io, repository.store / "intents")
+
+    def free(epoch: int) -> bool:
+        return oldest is None or epoch <= oldest
+
+    gone = {item.key for item in now.retired if free(item.epoch)}
+    dead = {fossil.pack for fossil in now.fossils if not fossil.deleted and free(fossil.epoch)}
+    for key in gone:
+        repository.backend.delete(key)
+    for pack in dead:
+        repository.backend.delete(pack_key(pack))
+    fossils = tuple(Fossil(f.pack, f.epoch, f.deleted or f.pack in dead) for f in following.fossils)
+    if any(fossil.deleted for fossil in fossils):
+        mentioned = _mentioned(repository, following)
+        fossils = tuple(fossil for fossil in fossils if not fossil.deleted or fossil.pack in mentioned)
+    return following.with_changes(
+        retired=tuple(item for item in following.retired if item.key not in gone), fossils=fossils
+    )
+
+
+def _mentioned(repository: Repository, root: Root) -> set[bytes]:
+    """Packs that segments still mention."""
+    packs: set[bytes] = set()
+    for row in root.segments:
+        packs.update(Segment.open(row.name, repository.backend.view(segment_key(row.name))).packs)
+    return packs
+
+
+@contextmanager
+def begin(repository: Repository, command: str, who: Person, now: Timestamp) -> Iterator[Transaction]:
+    """Start a command's changes. Nothing is visible until :meth:`Transaction.publish` returns."""
+    with announce(repository.io, repository.store / "intents", "writer") as intent:
+        yield Transaction(repository, intent, command, who, now)
+
+
+def expect(view: View, name: str, before: ObjectId | None) -> None:
+    """Refuse when a ref is not where the command believes.
+
+    Raises:
+        RefMoved: it moved.
+    """
+    if view.refs.get(name) != before:
+        raise RefMoved(f"{name} was moved by somebody else", hint="look at 'mvc log', then try again")

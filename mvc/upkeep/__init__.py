@@ -1,0 +1,1 @@
+"""Care of the store: checking it, and keeping its files few."""

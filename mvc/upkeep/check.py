@@ -1,0 +1,210 @@
+"""Is everything that the store should hold there, and sound?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from blake3 import blake3
+
+from mvc.backends import Backend
+from mvc.errors import CorruptFile, CorruptObject, DamageError, MvcError, StorageError
+from mvc.history.treediff import flatten
+from mvc.objectid import CommitId, ManifestId, ObjectId, TagId
+from mvc.objects import Commit, Manifest, Tag
+from mvc.odb.database import ObjectDatabase
+from mvc.odb.index import Index
+from mvc.odb.pack import pack_key, scan_pack
+from mvc.odb.record import Record
+from mvc.parallel import ordered_map
+from mvc.restore import file_pieces
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something missing or wrong: what, how, and (for objects) which version and file need it."""
+
+    what: str
+    how: str
+    needed_by: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check looked at and what it found."""
+
+    commits: int = 0
+    files: int = 0
+    objects: int = 0
+    records: int = 0
+    packs: int = 0
+    damage: list[Damage] = field(default_factory=list)
+
+    def add(self, what: str, how: str, needed_by: str = "") -> None:
+        """Note damage, once."""
+        found = Damage(what, how, needed_by)
+        if found not in self.damage:
+            self.damage.append(found)
+
+
+class Checker:
+    """Checks one consistent state of a store. ``advance`` hears the bytes that were read."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        index: Index,
+        objects: ObjectDatabase,
+        targets: dict[str, ObjectId],
+        advance: Callable[[int], None],
+    ) -> None:
+        self._backend = backend
+        self._index = index
+        self._objects = objects
+        self._targets = targets
+        self._advance = advance
+        self._manifests: dict[ManifestId, Manifest | None] = {}
+        self.report = Report()
+
+    def quick(self) -> Report:
+        """Index files whole; commits, trees and manifests read; a record of every blob in a pack that is long enough."""
+        self._check_segments()
+        self._check_places()
+        self._check_history()
+        return self.report
+
+    def full(self) -> Report:
+        """As :meth:`quick`, and every record decoded, every pack and every file hashed."""
+        self.quick()
+        for name in sorted({entry.pack for entry in self._index.entries()}):
+            self._check_pack(name)
+        for identity, manifest in self._manifests.items():
+            if manifest is not None:
+                self._check_file(identity, manifest)
+        return self.report
+
+    # --- files of the store --------------------------------------------------------------------------------------
+    def _check_segments(self) -> None:
+        for error in self._index.damage():
+            self.report.add("index", error.message)
+
+    def _check_places(self) -> None:
+        sizes = {key: size for key, size in self._backend.list("packs/")}
+        missing: set[bytes] = set()
+        try:
+            for entry in self._index.entries():
+                size = sizes.get(pack_key(entry.pack))
+                if size is None:
+                    missing.add(entry.pack)
+                elif entry.offset + entry.length > size:
+                    self.report.add(f"pack {entry.pack.hex()[:12]}", "is shorter than the index says")
+        except (CorruptFile, StorageError) as error:
+            self.report.add("index", error.message)
+        for name in missing:
+            self.report.add(f"pack {name.hex()[:12]}", "is missing")
+
+    def _check_pack(self, name: bytes) -> None:
+        self.report.packs += 1
+        what = f"pack {name.hex()[:12]}"
+        try:
+            data = self._backend.view(pack_key(name))
+            if blake3(data).digest() != name:
+                self.report.add(what, "does not hash to its name")
+            for problem in ordered_map(self._decoded, scan_pack(name, data)):
+                self.report.records += 1
+                if problem is not None:
+                    self.report.add(*problem)
+        except (CorruptFile, StorageError) as error:
+            self.report.add(what, error.message)
+
+    def _decoded(self, item: tuple[int, int, Record | CorruptObject]) -> tuple[str, str] | None:
+        offset, length, record = item
+        self._advance(length)
+        if isinstance(record, CorruptObject):
+            return f"record at {offset}", record.message
+        try:
+            self._objects.decode(record)
+        except MvcError as error:
+            return f"{record.id.word} {record.id.short}", error.message
+        return None
+
+    # --- history -------------------------------------------------------------------------------------------------
+    def _check_history(self) -> None:
+        seen: set[CommitId] = set()
+        stack: list[tuple[CommitId, str]] = []
+        for name, target in self._targets.items():
+            commit = self._peeled(target, name)
+            if commit is not None:
+                stack.append((commit, name))
+        while stack:
+            identity, needed_by = stack.pop()
+            if identity in seen:
+                continue
+            seen.add(identity)
+            commit_object = self._read(identity, Commit.from_bytes, needed_by)
+            if commit_object is None:
+                continue
+            self.report.commits += 1
+            stack += [(parent, f"commit {identity.short}") for parent in commit_object.parents]
+            self._check_tree(identity, commit_object)
+
+    def _peeled(self, target: ObjectId, needed_by: str) -> CommitId | None:
+        if isinstance(target, TagId):
+            tag = self._read(target, Tag.from_bytes, needed_by)
+            return None if tag is None else tag.target
+        return target if isinstance(target, CommitId) else None
+
+    def _check_tree(self, identity: CommitId, commit: Commit) -> None:
+        try:
+            entries = flatten(self._objects, commit.tree)
+        except DamageError as error:
+            self.report.add(f"tree {commit.tree.short}", error.message, f"commit {identity.short}")
+            return
+        for path, entry in entries.items():
+            file = ManifestId(entry.id)
+            if file not in self._manifests:
+                needed_by = f"{identity.short}:{path}"
+                manifest = self._read(file, Manifest.from_bytes, needed_by)
+                self._manifests[file] = manifest
+                if manifest is not None:
+                    self.report.files += 1
+                    self._check_blobs(manifest, needed_by)
+
+    def _check_blobs(self, manifest: Manifest, needed_by: str) -> None:
+        for part in manifest.parts:
+            if part.blob is not None:
+                self.report.objects += 1
+                if part.blob not in self._objects:
+                    self.report.add(f"blob {part.blob.short}", "is missing", needed_by)
+
+    def _check_file(self, identity: ManifestId, manifest: Manifest) -> None:
+        digest = hashlib.sha256()
+        try:
+            for piece in file_pieces(self._objects, manifest):
+                digest.update(piece)
+                self._advance(len(piece))
+        except MvcError as error:
+            self.report.add(f"file of manifest {identity.short}", error.message)
+            return
+        if digest.digest() != manifest.sha256:
+            self.report.add(
+                f"file of manifest {identity.short}", "does not have the SHA-256 that its manifest says"
+            )
+
+    def _read(self, identity: ObjectId, parse: Callable[[bytes], _T], needed_by: str) -> _T | None:
+        self.report.objects += 1
+        try:
+            return parse(self._objects.get(identity))
+        except MvcError as error:
+            self.report.add(f"{identity.word} {identity.short}", error.message, needed_by)
+        return None
+
+
+def damage_lines(report: Report) -> Iterator[str]:
+    """Damage as one line each."""
+    for item in report.damage:
+        yield f"{item.what}: {item.how}" + (f" (needed by {item.needed_by})" if item.needed_by else "")

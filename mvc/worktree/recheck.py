@@ -1,0 +1,55 @@
+"""Whether a work file still is what a manifest says, piece by piece, stopping at the first difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mvc.fileio import FileIO
+from mvc.objectid import BlobId
+from mvc.objects import Manifest, Part
+from mvc.parallel import ordered_map
+
+BATCH_BYTES = 4 << 20
+
+_Placed = tuple[int, Part]
+
+
+def same_content(io: FileIO, path: Path, manifest: Manifest) -> bool:
+    """Compare a file with a manifest; large files by several threads.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    fd = io.open_read(path)
+    try:
+        if io.stat_handle(fd).st_size != manifest.size:
+            return False
+
+        def equal(batch: list[_Placed]) -> bool:
+            return all(_same_part(io.read_at(fd, part.length, offset), part) for offset, part in batch)
+
+        batches = _batches(manifest.placed_parts())
+        results = map(equal, batches) if manifest.size <= BATCH_BYTES else ordered_map(equal, batches)
+        return all(results)
+    finally:
+        io.close(fd)
+
+
+def _same_part(data: bytes, part: Part) -> bool:
+    if part.blob is None:
+        return data == part.inline
+    return len(data) == part.length and BlobId.of(data) == part.blob
+
+
+def _batches(parts: Iterator[_Placed]) -> Iterator[list[_Placed]]:
+    batch: list[_Placed] = []
+    size = 0
+    for placed in parts:
+        batch.append(placed)
+        size += placed[1].length
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

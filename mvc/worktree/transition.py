@@ -1,0 +1,142 @@
+"""From the work tree as it is to a version: what must be written and removed, and what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISDIR
+
+from mvc.errors import WouldOverwrite
+from mvc.fileio import FileIO, write_all
+from mvc.objectid import ManifestId
+from mvc.objects import EXECUTABLE, Manifest, TreeEntry
+from mvc.worktree.apply import Placement
+from mvc.worktree.compare import ReadManifest, WorkState
+from mvc.worktree.recheck import same_content
+
+Pieces = Callable[[Manifest], Iterable[bytes]]
+
+
+@dataclass(slots=True)
+class Plan:
+    """``write`` maps paths to what they become, ``remove`` lists files that go; ``lost`` are paths whose uncommitted
+    content either of them would destroy."""
+
+    write: dict[str, TreeEntry] = field(default_factory=dict)
+    remove: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def plan(
+    io: FileIO,
+    root: Path,
+    state: WorkState,
+    current: Mapping[str, TreeEntry],
+    target: Mapping[str, TreeEntry],
+    read_manifest: ReadManifest,
+    *,
+    everything: bool,
+) -> Plan:
+    """What leads from the work tree to ``target``.
+
+    ``state`` compares the work tree with ``current``. A path that is equal in both versions is left alone, with what
+    the user did to it, unless ``everything`` is set. Files that neither version has are never touched.
+    """
+    result = Plan()
+    dirty = {*state.added, *state.modified}
+    for path in sorted({*current, *target}):
+        old, new = current.get(path), target.get(path)
+        if old == new and not (everything and (path in dirty or path in state.deleted)):
+            continue
+        there = _present(io, root, path, state)
+        if new is not None and there and _is(io, root, path, new, state, read_manifest):
+            continue
+        if new is None and not there:
+            continue
+        if there and (path in dirty or path not in state.scan.files):
+            result.lost.append(path)
+        if new is None:
+            result.remove.append(path)
+        else:
+            result.write[path] = new
+    return result
+
+
+def _present(io: FileIO, root: Path, path: str, state: WorkState) -> bool:
+    if path in state.scan.files:
+        return True
+    try:
+        # an ignored file is not in the scan, yet it must not be overwritten unseen
+        return not _is_folder(io, root / path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _is_folder(io: FileIO, path: Path) -> bool:
+    import stat
+
+    return S_ISDIR(io.stat(path).st_mode)
+
+
+def _is(
+    io: FileIO, root: Path, path: str, entry: TreeEntry, state: WorkState, read_manifest: ReadManifest
+) -> bool:
+    file = state.scan.files.get(path)
+    if file is None or file.link_target is not None or file.executable != (entry.mode == EXECUTABLE):
+        return False
+    known = state.certain.get(path)
+    if known is not None:
+        return known == entry.id
+    return same_content(io, root / path, read_manifest(ManifestId(entry.id)))
+
+
+def refuse_losses(lost: list[str], *, force: bool) -> None:
+    """Refuse to destroy uncommitted work.
+
+    Raises:
+        WouldOverwrite: there is some, and ``force`` is not set.
+    """
+    if lost and not force:
+        names = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        raise WouldOverwrite(
+            f"uncommitted work would be lost: {names}",
+            hint="commit it first, or use --force (then 'mvc undo' still brings it back)",
+        )
+
+
+def write_files(
+    io: FileIO,
+    new_temporary: Callable[[], Path],
+    result: Plan,
+    read_manifest: ReadManifest,
+    pieces: Pieces,
+) -> list[Placement]:
+    """Write every new file under a temporary name, durable; all of them go again if one fails."""
+    placements = [Placement(path, None, executable=False) for path in result.remove]
+    try:
+        for path, entry in result.write.items():
+            temporary = new_temporary()
+            executable = entry.mode == EXECUTABLE
+            fd = io.create(temporary, 0o777 if executable else 0o666)
+            placements.append(Placement(path, temporary, executable))
+            try:
+                for piece in pieces(read_manifest(ManifestId(entry.id))):
+                    write_all(io, fd, piece)
+                io.sync(fd)
+            finally:
+                io.close(fd)
+    except BaseException:
+        discard(io, placements)
+        raise
+    return placements
+
+
+def discard(io: FileIO, placements: list[Placement]) -> None:
+    """Remove temporary files that are not going to be used."""
+    for placement in placements:
+        if placement.temporary is not None:
+            try:
+                io.unlink(placement.temporary)
+            except OSError:
+                continue  # what cannot be removed now is swept later; the first failure is the one to report

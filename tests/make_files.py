@@ -1,0 +1,124 @@
+"""Files and weights of our own making, for tests. Needs numpy only; shares no code with the scanners."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvc.formats import NotThisFormat
+
+Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
+"""Tensor name to safetensors dtype, shape and little-endian row-major bytes."""
+
+_NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+
+
+@dataclass(frozen=True)
+class BytesView:
+    """A file in memory, as formats see it."""
+
+    name: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        piece = self.data[offset : offset + length]
+        if len(piece) != length:
+            raise NotThisFormat(f"truncated at byte {len(self.data)}")
+        return piece
+
+
+def no_sibling(name: str) -> None:
+    """A folder without other files."""
+
+
+def safetensors_bytes(
+    tensors: Mapping[str, tuple[str, Sequence[int], bytes]], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """A safetensors file: the tensors in the mapping's order, the header padded to 8 bytes with spaces."""
+    header: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    position = 0
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(shape),
+            "data_offsets": [position, position + len(data)],
+        }
+        position += len(data)
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(data for _, _, data in tensors.values())
+
+
+def npy_bytes(array: NDArray[np.generic], version: tuple[int, int] | None = None) -> bytes:
+    """What ``numpy.save`` writes; the oldest version that fits unless one is given."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.asanyarray(array), version=version, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round float32 to bfloat16 (to nearest, ties to even), as bit patterns. The values must be finite."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(
+        np.uint16
+    )
+
+
+def from_bf16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The float32 values of bfloat16 bit patterns; exact."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def random_weights(
+    rng: np.random.Generator, shapes: Mapping[str, Sequence[int]], dtype: str = "BF16"
+) -> Tensors:
+    """Weights spread like a trained model's, in BF16, F16, F32 or F64.
+
+    Matrices: normal, scaled by the square root of the last dimension, each row a little louder or quieter
+    than the next. Vectors: close to one, like the weights of a norm.
+    """
+    tensors: Tensors = {}
+    for name, shape in shapes.items():
+        values = rng.standard_normal(tuple(shape))
+        if len(shape) >= 2:
+            rows = np.exp(0.3 * rng.standard_normal((shape[0],) + (1,) * (len(shape) - 1)))
+            values *= rows / np.sqrt(max(shape[-1], 1))
+        else:
+            values = 1 + 0.1 * values
+        tensors[name] = (dtype, tuple(shape), _encode(np.asarray(values), dtype))
+    return tensors
+
+
+def finetuned(weights: Tensors, rng: np.random.Generator, relative_step: float) -> Tensors:
+    """The weights moved a little: per tensor, the norm of the move is ``relative_step`` of the tensor's norm.
+
+    A step far below the dtype's precision leaves most elements as they are, as fine-tuning in it does.
+    """
+    moved: Tensors = {}
+    for name, (dtype, shape, data) in weights.items():
+        values = _decode(data, dtype)
+        scale = float(np.sqrt(np.mean(values**2))) if values.size else 0.0
+        step = relative_step * scale * rng.standard_normal(values.shape)
+        moved[name] = (dtype, shape, _encode(values + step, dtype))
+    return moved
+
+
+def _encode(values: NDArray[np.float64], dtype: str) -> bytes:
+    if dtype == "BF16":
+        return to_bf16(values.astype(np.float32)).astype("<u2").tobytes()
+    return values.astype(_NUMPY[dtype]).tobytes()
+
+
+def _decode(data: bytes, dtype: str) -> NDArray[np.float64]:
+    if dtype == "BF16":
+        return from_bf16(np.frombuffer(data, "<u2").astype(np.uint16)).astype(np.float64)
+    return np.frombuffer(data, _NUMPY[dtype]).astype(np.float64)

@@ -1,0 +1,214 @@
+"""The database: bytes in, the same bytes out, or an error; never other bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mvc.backends.memory import MemoryBackend
+from mvc.bases import MAX_TENSOR_DEPTH, anchor
+from mvc.codecs import Step
+from mvc.dtypes import DTYPES
+from mvc.errors import CorruptObject, DamageError, ObjectMissing, UnsupportedFeature
+from mvc.monitor import Monitor
+from mvc.objectid import BlobId, ManifestId, TreeId
+from mvc.odb.database import ObjectDatabase
+from mvc.odb.index import Index, Merge, merge
+from mvc.odb.pack import PackWriter, pack_key
+from mvc.odb.record import Base, Recipe, Record
+from mvc.odb.segment import Segment
+from mvc.odb.writer import Hint, ObjectWriter
+
+
+class Store:
+    """A database in memory that grows by one segment per batch."""
+
+    def __init__(self) -> None:
+        self.backend = MemoryBackend()
+        self.monitor = Monitor()
+        self.segments: dict[bytes, bytes] = {}
+        self.rows: tuple = ()
+
+    def open(self) -> ObjectDatabase:
+        return ObjectDatabase(self.backend, self.index(), self.monitor)
+
+    def index(self) -> Index:
+        return Index(self.rows, lambda name: Segment.open(name, self.segments[name]))
+
+    def add(self, entries) -> None:
+        merged = merge(Merge(()), list(entries), self.index(), self.segments.__setitem__)
+        self.rows = merged.apply(self.rows)
+
+    def writer(self) -> ObjectWriter:
+        return ObjectWriter(self.open(), self.monitor)
+
+    def put_records(self, *records: Record) -> list:
+        packs = PackWriter(self.backend)
+        for record in records:
+            packs.add(record)
+        packs.flush()
+        self.add(packs.entries)
+        return packs.entries
+
+    def damage(self, entry, at: int = -1) -> None:
+        data = bytearray(self.backend.get(pack_key(entry.pack)))
+        data[entry.offset + (at % entry.length)] ^= 0x40
+        self.backend.delete(pack_key(entry.pack))
+        self.backend.put(pack_key(entry.pack), [bytes(data)])
+
+
+def raw(
+    plain: bytes, depth: int = 0, bases: tuple = (), chain: tuple = (), recipe=None, stored=None
+) -> Record:
+    return Record(
+        BlobId.of(plain), len(plain), depth, chain, recipe, bases, plain if stored is None else stored
+    )
+
+
+@given(st.lists(st.binary(max_size=3000), max_size=20), st.integers(0, 3))
+@settings(deadline=None, max_examples=40)
+def test_what_is_put_is_got(plains, batches):
+    store = Store()
+    for number in range(batches + 1):
+        writer = store.writer()
+        for plain in plains[number :: batches + 1]:
+            for kind in (BlobId, ManifestId, TreeId):
+                writer.put(kind, plain)
+        store.add(writer.flush())
+    database = store.open()
+    for plain in plains:
+        for kind in (BlobId, ManifestId, TreeId):
+            assert database.get(kind.of(plain)) == plain
+    with pytest.raises(ObjectMissing):
+        database.get(BlobId.of(b"never put" * 400))
+
+
+def test_the_same_object_is_stored_once_within_and_between_commits():
+    store = Store()
+    for _ in range(2):
+        writer = store.writer()
+        for _ in range(3):
+            writer.put(BlobId, b"the same" * 100)
+        store.add(writer.flush())
+    assert sum(1 for _ in store.index().entries()) == 1
+    assert writer.relied == {BlobId.of(b"the same" * 100)}
+
+
+def test_one_id_of_two_kinds_is_two_objects():
+    store = Store()
+    writer = store.writer()
+    writer.put(BlobId, b"x")
+    store.add(writer.flush())
+    with pytest.raises(ObjectMissing):
+        store.open().get(TreeId(bytes(BlobId.of(b"x"))))
+
+
+def test_every_damaged_byte_is_noticed_and_never_other_bytes_returned():
+    store = Store()
+    plain = bytes(range(256)) * 3
+    (entry,) = store.put_records(raw(plain))
+    for at in range(entry.length):
+        store.damage(entry, at)
+        with pytest.raises(DamageError):
+            store.open().get(BlobId.of(plain))
+        store.damage(entry, at)
+    assert store.open().get(BlobId.of(plain)) == plain
+
+
+def test_another_record_is_used_when_one_is_damaged():
+    store = Store()
+    base, plain = b"b" * 500, b"p" * 500
+    (first,) = store.put_records(raw(plain))
+    store.put_records(raw(base), raw(plain, 1, (Base(BlobId.of(base), 0, 500),)))
+    store.damage(first)
+    assert store.open().get(BlobId.of(plain)) == plain
+    assert any("used another record" in text for text in store.monitor.damage)
+
+
+def test_a_wrong_claim_is_refused():
+    store = Store()
+    store.put_records(Record(BlobId.of(b"right"), 5, 0, (), None, (), b"wrong"))
+    with pytest.raises(CorruptObject, match="does not hash"):
+        store.open().get(BlobId.of(b"right"))
+
+
+def test_records_that_lean_on_each_other_end_in_an_error():
+    """Two records whose bases are each other: depth says that it cannot be, and reading must end."""
+    store = Store()
+    one, two = b"1" * 90, b"2" * 90
+    store.put_records(
+        raw(one, 5, (Base(BlobId.of(two), 0, 90),), (Step("zstd", 1, {}, 3),), stored=b"abc"),
+        raw(two, 5, (Base(BlobId.of(one), 0, 90),), (Step("zstd", 1, {}, 3),), stored=b"abc"),
+        raw(b"self", 1, (Base(BlobId.of(b"self"), 0, 4),)),
+    )
+    for plain in (one, two, b"self"):
+        with pytest.raises(DamageError):
+            store.open().get(BlobId.of(plain))
+
+
+def test_a_base_must_be_as_long_as_the_record_says():
+    store = Store()
+    store.put_records(raw(b"base"), raw(b"target", 1, (Base(BlobId.of(b"base"), 2, 3),)))
+    with pytest.raises(CorruptObject, match="more of its base"):
+        store.open().get(BlobId.of(b"target"))
+
+
+def test_what_a_newer_mvc_wrote_is_named():
+    store = Store()
+    base = (Base(BlobId.of(b"base"), 0, 4),)
+    store.put_records(
+        raw(b"base"),
+        raw(b"target", 1, base, recipe=Recipe("telepathy", 7, {})),
+        raw(b"coded!", 0, (), (Step("quantum", 1, {}, 6),)),
+    )
+    for plain in (b"target", b"coded!"):
+        with pytest.raises(UnsupportedFeature):
+            store.open().get(BlobId.of(plain))
+
+
+def weights(rng, n=200_000):
+    return (rng.normal(size=n) * 0.05).astype(np.float32)
+
+
+def bf16(values) -> bytes:
+    return (values.view(np.uint32) >> 16).astype("<u2").tobytes()
+
+
+def test_a_history_of_a_tensor_stays_shallow_and_small():
+    store, rng = Store(), np.random.default_rng(7)
+    values = weights(rng)
+    previous, versions = None, []
+    sizes = []
+    for _ in range(12):
+        plain = bf16(values)
+        database = store.open()
+        hint = Hint(DTYPES["BF16"])
+        if previous is not None:
+            found = anchor(database, previous, len(plain), MAX_TENSOR_DEPTH)
+            assert found is not None
+            hint = Hint(DTYPES["BF16"], (found[0],), found[1])
+        writer = store.writer()
+        previous = writer.put(BlobId, plain, hint)
+        store.add(writer.flush())
+        sizes.append(writer.written_bytes)
+        versions.append(plain)
+        values = values * (1 + rng.normal(size=values.size).astype(np.float32) * 1e-3)
+    database = store.open()
+    for plain in versions:
+        assert database.get(BlobId.of(plain)) == plain
+        assert database.entries(BlobId.of(plain))[0].depth <= MAX_TENSOR_DEPTH
+    assert sizes[1] < sizes[0] / 2
+
+
+def test_a_damaged_base_does_not_keep_a_new_version_from_being_stored():
+    store, rng = Store(), np.random.default_rng(7)
+    old, new = bf16(weights(rng, 5000)), bf16(weights(rng, 5000))
+    (entry,) = store.put_records(raw(old))
+    store.damage(entry)
+    writer = store.writer()
+    identity = writer.put(BlobId, new, Hint(DTYPES["BF16"], (Base(BlobId.of(old), 0, len(old)),), 0))
+    store.add(writer.flush())
+    assert store.open().get(identity) == new
+    assert store.monitor.damage

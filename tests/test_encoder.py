@@ -1,0 +1,323 @@
+"""The encoder's choices, and the decoder against honest and dishonest chains."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mvc.codecs import CODECS, Step
+from mvc.dtypes import DTYPES
+from mvc.errors import CorruptObject, UnsupportedFeature
+from mvc.odb.decoder import decode_chain
+from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
+from mvc.predictors import PREDICTORS
+
+MIB = 1 << 20
+BF16 = DTYPES["BF16"]
+
+
+def noise(length: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(length)
+
+
+def weights(dtype: str, count: int, seed: int = 1, step: float = 0.0) -> bytes:
+    """A tensor of normally distributed weights, moved by ``step`` of their size in a direction of its own."""
+    values = np.random.default_rng(seed).standard_normal(count) * 0.02
+    values += step * 0.02 * np.random.default_rng(99).standard_normal(count)
+    if dtype == "BF16":
+        return (values.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+    if dtype in ("C64", "C128"):
+        return (values + 1j * values[::-1]).astype({"C64": "<c8", "C128": "<c16"}[dtype]).tobytes()
+    if dtype.startswith("F8"):
+        return (values * 2000).astype(np.int8).tobytes()
+    kinds = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+    if dtype in kinds:
+        return values.astype(kinds[dtype]).tobytes()
+    width = DTYPES[dtype].width
+    if dtype == "BOOL":
+        return (values > 0).astype(np.uint8).tobytes()
+    return (values * 2000).astype(f"<i{width}").tobytes()
+
+
+def decode(encoded: Encoded, plain: bytes, prediction: bytes | None = None) -> bytes:
+    used = prediction if encoded.used_prediction else None
+    return bytes(decode_chain(encoded.chain, encoded.stored, len(plain), used))
+
+
+def names(encoded: Encoded) -> list[str]:
+    return [step.name for step in encoded.chain]
+
+
+# --- tensors -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [0, 1, 31, 1000, 40_007])
+def test_every_dtype_round_trips_and_never_grows(dtype, length) -> None:
+    base = weights(dtype.removesuffix(":be"), length // DTYPES[dtype].width + 1)[:length]
+    moved = weights(dtype.removesuffix(":be"), length // DTYPES[dtype].width + 1, step=0.01)[:length]
+    for plain in (base, moved, bytes(length), noise(length), b"\x80" * length):
+        for prediction in (None, base, noise(length, 2), b"", base + b"x"):
+            encoded = encode_tensor(plain, DTYPES[dtype], prediction)
+            assert type(encoded.stored) is bytes
+            assert len(encoded.stored) <= length
+            assert decode(encoded, plain, prediction) == plain
+
+
+@given(
+    plain=st.binary(max_size=300),
+    repeat=st.integers(1, 40),
+    dtype=st.sampled_from(list(DTYPES)),
+    base=st.one_of(st.none(), st.integers(0, 255)),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_round_trip(plain, repeat, dtype, base) -> None:
+    plain = plain * repeat
+    prediction = None if base is None else bytes(b ^ (base & 3) for b in plain)
+    assert decode(encode_tensor(plain, DTYPES[dtype], prediction), plain, prediction) == plain
+    assert decode(encode_opaque(plain, prediction), plain, prediction) == plain
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("byte", [0, 1, 0x3F, 0xFF])
+def test_constant_pieces_end_tiny(dtype, byte) -> None:
+    plain = bytes([byte]) * MIB
+    assert len(encode_tensor(plain, DTYPES[dtype], None).stored) <= 100
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "F64", "C64", "C128"])
+def test_floats_stand_alone_as_rotated_planes(dtype) -> None:
+    plain = weights(dtype, 100_000)
+    encoded = encode_tensor(plain, DTYPES[dtype], None)
+    assert names(encoded) == ["rot", "planes"]
+    assert not encoded.used_prediction
+    assert len(encoded.stored) < {"BF16": 0.69, "F16": 0.9, "F32": 0.87}.get(dtype, 0.95) * len(plain)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ratio"), [("BF16", 2.4), ("F16", 1.5), ("F32", 1.25), ("F64", 1.05), ("C64", 1.2)]
+)
+def test_a_close_base_is_used_and_pays(dtype, ratio) -> None:
+    base, plain = weights(dtype, 100_000), weights(dtype, 100_000, step=0.01)
+    encoded = encode_tensor(plain, DTYPES[dtype], base)
+    alone = encode_tensor(plain, DTYPES[dtype], None)
+    if ratio > 1.2:
+        assert names(encoded) == ["ig", "planes"]
+        assert len(plain) / len(encoded.stored) > ratio
+    assert encoded.used_prediction == (names(encoded)[0] == "ig")
+    assert len(encoded.stored) <= len(alone.stored)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "F64", "I8"])
+def test_an_unrelated_base_is_left_alone(dtype) -> None:
+    plain, base = weights(dtype, 100_000), weights(dtype, 100_000, seed=2)
+    assert encode_tensor(plain, DTYPES[dtype], base) == encode_tensor(plain, DTYPES[dtype], None)
+
+
+def test_an_equal_base_costs_next_to_nothing() -> None:
+    plain = weights("BF16", 500_000)
+    encoded = encode_tensor(plain, BF16, plain)
+    assert encoded.used_prediction
+    assert len(encoded.stored) < 100
+
+
+@pytest.mark.parametrize("dtype", ["I8", "I32", "I64", "U8"])
+def test_integers_get_what_suits_them(dtype) -> None:
+    width = DTYPES[dtype].width
+    counts = np.random.default_rng(1).integers(0, 100, 100_000).astype(f"<u{width}")
+    plain, base = counts.tobytes(), (counts - (np.arange(100_000) % 9 == 0)).astype(f"<u{width}").tobytes()
+    alone = encode_tensor(plain, DTYPES[dtype], None)
+    assert len(alone.stored) < 100_000 * 0.9
+    delta = encode_tensor(plain, DTYPES[dtype], base)
+    assert names(delta) == ["ig", "planes"]
+    assert delta.chain[0].params["bits"] == 0
+    assert len(delta.stored) < 0.7 * len(alone.stored)
+
+
+def test_repeats_that_planes_cannot_see_go_to_zstd() -> None:
+    plain = noise(1000) * 500
+    encoded = encode_tensor(plain, DTYPES["F32"], None)
+    assert names(encoded) == ["zstd"]
+    assert len(encoded.stored) < 5000
+
+
+def test_noise_stays_as_it_is() -> None:
+    plain = noise(MIB)
+    assert encode_tensor(plain, DTYPES["F32"], noise(MIB, 2)) == Encoded((), plain, False)
+
+
+def test_stored_bytes_outlive_the_callers_buffer() -> None:
+    for plain in (noise(20_000), weights("BF16", 10_000), bytes(20_000)):
+        buffer = bytearray(plain)
+        for encoded in (encode_tensor(buffer, BF16, None), encode_opaque(buffer, None)):
+            buffer[:] = bytes(i % 251 for i in range(len(buffer)))
+            assert decode(encoded, plain) == plain
+            buffer[:] = plain
+
+
+def test_threads_get_their_own_results() -> None:
+    base = weights("BF16", 60_000)
+    inputs = [weights("BF16", 60_000, seed=i % 2 + 1, step=i / 1000) for i in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        encoded = list(pool.map(lambda plain: encode_tensor(plain, BF16, base), inputs))
+        decoded = list(
+            pool.map(lambda pair: decode(pair[0], pair[1], base), zip(encoded, inputs, strict=True))
+        )
+    assert decoded == inputs
+    assert {e.used_prediction for e in encoded} == {True, False}
+
+
+# --- opaque bytes ------------------------------------------------------------------------------------------
+
+
+def test_opaque_bytes_use_a_dictionary_that_helps() -> None:
+    before = noise(60_000)
+    plain = before[:30_000] + b"changed" + before[30_000:]
+    alone, helped = encode_opaque(plain, None), encode_opaque(plain, before)
+    assert alone == Encoded((), plain, False)
+    assert helped.used_prediction
+    assert names(helped) == ["zstd"]
+    assert len(helped.stored) < 300
+    assert decode(helped, plain, before) == plain
+
+
+@pytest.mark.parametrize("dictionary", [None, b"", b"short", noise(50_000, 7)])
+def test_opaque_bytes_without_help_stand_alone(dictionary) -> None:
+    for plain in (b"", b"a", b"tensor name " * 4000, noise(60_000), noise(200)):
+        encoded = encode_opaque(plain, dictionary)
+        assert not encoded.used_prediction
+        assert len(encoded.stored) <= len(plain)
+        assert decode(encoded, plain) == plain
+    assert len(encode_opaque(b"tensor name " * 4000, dictionary).stored) < 100
+
+
+# --- chains of what is still to come -----------------------------------------------------------------------
+
+
+class Gaps:
+    """Stand-in for a sparse codec: where plain and prediction differ, and what stands there."""
+
+    name = "test-gaps"
+    version = 3
+    needs_prediction = True
+
+    def encode(self, data: Any, params: Mapping[str, Any], prediction: Any) -> bytes:
+        places = [i for i, (a, b) in enumerate(zip(data, prediction, strict=True)) if a != b]
+        return b"".join(i.to_bytes(params["index"], "big") + data[i : i + 1] for i in places)
+
+    def decode(self, data: Any, params: Mapping[str, Any], prediction: Any, length: int) -> bytes:
+        out, row = bytearray(prediction), params["index"] + 1
+        for i in range(0, len(data), row):
+            out[int.from_bytes(data[i : i + row - 1], "big")] = data[i + row - 1]
+        return bytes(out)
+
+
+class Linear:
+    """Stand-in for a recipe: a sum of bases with integer coefficients, modulo 256."""
+
+    name = "test-linear"
+    version = 1
+
+    def predict(self, bases: Sequence[Any], params: Mapping[str, Any], length: int) -> bytes:
+        rows = zip(*bases, strict=True)
+        return bytes(
+            sum(c * v for c, v in zip(params["coefficients"], row, strict=True)) % 256 for row in rows
+        )
+
+
+@pytest.fixture
+def future(monkeypatch) -> None:
+    monkeypatch.setitem(CODECS, ("test-gaps", 3), Gaps())
+    monkeypatch.setitem(PREDICTORS, ("test-linear", 1), Linear())
+
+
+@pytest.mark.usefixtures("future")
+def test_recipes_sparse_steps_and_middle_lengths_fit_into_a_record() -> None:
+    bases = [noise(5000, 1), noise(5000, 2)]
+    recipe = PREDICTORS["test-linear", 1].predict(bases, {"coefficients": [3, -2]}, 5000)
+    plain = bytearray(recipe)
+    plain[17] ^= 1
+    plain[4999] ^= 255
+    gaps = CODECS["test-gaps", 3].encode(plain, {"index": 2}, recipe)
+    stored = bytes(CODECS["planes", 1].encode(gaps, {"width": 1, "block": 4096}, recipe))
+    chain = [
+        Step("test-gaps", 3, {"index": 2}, 6),
+        Step("planes", 1, {"width": 1, "block": 4096}, len(stored)),
+    ]
+    assert bytes(decode_chain(chain, stored, 5000, recipe)) == bytes(plain)
+    with pytest.raises(CorruptObject, match="needs a prediction"):
+        decode_chain(chain, stored, 5000, None)
+
+
+@pytest.mark.usefixtures("future")
+def test_a_codec_that_returns_another_length_is_caught() -> None:
+    with pytest.raises(CorruptObject, match="gave 3 bytes"):
+        decode_chain([Step("test-gaps", 3, {"index": 2}, 0)], b"", 5, b"abc")
+
+
+# --- dishonest chains --------------------------------------------------------------------------------------
+
+ROT = Step("rot", 1, {"width": 2}, 8)
+
+
+@pytest.mark.parametrize(
+    ("chain", "stored", "plain_length"),
+    [
+        ([], b"12345678", 7),
+        ([], b"12345678", -1),
+        ([], b"", 1 << 40),
+        ([ROT], b"1234567", 8),
+        ([ROT], b"12345678", 7),
+        ([ROT, ROT._replace(output_length=9)], b"12345678", 8),
+        ([ROT._replace(output_length=1 << 40), ROT], b"12345678", 8),
+        ([ROT._replace(output_length=-8), ROT], b"12345678", 8),
+        ([ROT._replace(output_length=8.0)], b"12345678", 8),
+        ([ROT._replace(output_length=True)], b"1", 1),
+        ([ROT._replace(params=None)], b"12345678", 8),
+        ([ROT._replace(params=[["width", 2]])], b"12345678", 8),
+        ([ROT._replace(name=["rot"])], b"12345678", 8),
+        ([ROT._replace(name={})], b"12345678", 8),
+        ([ROT._replace(version="1")], b"12345678", 8),
+        ([ROT] * 9, b"12345678", 8),
+        ([Step("ig", 1, {"width": 2, "shift": 7, "bits": 8, "block": 4096}, 8)], b"12345678", 8),
+    ],
+)
+def test_lies_are_damage(chain, stored, plain_length) -> None:
+    with pytest.raises(CorruptObject):
+        decode_chain(chain, stored, plain_length, None)
+
+
+def test_eight_steps_are_allowed() -> None:
+    stored: Any = b"12345678"
+    assert bytes(decode_chain([ROT] * 8, stored, 8, None)) != stored
+    assert bytes(decode_chain([ROT] * 8, decode_chain([ROT] * 8, stored, 8, None), 8, None)) == stored
+
+
+@pytest.mark.parametrize(("name", "version"), [("rot", 2), ("rot", 0), ("", 1), ("brotli", 1)])
+def test_an_unknown_codec_asks_for_a_newer_program(name, version) -> None:
+    with pytest.raises(UnsupportedFeature, match="unknown") as caught:
+        decode_chain([ROT._replace(name=name, version=version)], b"12345678", 8, None)
+    assert caught.value.hint
+
+
+@given(seed=st.integers(0, 1 << 30))
+@settings(max_examples=150, deadline=None)
+def test_damaged_records_are_reported_or_keep_the_length(seed) -> None:
+    chance = random.Random(seed)
+    plain, base = weights("BF16", 3000, step=0.01), weights("BF16", 3000)
+    encoded = encode_tensor(plain, BF16, base)
+    assert names(encoded) == ["ig", "planes"]
+    damaged = bytearray(encoded.stored)
+    damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+    try:
+        result = decode_chain(encoded.chain, damaged, len(plain), base)
+    except CorruptObject:
+        return
+    assert memoryview(result).nbytes == len(plain)
