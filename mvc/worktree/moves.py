@@ -122,10 +122,9 @@ class Mover:
             OSError: a step failed.
         """
         for move in reversed(self._journal.moves):
-            if move.new is not None and not self._in_temporary(move.new) and self._is_new(move):
+            if move.new is not None and self._has_come(move) and self._is_new(move):
                 with self._tree.place(move.path) as (folder, name):
                     self._io.replace(name, self._temporary / move.new, source_folder=folder)
-        # A new file that is back under neither name would look as if it still were in place.
         self._io.sync_folder(self._temporary)
         for path in reversed(self._journal.made):
             self._remove_folder(path)
@@ -145,7 +144,13 @@ class Mover:
         return move.new is not None and not self._in_temporary(move.new)
 
     def _is_new(self, move: Move) -> bool:
-        """Whether the new file is in place, as it came."""
+        """Whether the new file is in place, as it came.
+
+        Where the old file is not under its temporary name it is back in place already. Size and time alone
+        could not tell: versions of one model have one size, and some file systems count time in seconds.
+        """
+        if move.old is not None and not self._in_temporary(move.old):
+            return False
         status = self._tree.look(move.path)
         return (
             status is not None
