@@ -387,8 +387,8 @@ def policies(ids: int, commits: int) -> None:
             rows.append((policy, factor, limit, sum(written) / sum(sizes),
                          statistics.mean(runs), max(runs), quantile(written, 0.5), quantile(written, 0.99),
                          max(written)))  # fmt: skip
-        head = ("policy", "factor", "limit", "written ÷ new", "runs, mean", "most", "entries a commit, median",
-                "p99", "most")  # fmt: skip
+        head = ("policy", "factor", "limit", "written ÷ new", "runs, mean", "most", "entries, median", "p99",
+                "most")  # fmt: skip
         table(f"Policies: {len(sizes):,} commits, {shape}, {sum(sizes):,} ids", head, rows)
     index_module.GROWTH, index_module.COMMIT_ENTRIES = usual
 

@@ -108,8 +108,8 @@ class Index:
     def forget_pages(self) -> None:
         """Let go of the memory that maps hold: all that look-ups have touched. Later ones map it again.
 
-        Look-ups of random ids soon touch every page of an index, and mapped pages count as the process's memory. A
-        command that looks up many ids calls this now and then, so as to stay within its budget.
+        Look-ups of random ids soon touch every page of an index, and mapped pages count as the process's
+        memory. A command that looks up many ids calls this now and then, so as to stay within its budget.
         """
         for run in self._runs:
             for segment in run.segments:
