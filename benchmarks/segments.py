@@ -357,7 +357,7 @@ def policies(ids: int, commits: int) -> None:
     """Write amplification, runs and spikes of each policy; the plans are those of the real code."""
     usual = index_module.GROWTH, index_module.COMMIT_ENTRIES
     unlimited = 1 << 60
-    limits = (unlimited, 700_000, 1_400_000, 2_800_000)
+    limits = (unlimited, 700_000, 1_400_000, 2_800_000, 5_600_000)
     choices = [("geometric", growth, most) for growth in (2, 4, 8) for most in limits]
     choices += [("tiered", width, unlimited) for width in (2, 4, 8)]
     for shape in ("equal", "uneven", "tiny", "import"):
@@ -387,8 +387,8 @@ def policies(ids: int, commits: int) -> None:
             rows.append((policy, factor, limit, sum(written) / sum(sizes),
                          statistics.mean(runs), max(runs), quantile(written, 0.5), quantile(written, 0.99),
                          max(written)))  # fmt: skip
-        head = ("policy", "factor", "limit", "written ÷ new", "runs, mean", "runs, most", "a commit writes, median",
-                "p99", "most")  # fmt: skip
+        head = ("policy", "factor", "limit", "written ÷ new", "runs, mean", "most", "entries, median", "p99",
+                "most")  # fmt: skip
         table(f"Policies: {len(sizes):,} commits, {shape}, {sum(sizes):,} ids", head, rows)
     index_module.GROWTH, index_module.COMMIT_ENTRIES = usual
 

@@ -266,6 +266,39 @@ def rebuilt(items: list[Entry], **change: object) -> bytes:
     return assemble(**{**parts, **change})  # type: ignore[arg-type]
 
 
+def test_a_fan_out_that_leaves_the_column_is_damage() -> None:
+    items = sorted(simple(8), key=entry_order)
+    for low, high in ((0, 9), (5, 3), (0, 2**32 - 1)):
+        table = low.to_bytes(4, "little") + high.to_bytes(4, "little")
+        segment = opened(rebuilt(items, fan_out=table))
+        with pytest.raises(CorruptFile):
+            segment.find(items[3].id)
+
+
+def test_an_entry_that_no_pack_can_hold_is_damage() -> None:
+    items = sorted(simple(8), key=entry_order)
+    segment = opened(rebuilt(items, packs=[pack_of(0)]))
+    with pytest.raises(CorruptFile):
+        for entry in items:
+            segment.find(entry.id)
+    with pytest.raises(CorruptFile):
+        list(segment)
+    for change in ({"offset": 23}, {"length": 25}, {"depth": 65}, {"offset": 64 << 20}):
+        with pytest.raises(CorruptFile):
+            list(opened(rebuilt([items[0]._replace(**change), *items[1:]])))
+
+
+def test_bytes_reserved_for_later_must_be_zero() -> None:
+    (data,) = build_segments(simple(8))
+    segment = opened(data)
+    for at in range(57, 64):
+        hurt = bytearray(data)
+        hurt[at] = 1
+        hurt[8:24] = blake3(hurt[24 : segment.ids_at]).digest(length=16)
+        with pytest.raises(CorruptFile):
+            opened(bytes(hurt))
+
+
 def test_verify_finds_broken_rules() -> None:
     items = sorted(simple(8), key=entry_order)
     opened(rebuilt(items)).verify()

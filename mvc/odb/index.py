@@ -27,7 +27,7 @@ from mvc.odb.segment import (
 __all__ = ["Entry", "Index", "Merge", "Merged", "SegmentRow", "merge", "plan_full_merge", "plan_merge"]
 
 GROWTH = 4  # a run is left alone when it has three times as many entries as all newer ones that are merged
-COMMIT_ENTRIES = 1_400_000  # about 64 MiB: the most that a commit merges
+COMMIT_ENTRIES = 2_800_000  # about 128 MiB, a second's work: the most that a commit merges
 LIGHT_ENTRIES = 8_192  # the most that is merged without numpy
 
 _ID = 32
@@ -104,6 +104,17 @@ class Index:
         """A live segment by its full name (KeyError: there is none)."""
         run, number = self._by_name[name]
         return run.segments[number] or self._open(run, number)
+
+    def forget_pages(self) -> None:
+        """Let go of the memory that maps hold: all that look-ups have touched. Later ones map it again.
+
+        Look-ups of random ids soon touch every page of an index, and mapped pages count as the process's
+        memory. A command that looks up many ids calls this now and then, so as to stay within its budget.
+        """
+        for run in self._runs:
+            for segment in run.segments:
+                if segment is not None:
+                    segment.forget_pages()
 
     def find(self, id: bytes) -> list[Entry]:
         """All records of an id, least depth first; empty if it has none.
@@ -219,7 +230,7 @@ def plan_merge(rows: Sequence[SegmentRow], new_count: int, *, light: bool = Fals
     """Which runs a commit of ``new_count`` entries merges with its own.
 
     From the smallest up, as long as a run has at most three times the entries gathered so far: so what stays
-    forms a geometric progression, however unequal the commits are. A commit never gathers more than 1.4
+    forms a geometric progression, however unequal the commits are. A commit never gathers more than 2.8
     million entries, a ``light`` one (a tag, a note) never more than can be merged without numpy.
     """
     limit = LIGHT_ENTRIES if light else COMMIT_ENTRIES
@@ -257,7 +268,7 @@ def merge(
         empty
             plan (``Merge(())``); what was stored is garbage then.
     """
-    runs = [[index.segment(row.name) for row in run.rows] for run in _runs(plan.replaced)]
+    runs = [_opened(run, index) for run in _runs(plan.replaced)]
     new = list(new)
     superseded = shorten(chain((row.name for row in plan.replaced), *(run[0].supersedes for run in runs)))
     total = len(new) + sum(row.entries for row in plan.replaced)
@@ -267,6 +278,15 @@ def merge(
         store(row.name, data)
         added.append(row)
     return Merged(plan.replaced, tuple(added))
+
+
+def _opened(run: _Run, index: Index) -> list[Segment]:
+    """A run's segments, without the pages that were read to check their heads."""
+    segments = []
+    for row in run.rows:
+        segments.append(index.segment(row.name))
+        segments[-1].forget_pages()
+    return segments
 
 
 def _merged(

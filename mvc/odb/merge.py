@@ -1,7 +1,7 @@
 """Merges many index entries in little memory: segments stream through numpy, window by window.
 
 Kept apart from :mod:`mvc.odb.index` because light commands must not import numpy. Memory does not grow with
-what is merged, apart from one table of pack names: 131,072 rows of windows, one output segment, temporaries.
+what is merged, apart from one table of pack names: 65,536 rows of windows, one output segment, temporaries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mvc.odb.segment import (
     capacity,
 )
 
-WINDOW_ROWS = 1 << 17  # shared by the runs that are merged
+WINDOW_ROWS = 1 << 16  # shared by the runs that are merged
 _LEAST_WINDOW = 1024
 
 _WORDS = 4  # an id as four big-endian words, so that comparing words compares bytes
@@ -252,6 +252,6 @@ def _encode(batch: _Batch, names: Sequence[bytes], superseded: Sequence[bytes]) 
         superseded,
         shift,
         starts.tobytes(),
-        batch.ids.astype(">u8").tobytes(),
-        rows.tobytes(),
+        batch.ids.astype(">u8").data.cast("B"),
+        rows.view(np.uint8).data,
     )

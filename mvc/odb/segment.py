@@ -366,12 +366,12 @@ def assemble(
     superseded: Sequence[bytes],
     shift: int,
     fan_out: bytes,
-    ids: bytes,
-    rows: bytes,
+    ids: bytes | memoryview,
+    rows: bytes | memoryview,
 ) -> bytes:
-    """Put the pieces of a segment together behind its head."""
+    """Put the pieces of a segment together behind its head. ``ids`` and ``rows`` are read byte by byte."""
     buckets = len(fan_out) // 4 - 1
-    first, last = ids[:8], ids[-_ID : 8 - _ID]
+    first, last = bytes(ids[:8]), bytes(ids[-_ID : 8 - _ID])
     head = _HEAD.pack(
         _MAGIC, bytes(16), first, last, count, len(packs), len(superseded), buckets, shift, bytes(7)
     )
