@@ -3,7 +3,13 @@
 import hashlib
 import json
 import math
+import os
+import signal
+import sys
+import tempfile
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as load_safetensors
 
-from mvc.demo import checkpoint, training
+from mvc.demo import checkpoint, story, training
 from mvc.demo.checkpoint import Hyperparameters
 from mvc.demo.model import Config, batch, corpus, draw, initial, loss_and_gradients
+from mvc.demo.record import read_record, verify
+from mvc.demo.shell import Child, Failed, isolated
+from mvc.errors import UserError
 
 TINY = Config(layers=2, width=8, heads=2, context=6, batch=3)
 
@@ -164,3 +173,116 @@ def test_the_trainer_ends_at_a_checkpoint_when_its_time_is_up(tmp_path, capsys):
     last = events[-1]["files"][checkpoint.MODEL]
     assert checkpoint.Written(**last) == _written((tmp_path / "run" / checkpoint.MODEL).read_bytes())
     assert training.train(replace(options, stop_after=math.inf, steps=3), TINY).step == 3
+
+
+# --- how the story runs programs and checks files ---------------------------------------------
+def test_a_killed_child_takes_its_children_along(tmp_path):
+    # the grandchild prints its number, then both sleep for longer than the test may take
+    program = (
+        "import subprocess, sys, time\n"
+        "inner = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'\n"
+        "subprocess.Popen([sys.executable, '-c', inner])\n"
+        "time.sleep(600)\n"
+    )
+    with Child([sys.executable, "-c", program], tmp_path, dict(os.environ)) as child:
+        lines = []
+        while not lines:
+            lines = child.read(10)
+            assert lines is not None
+        assert child.kill() == -signal.SIGKILL
+        assert child.read(0) is None
+    deadline = time.monotonic() + 10
+    while _alive(int(lines[0])):  # its pipe is closed a moment before the kernel is done with it
+        assert time.monotonic() < deadline
+
+
+def _alive(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # dead, and nobody has asked for its status yet
+
+
+def test_leaving_the_block_kills_what_still_runs(tmp_path):
+    with pytest.raises(KeyboardInterrupt), _sleeper(tmp_path) as child:
+        raise KeyboardInterrupt
+    assert child.wait() == -signal.SIGKILL
+
+
+def _sleeper(folder):
+    return Child([sys.executable, "-c", "import time; time.sleep(600)"], folder, dict(os.environ))
+
+
+def test_children_find_no_settings_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", "/elsewhere")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    environment = isolated(tmp_path)
+    assert not {"GIT_DIR", "XDG_CONFIG_HOME"} & environment.keys()
+    assert (environment["HOME"], environment["OMP_NUM_THREADS"]) == (str(tmp_path), "1")
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_a_changed_or_missing_file_is_named(tmp_path):
+    data = b"weights"
+    files = {"m": (len(data), hashlib.sha256(data).hexdigest())}
+    (tmp_path / "m").write_bytes(data)
+    verify(tmp_path, files, "v1")
+    (tmp_path / "m").write_bytes(b"weightz")
+    with pytest.raises(Failed, match="v1: m is not"):
+        verify(tmp_path, files, "v1")
+    (tmp_path / "m").unlink()
+    with pytest.raises(Failed, match="v1: m is missing"):
+        verify(tmp_path, files, "v1")
+
+
+def test_a_step_that_gives_other_files_the_second_time_is_found(tmp_path):
+    path = tmp_path / "record"
+
+    def written(step, sha256):
+        return (
+            json.dumps({"event": "written", "step": step, "files": {"m": {"size": 1, "sha256": sha256}}})
+            + "\n"
+        )
+
+    path.write_text(written(2, "a") + written(4, "b") + written(4, "b"))
+    assert read_record(path).files == {2: {"m": (1, "a")}, 4: {"m": (1, "b")}}
+    path.write_text(written(4, "b") + written(4, "c"))
+    with pytest.raises(Failed, match="step 4"):
+        read_record(path)
+
+
+# --- the story --------------------------------------------------------------------------------
+def test_a_failed_check_is_reported_and_nothing_stays(tmp_path, monkeypatch):
+    def fail(self, seconds):
+        (self._repository / "deep").mkdir(parents=True)
+        raise Failed("v1: model.safetensors is not what was trained")
+
+    monkeypatch.setattr(story._Story, "tell", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lines = []
+    assert story.run(lines.append) == 1
+    assert lines[-1] == "FAILED: v1: model.safetensors is not what was trained"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(UserError, match="not empty"):
+        story.run(print, keep=tmp_path)
+    with pytest.raises(UserError, match="is a file"):
+        story.run(print, keep=tmp_path / "mine")
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_the_whole_story_is_verified(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lines = []
+    assert story.run(lines.append, seconds=0.0) == 0, "\n".join(lines)
+    text = "\n".join(lines)
+    assert "killed -9 while it committed step" in text
+    assert "both runs" in text
+    assert lines[-1].startswith("Verified")
+    assert list(tmp_path.iterdir()) == []

@@ -163,7 +163,7 @@ class Child:
         return [line.decode(errors="replace") for line in lines]
 
     def kill(self) -> int:
-        """SIGKILL to the whole group; returns the program's status when all of it is dead.
+        """SIGKILL to the whole group; returns the program's status when none of it can write any more.
 
         Raises:
             Failed: something survived.

@@ -125,7 +125,8 @@ class _Story:
         self._outside.mvc("init", self._repository.name)
         self._outside.say(
             f"Every {EVERY} steps the trainer writes bf16 weights, fp32 master weights with both Adam "
-            f'moments and a small JSON file, and runs mvc commit -q -m "step {EVERY}" --metric loss=… --param lr=… '
+            "moments and a small JSON file, and runs "
+            f'mvc commit -q -m "step {EVERY}" --metric loss=… --param lr=… '
             f"After {VERSIONS_BEFORE_KILL} versions it is killed with signal 9, children and all, while a "
             "commit is writing its pack."
         )
