@@ -62,7 +62,7 @@ class Shell:
     def say(self, text: str) -> None:
         """A paragraph between commands."""
         self.write("")
-        for line in textwrap.wrap(text, LINE):
+        for line in textwrap.wrap(text, LINE, break_on_hyphens=False):
             self.write(line)
         self.write("")
 

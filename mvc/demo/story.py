@@ -103,22 +103,11 @@ class _Story:
             "A language model of 1.4 million parameters, trained with AdamW in numpy. First a run that "
             "nothing disturbs and that commits nothing: what the other run must arrive at, bit for bit."
         )
-        path = self._outside.folder / "reference.jsonl"
-        arguments = [
-            "reference",
-            "--steps",
-            str(MOST),
-            "--every",
-            str(EVERY),
-            "--no-commit",
-            "--record",
-            str(path),
-        ]
-        with self._outside.start(
-            TRAINER, *arguments, "--stop-after", f"{seconds:g}", "--least", str(LEAST)
-        ) as child:
+        arguments = ["reference", "--steps", str(MOST), "--every", str(EVERY), "--no-commit"]
+        arguments += ["--record", "reference.jsonl", "--stop-after", f"{seconds:g}", "--least", str(LEAST)]
+        with self._outside.start(TRAINER, *arguments) as child:
             self._follow(child)
-        return read_record(path)
+        return read_record(self._outside.folder / "reference.jsonl")
 
     def _train_and_kill(self, steps: int) -> None:
         self._outside.say("Now the same run in a repository.")
@@ -141,14 +130,15 @@ class _Story:
 
     def _killed_in_a_commit(self, steps: int, resume: bool) -> bool:
         """Run the trainer and kill it in a commit; False when that commit was completed all the same."""
-        wanted = 0 if resume else VERSIONS_BEFORE_KILL
+        # resuming writes temporary files too, which are not a commit's: wait until it says that it is over
+        mark, wanted = ("resumed", 1) if resume else ("committed", VERSIONS_BEFORE_KILL)
         with self._start(steps, resume) as child:
             while wanted > 0 or not self._unfinished():
                 lines = child.read(POLL_SECONDS)
                 if lines is None:
                     raise Failed("the trainer ended before it could be killed in a commit")
                 self._inside.show("\n".join(lines))
-                wanted -= sum("committed" in line for line in lines)
+                wanted -= sum(mark in line for line in lines)
             status = child.kill()
         if status != -signal.SIGKILL:
             raise Failed(f"the trainer should have died of signal 9 and ended with status {status}")
@@ -253,7 +243,15 @@ class _Story:
 
     # --- what they share -----------------------------------------------------------------------------------
     def _start(self, steps: int, resume: bool) -> Child:
-        arguments = [".", "--steps", str(steps), "--every", str(EVERY), "--record", str(self._record_path)]
+        arguments = [
+            ".",
+            "--steps",
+            str(steps),
+            "--every",
+            str(EVERY),
+            "--record",
+            f"../{self._record_path.name}",
+        ]
         return self._inside.start(TRAINER, *arguments, *(["--resume"] if resume else []))
 
     def _follow(self, child: Child) -> None:

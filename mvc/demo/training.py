@@ -114,7 +114,9 @@ def _begin(options: Options, config: Config) -> State:
     if options.resume:
         # files in the folder may be newer than the last version, and not all of one step
         _mvc(options.folder, "checkout", "-q", "--force", "HEAD")
-        return load(options.folder)
+        state = load(options.folder)
+        print(f"resumed at step {state.step}", flush=True)
+        return state
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / ".mvcignore").write_text(f"{PARTIAL}/\n")
     return fresh(config, Hyperparameters())
