@@ -15,13 +15,19 @@
 #endif
 
 enum { STEP_NONE = 0, STEP_ROTATE = 1, STEP_RESIDUAL = 2 };
-enum { LANES = 4 };
+enum { RUNS = 4, TILE = 512 };
 enum { ESCAPE = 15 };
 
 /* The step before the planes; `mask` is not 0 where elements are grouped by (base >> low) & mask. */
 struct step {
     unsigned kind, low, mask;
 };
+
+static inline uint64_t load_8_bytes(const uint8_t *from) {
+    uint64_t word;
+    memcpy(&word, from, 8);
+    return word;
+}
 
 #define ELEMENT uint8_t
 #define WIDTH 1
@@ -123,12 +129,6 @@ EXPORT int mvc_histograms(unsigned kind, unsigned width, unsigned shift, unsigne
 
 #define EVERY(byte) (0x0101010101010101u * (uint64_t)(byte))
 
-static inline uint64_t load_8_bytes(const uint8_t *from) {
-    uint64_t word;
-    memcpy(&word, from, 8);
-    return word;
-}
-
 /* Not 0 if any of 8 bytes is ESCAPE or more: its low seven bits plus 0x71 reach the top bit, or it is set already. */
 static inline uint64_t any_escape(uint64_t word) {
     return (((word & EVERY(0x7f)) + EVERY(0x80 - ESCAPE)) | word) & EVERY(0x80);
@@ -170,8 +170,13 @@ EXPORT size_t mvc_unpack_nibbles(const uint8_t *restrict packed, size_t count, u
     }
     if (count % 2)
         plane[count - 1] = packed[pairs] & 15;
-    for (size_t i = 0; i < count; i++)
-        escapes += plane[i] == ESCAPE;
+    for (size_t start = 0; start < count; start += 255) {
+        size_t stop = count - start < 255 ? count : start + 255;
+        uint8_t some = 0; /* at most 255: a narrow counter makes vector code that is many elements wide */
+        for (size_t i = start; i < stop; i++)
+            some = (uint8_t)(some + (plane[i] == ESCAPE));
+        escapes += some;
+    }
     return escapes;
 }
 

@@ -61,64 +61,103 @@ static inline void NAME(join_as)(unsigned step, const uint8_t *const *planes, co
     }
 }
 
+/* The keys of at most TILE elements. As many as fill a 64-bit word are shifted at once, for a shift that the compiler
+   does not know has no vector form on 8 or 16 bits; what slips in from the element above is masked off. */
+static inline void NAME(keys)(const uint8_t *restrict base, size_t count, unsigned low, unsigned mask,
+                              uint8_t *restrict keys) {
+    uint8_t shifted[TILE * WIDTH];
+    uint64_t every = mask;
+    size_t whole = count - count % (8 / WIDTH);
+    for (unsigned bits = 8 * WIDTH; bits < 64; bits *= 2)
+        every |= every << bits;
+    for (size_t i = 0; i < whole * WIDTH; i += 8) {
+        uint64_t word = load_8_bytes(base + i) >> low & every;
+        memcpy(shifted + i, &word, 8);
+    }
+    for (size_t i = 0; i < whole; i++)
+        keys[i] = (uint8_t)NAME(load)(shifted, i);
+    for (size_t i = whole; i < count; i++)
+        keys[i] = (uint8_t)NAME(key)(base, i, low, mask);
+}
+
 /* Where the elements of each key begin in the grouped order.
 
-   The block is cut into LANES runs with a counter each: elements mostly have one of few keys, and one counter that
+   The block is cut into RUNS runs with a counter each: elements mostly have one of few keys, and one counter that
    goes up with every element would have to wait for itself each time. A run's elements of a key stand before the
-   next run's, so the order is the stable one. */
-static void NAME(starts)(const uint8_t *base, size_t count, unsigned low, unsigned mask, uint32_t starts[LANES][256]) {
-    size_t run = count / LANES;
-    memset(starts, 0, LANES * sizeof starts[0]);
-    for (size_t i = 0; i < run; i++)
-        for (unsigned lane = 0; lane < LANES; lane++)
-            starts[lane][NAME(key)(base, lane * run + i, low, mask)]++;
-    for (size_t i = LANES * run; i < count; i++)
-        starts[LANES - 1][NAME(key)(base, i, low, mask)]++;
+   next run's, so the order is the stable one. What does not fill a tile evenly belongs to the last run. */
+static void NAME(starts)(const uint8_t *base, size_t count, unsigned low, unsigned mask, uint32_t starts[RUNS][256]) {
+    uint8_t keys[RUNS][TILE];
+    size_t run = count / RUNS;
+    memset(starts, 0, RUNS * sizeof starts[0]);
+    for (size_t done = 0; done < run; done += TILE) {
+        size_t size = run - done < TILE ? run - done : TILE;
+        for (unsigned r = 0; r < RUNS; r++)
+            NAME(keys)(base + (r * run + done) * WIDTH, size, low, mask, keys[r]);
+        for (size_t i = 0; i < size; i++)
+            for (unsigned r = 0; r < RUNS; r++)
+                starts[r][keys[r][i]]++;
+    }
+    for (size_t i = RUNS * run; i < count; i++)
+        starts[RUNS - 1][NAME(key)(base, i, low, mask)]++;
     uint32_t next = 0;
     for (unsigned key = 0; key < 256; key++)
-        for (unsigned lane = 0; lane < LANES; lane++) {
-            uint32_t here = starts[lane][key];
-            starts[lane][key] = next;
+        for (unsigned r = 0; r < RUNS; r++) {
+            uint32_t here = starts[r][key];
+            starts[r][key] = next;
             next += here;
         }
 }
 
-static inline void NAME(group_one)(const uint8_t *target, const uint8_t *base, size_t i, unsigned low, unsigned mask,
-                                   uint32_t *starts, uint8_t *grouped) {
-    ELEMENT from = NAME(load)(base, i);
-    uint32_t place = starts[(unsigned)(from >> low) & mask]++;
-    NAME(store)(grouped, place, NAME(forward)(STEP_RESIDUAL, NAME(load)(target, i), from));
-}
-
 static void NAME(group)(const uint8_t *restrict target, const uint8_t *restrict base, size_t count, unsigned low,
                         unsigned mask, uint8_t *restrict grouped) {
-    uint32_t starts[LANES][256];
-    size_t run = count / LANES;
+    uint32_t starts[RUNS][256];
+    uint8_t keys[RUNS][TILE];
+    ELEMENT values[RUNS][TILE];
+    size_t run = count / RUNS;
     NAME(starts)(base, count, low, mask, starts);
-    for (size_t i = 0; i < run; i++)
-        for (unsigned lane = 0; lane < LANES; lane++)
-            NAME(group_one)(target, base, lane * run + i, low, mask, starts[lane], grouped);
-    for (size_t i = LANES * run; i < count; i++)
-        NAME(group_one)(target, base, i, low, mask, starts[LANES - 1], grouped);
-}
-
-static inline void NAME(ungroup_one)(const uint8_t *grouped, const uint8_t *base, size_t i, unsigned low,
-                                     unsigned mask, uint32_t *starts, uint8_t *out) {
-    ELEMENT from = NAME(load)(base, i);
-    uint32_t place = starts[(unsigned)(from >> low) & mask]++;
-    NAME(store)(out, i, NAME(backward)(STEP_RESIDUAL, NAME(load)(grouped, place), from));
+    for (size_t done = 0; done < run; done += TILE) {
+        size_t size = run - done < TILE ? run - done : TILE;
+        for (unsigned r = 0; r < RUNS; r++) {
+            const uint8_t *from = base + (r * run + done) * WIDTH, *to = target + (r * run + done) * WIDTH;
+            NAME(keys)(from, size, low, mask, keys[r]);
+            for (size_t i = 0; i < size; i++)
+                values[r][i] = NAME(forward)(STEP_RESIDUAL, NAME(load)(to, i), NAME(load)(from, i));
+        }
+        for (size_t i = 0; i < size; i++)
+            for (unsigned r = 0; r < RUNS; r++)
+                NAME(store)(grouped, starts[r][keys[r][i]]++, values[r][i]);
+    }
+    for (size_t i = RUNS * run; i < count; i++) {
+        ELEMENT value = NAME(forward)(STEP_RESIDUAL, NAME(load)(target, i), NAME(load)(base, i));
+        NAME(store)(grouped, starts[RUNS - 1][NAME(key)(base, i, low, mask)]++, value);
+    }
 }
 
 static void NAME(ungroup)(const uint8_t *restrict grouped, const uint8_t *restrict base, size_t count, unsigned low,
                           unsigned mask, uint8_t *restrict out) {
-    uint32_t starts[LANES][256];
-    size_t run = count / LANES;
+    uint32_t starts[RUNS][256];
+    uint8_t keys[RUNS][TILE];
+    ELEMENT values[RUNS][TILE];
+    size_t run = count / RUNS;
     NAME(starts)(base, count, low, mask, starts);
-    for (size_t i = 0; i < run; i++)
-        for (unsigned lane = 0; lane < LANES; lane++)
-            NAME(ungroup_one)(grouped, base, lane * run + i, low, mask, starts[lane], out);
-    for (size_t i = LANES * run; i < count; i++)
-        NAME(ungroup_one)(grouped, base, i, low, mask, starts[LANES - 1], out);
+    for (size_t done = 0; done < run; done += TILE) {
+        size_t size = run - done < TILE ? run - done : TILE;
+        for (unsigned r = 0; r < RUNS; r++)
+            NAME(keys)(base + (r * run + done) * WIDTH, size, low, mask, keys[r]);
+        for (size_t i = 0; i < size; i++)
+            for (unsigned r = 0; r < RUNS; r++)
+                values[r][i] = NAME(load)(grouped, starts[r][keys[r][i]]++);
+        for (unsigned r = 0; r < RUNS; r++) {
+            const uint8_t *from = base + (r * run + done) * WIDTH;
+            uint8_t *to = out + (r * run + done) * WIDTH;
+            for (size_t i = 0; i < size; i++)
+                NAME(store)(to, i, NAME(backward)(STEP_RESIDUAL, values[r][i], NAME(load)(from, i)));
+        }
+    }
+    for (size_t i = RUNS * run; i < count; i++) {
+        ELEMENT value = NAME(load)(grouped, starts[RUNS - 1][NAME(key)(base, i, low, mask)]++);
+        NAME(store)(out, i, NAME(backward)(STEP_RESIDUAL, value, NAME(load)(base, i)));
+    }
 }
 
 static void NAME(split)(const struct step *step, const uint8_t *target, const uint8_t *base, size_t count,
