@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from ctypes import CDLL, c_int, c_size_t, c_uint, c_void_p
+from ctypes import CDLL, c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_uint8, c_void_p, py_object, pythonapi
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +118,24 @@ def available() -> bool:
     return KERNEL is not None
 
 
+def new_bytes(length: int) -> tuple[bytes, Bytes]:
+    """A bytes object whose content is not written yet, and an array over that content to write it through.
+
+    For results that come from the kernel: no copy, and no page is touched while the interpreter lock is held. The
+    array is good as long as the object lives, and is let go before anybody else gets to see the object.
+    """
+    # documented: what PyBytes_FromStringAndSize made of NULL may be written to until it is used
+    made = _NEW_BYTES(None, length)
+    content = (c_uint8 * length).from_address(_CONTENT_OF(made))
+    return made, np.ndarray(length, np.uint8, content)
+
+
+_NEW_BYTES = pythonapi["PyBytes_FromStringAndSize"]
+_NEW_BYTES.restype, _NEW_BYTES.argtypes = py_object, (c_char_p, c_ssize_t)
+_CONTENT_OF = pythonapi["PyBytes_AsString"]
+_CONTENT_OF.restype, _CONTENT_OF.argtypes = c_void_p, (py_object,)
+
+
 def _function(library: CDLL, name: str, result: Any, arguments: str) -> Any:
     types = {"u": c_uint, "p": c_void_p, "n": c_size_t}
     function = library[name]
@@ -131,7 +149,7 @@ def _head(step: Step) -> tuple[int, int, int, int]:
 
 
 def _address(array: NDArray[Any] | None) -> int | None:
-    return None if array is None else array.ctypes.data
+    return None if array is None else array.__array_interface__["data"][0]
 
 
 def _fit(does: bool) -> None:
