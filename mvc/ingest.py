@@ -189,7 +189,7 @@ def _no_sibling(_name: str) -> View | None:
 def _pieces(
     source: OpenFile,
     spans: tuple[Span, ...],
-    digest: "hashlib._Hash",
+    digest: hashlib._Hash,
     monitor: Monitor,
     buffers: _Buffers,
 ) -> Iterator[_Piece]:
