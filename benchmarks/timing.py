@@ -14,7 +14,9 @@ from pathlib import Path
 def run(command: Sequence[str], cwd: Path, env: dict[str, str] | None = None) -> float:
     """Seconds that a command takes; it must succeed."""
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, check=False
+    )
     seconds = time.perf_counter() - began
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed ({done.returncode}): {done.stderr.decode()[-500:]}")

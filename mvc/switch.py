@@ -126,4 +126,3 @@ def _tree(tx: Transaction, files: Mapping[str, TreeEntry], edits: Mapping[str, T
         return tx.writer.put(TreeId, tree.to_bytes())
 
     return build_tree({path: entry for path, entry in merged.items() if entry is not None}, put)
-

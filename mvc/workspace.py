@@ -69,7 +69,11 @@ class Workspace:
 
     def remember_placed(self, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]) -> None:
         """Store what is known after :meth:`place`: ``others``, and the new files as far as nobody wrote to them since."""
-        entries = {path: entry for path, entry in others.items() if path not in plan.write and path not in plan.remove}
+        entries = {
+            path: entry
+            for path, entry in others.items()
+            if path not in plan.write and path not in plan.remove
+        }
         before = self._before
         if plan.write:
             # only what was changed last in an earlier tick of the clock can be told from a later change
@@ -84,7 +88,9 @@ class Workspace:
     def _store(self, entries: Mapping[str, IndexEntry], before: Moment) -> None:
         repository = self._repository
         with storage_errors("cannot write the index"):
-            self.cache.store(self.io, repository.temporary.new(), repository.store / "index", entries, before=before)
+            self.cache.store(
+                self.io, repository.temporary.new(), repository.store / "index", entries, before=before
+            )
 
     def _moment(self) -> Moment:
         with storage_errors("cannot ask the file system for its time"):
@@ -113,7 +119,9 @@ class Workspace:
                 manifest_reader(view.objects),
                 lambda manifest: file_pieces(view.objects, manifest),
             )
-            new = {item.path: self.io.stat(item.temporary) for item in placements if item.temporary is not None}
+            new = {
+                item.path: self.io.stat(item.temporary) for item in placements if item.temporary is not None
+            }
             written = {path: (status.st_size, status.st_mtime_ns) for path, status in new.items()}
             if written:
                 self._after(max(mtime for _size, mtime in written.values()))

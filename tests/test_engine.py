@@ -14,7 +14,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mvc.errors import AnswerIsNo, ConflictError, InvalidPath, RepositoryNotFound, UserError, WouldOverwrite
+from mvc.errors import (
+    AnswerIsNo,
+    ConflictError,
+    FileChanged,
+    InvalidPath,
+    RepositoryNotFound,
+    UserError,
+    WouldOverwrite,
+)
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.ops import branch, tag
@@ -212,6 +220,41 @@ def test_what_cannot_be_read_is_not_taken_for_deleted(tmp_path):
     snapshot(repository)
     with repository.reading() as view:
         assert "kept.txt" in [row.path for row in files(view)]
+
+
+class Meddling(FileIO):
+    """A disk on which somebody writes to a file while it is read, the first ``times`` times."""
+
+    def __init__(self, victim: Path, times: int) -> None:
+        self.victim, self.times = victim, times
+
+    def read_into(self, fd, buffer, offset):
+        count = super().read_into(fd, buffer, offset)
+        if self.times:
+            self.times -= 1
+            self.victim.write_bytes(os.urandom(300_000))
+        return count
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    victim = folder / "model.bin"
+    victim.write_bytes(os.urandom(300_000))
+    snapshot(open_repository(folder, Meddling(victim, times=1)))
+    with open_repository(folder).reading() as view:
+        assert b"".join(cat(view, "HEAD:model.bin")) == victim.read_bytes()
+    assert_sound(folder)
+
+
+def test_a_file_that_keeps_changing_is_named(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    victim = folder / "model.bin"
+    victim.write_bytes(os.urandom(300_000))
+    with pytest.raises(FileChanged, match="model.bin"):
+        snapshot(open_repository(folder, Meddling(victim, times=1000)))
+    assert history(open_repository(folder)) == []
 
 
 def test_diff_names_tensors_and_how_far_they_moved(tmp_path):

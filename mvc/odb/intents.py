@@ -87,7 +87,9 @@ class Intent:
                 with suppress(OSError):  # unlocked in the next line, so the next collection removes it
                     self._io.unlink(self.path)
         finally:
-            with suppress(OSError):  # closed all the same; nothing that matters is written through this handle
+            with suppress(
+                OSError
+            ):  # closed all the same; nothing that matters is written through this handle
                 self._io.close(handle)
 
     def __enter__(self) -> Self:
