@@ -2,8 +2,9 @@
 
     python -m benchmarks.throughput [--versions 6] [--megabytes 100] [--repetitions 3]
 
-The versions are made here: a base of normally distributed bf16 weights, each following one moved by about 1 % of its
-norm, as a fine-tune moves. Commits run in one process; git-lfs runs ``add`` and ``commit`` of the same files.
+The versions are made here: a base of normally distributed bf16 weights, each following one moved by about 1
+% of its norm, as a fine-tune moves. Commits run in one process; git-lfs runs ``add`` and ``commit`` of the
+same files.
 """
 
 from __future__ import annotations
@@ -151,9 +152,8 @@ def main() -> None:
             rounds.append(mvc_round(place, paths) | (lfs_round(place, paths) if lfs else {}))
         medians = {key: float(np.median([one[key] for one in rounds])) for key in rounds[0]}
         one = paths[0].stat().st_size
-        print(
-            f"{len(paths)} versions of {one / 1e6:.0f} MB, {raw / 1e6:.0f} MB in all; medians of {options.repetitions}"
-        )
+        print(f"{len(paths)} versions of {one / 1e6:.0f} MB, {raw / 1e6:.0f} MB in all; ", end="")
+        print(f"medians of {options.repetitions} interleaved rounds")
         for key, value in medians.items():
             if key.endswith("stored"):
                 print(f"{key:24s} {value / raw:8.3f} of raw")
@@ -167,9 +167,8 @@ def main() -> None:
         else:
             print("git-lfs is not installed: no comparison")
         for which in ("first", "newest"):
-            print(
-                f"mvc checkout {which} / cp + fsync: {medians[f'mvc checkout {which}'] / medians['cp + fsync']:.2f}"
-            )
+            times = medians[f"mvc checkout {which}"] / medians["cp + fsync"]
+            print(f"mvc checkout {which} / cp + fsync: {times:.2f}")
 
 
 if __name__ == "__main__":

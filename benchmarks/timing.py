@@ -55,7 +55,8 @@ def _family(pid: int) -> list[int]:
 
 
 def peak_memory(command: Sequence[str], cwd: Path) -> tuple[int, float]:
-    """Greatest resident bytes of a command, summed over its processes and sampled every 5 ms; and its seconds."""
+    """Greatest resident bytes of a command, summed over its processes and sampled every 5 ms; and its
+    seconds."""
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0

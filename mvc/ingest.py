@@ -182,7 +182,7 @@ def _no_sibling(_name: str) -> View | None:
 
 
 def _pieces(
-    source: OpenFile, spans: tuple[Span, ...], digest: "hashlib._Hash", monitor: Monitor
+    source: OpenFile, spans: tuple[Span, ...], digest: hashlib._Hash, monitor: Monitor
 ) -> Iterator[_Piece]:
     """Cut the file as docs/format.md says, reading and hashing each byte once, in order."""
     for region in tile(source.size, spans):

@@ -1,13 +1,15 @@
 """The hashed objects: Manifest, Tree, Commit, Tag, AliasEntry, and their canonical bytes (docs/format.md).
 
-Each class has ``to_bytes`` and ``from_bytes``; ``from_bytes`` accepts nothing but the canonical form of a sound
-object and raises :class:`CorruptObject` otherwise, :class:`UnsupportedFeature` for a part that a newer mvc requires.
+Each class has ``to_bytes`` and ``from_bytes``; ``from_bytes`` accepts nothing but the canonical form of a
+sound object and raises :class:`CorruptObject` otherwise, :class:`UnsupportedFeature` for a part that a newer
+mvc requires.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Self, TypeVar
 
 from mvc import canonical
@@ -40,14 +42,16 @@ class Person(NamedTuple):
 
 
 class Timestamp(NamedTuple):
-    """A moment: microseconds since 1970 UTC, and the offset in minutes east of UTC where it was written down."""
+    """A moment: microseconds since 1970 UTC, and the offset in minutes east of UTC where it was written
+    down."""
 
     microseconds: int
     offset_minutes: int
 
 
 class Part(NamedTuple):
-    """A stretch of a file: a blob (``blob`` given) or bytes that stand in the manifest itself (``inline``)."""
+    """A stretch of a file: a blob (``blob`` given) or bytes that stand in the manifest itself
+    (``inline``)."""
 
     length: int
     blob: BlobId | None
@@ -119,8 +123,8 @@ def _time(value: Any, what: str) -> Timestamp:
 class Manifest:
     """One file: its parts end to end, and where its tensors lie.
 
-    ``sha256`` is the whole file's SHA-256, ``size`` its length in bytes; files are the same when both are equal,
-    whatever their manifest ids, because scanners differ.
+    ``sha256`` is the whole file's SHA-256, ``size`` its length in bytes; files are the same when both are
+    equal, whatever their manifest ids, because scanners differ.
     """
 
     kind: ClassVar[type[ManifestId]] = ManifestId
@@ -261,7 +265,7 @@ class Tree:
         _require(isinstance(value["entries"], list), "tree", "entries is not an array")
         entries = tuple(_tree_entry(item) for item in value["entries"])
         names = [entry.name.encode() for entry in entries]
-        _require(all(a < b for a, b in zip(names, names[1:], strict=False)), "tree", "names are out of order")
+        _require(all(a < b for a, b in pairwise(names)), "tree", "names are out of order")
         return cls(entries)
 
 

@@ -1,7 +1,7 @@
 """The one place where work is spread over threads: an ordered map with a bounded window.
 
-numpy, zstandard, blake3 and hashlib release the interpreter lock on large buffers, so threads use the cores without
-copying data between processes.
+numpy, zstandard, blake3 and hashlib release the interpreter lock on large buffers, so threads use the cores
+without copying data between processes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def ordered_map(
 ) -> Iterator[_Out]:
     """Results of ``function`` in the order of ``items``, computed by several threads.
 
-    At most ``window`` items (default: workers + 2) are taken from the iterable and not yet handed on, so memory stays
-    bounded. The iterable is consumed in the caller's thread. The first exception is raised in its turn; work that has
-    begun is finished before it leaves.
+    At most ``window`` items (default: workers + 2) are taken from the iterable and not yet handed on, so
+    memory stays bounded. The iterable is consumed in the caller's thread. The first exception is raised in
+    its turn; work that has begun is finished before it leaves.
     """
     workers = workers or worker_count()
     window = window or workers + 2

@@ -23,7 +23,8 @@ _TARGETS: dict[int, type[ObjectId]] = {cls.kind: cls for cls in (CommitId, TagId
 
 
 def encode_target(identity: ObjectId, peeled: CommitId | None = None) -> bytes:
-    """A ref's value: kind and id; for an annotated tag also the commit that it means, so that lists need not read it."""
+    """A ref's value: kind and id; for an annotated tag also the commit that it means, so that lists need not
+    read it."""
     return bytes([identity.kind]) + identity + (peeled or b"")
 
 
@@ -54,8 +55,8 @@ def _length(kind: int) -> int:
 class RefPieces:
     """The refs' part of root.
 
-    ``recent`` overrides the pieces, None meaning deleted; ``pieces`` are (first name, piece name), sorted, covering
-    disjoint ranges.
+    ``recent`` overrides the pieces, None meaning deleted; ``pieces`` are (first name, piece name), sorted,
+    covering disjoint ranges.
     """
 
     recent: Mapping[str, bytes | None] = field(default_factory=dict)

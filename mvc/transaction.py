@@ -30,9 +30,10 @@ FEW = 16  # entries, up to which a command must not pay for importing numpy
 class Update:
     """What a command wants changed.
 
-    ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the new HEAD, None to leave it;
-    ``worktree`` tells the trees before and after where the work tree changed; ``locate`` names a new commit and
-    its parents: its locator is to be written; ``undoes`` the operation that this one takes back.
+    ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the
+    new HEAD, None to leave it; ``worktree`` tells the trees before and after where the work tree changed;
+    ``locate`` names a new commit and its parents: its locator is to be written; ``undoes`` the operation
+    that this one takes back.
     """
 
     refs: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -60,8 +61,8 @@ class Transaction:
     def publish(self, build: Callable[[View], Update | None]) -> Operation | None:
         """Make the changes visible, all or none.
 
-        ``build`` gets the state as it is now and says what to change; it runs again when somebody else was faster, and
-        may put more objects. None from it means that nothing is to be done.
+        ``build`` gets the state as it is now and says what to change; it runs again when somebody else was
+        faster, and may put more objects. None from it means that nothing is to be done.
 
         Raises:
             Busy: others kept being faster.
@@ -78,7 +79,7 @@ class Transaction:
                 self._repository.roots.swap(view.raw, root)
             except RootMoved:
                 # jitter, so that two that meet do not meet again
-                time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))  # noqa: S311
+                time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))
                 continue
             return operation
         raise Busy("others keep changing the repository", hint="try again")
@@ -172,8 +173,9 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
 def sweep(repository: Repository, now: Root, following: Root) -> Root:
     """Delete what was condemned before and nobody can still be reading; returns root without it.
 
-    ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent after it was
-    read sees it or something newer. The caller's own intent counts too: it may still be reading an older state.
+    ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent
+    after it was read sees it or something newer. The caller's own intent counts too: it may still be reading
+    an older state.
     """
     if not now.retired and all(fossil.deleted for fossil in now.fossils):
         return following

@@ -26,7 +26,8 @@ EMPTY_TREE = Tree(())
 
 
 class Placed(NamedTuple):
-    """Files in place that can still be taken back; ``written`` maps paths to size and mtime as they were written."""
+    """Files in place that can still be taken back; ``written`` maps paths to size and mtime as they were
+    written."""
 
     applied: Applied
     written: dict[str, tuple[int, int]]
@@ -68,7 +69,8 @@ class Workspace:
             self._store(entries, self._before)
 
     def remember_placed(self, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]) -> None:
-        """Store what is known after :meth:`place`: ``others``, and the new files as far as nobody wrote to them since."""
+        """Store what is known after :meth:`place`: ``others``, and the new files as far as nobody wrote to
+        them since."""
         entries = {
             path: entry
             for path, entry in others.items()
@@ -97,7 +99,8 @@ class Workspace:
             return file_system_time(self.io, self._repository.temporary.new())
 
     def _after(self, time_ns: int) -> Moment:
-        """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after 20 ms."""
+        """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after
+        20 ms."""
         for _ in range(10):
             moment = self._moment()
             if moment.time_ns > time_ns:
@@ -108,7 +111,8 @@ class Workspace:
     def place(self, view: View, plan: Plan, token: bytes) -> Placed:
         """Write a plan's files and put them in place; the caller finishes or rolls back.
 
-        ``token`` is what :func:`locked` will look for to know, after a crash, whether the change was committed.
+        ``token`` is what :func:`locked` will look for to know, after a crash, whether the change was
+        committed.
         """
         repository = self._repository
         with storage_errors("cannot write the work tree"):

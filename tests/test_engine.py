@@ -100,7 +100,7 @@ def test_uncommitted_work_is_not_overwritten(tmp_path):
     (folder / "gone").mkdir()
     (folder / "gone" / "old.txt").write_text("mine too")
     before = tree(folder)
-    with pytest.raises(WouldOverwrite, match="model.safetensors"):
+    with pytest.raises(WouldOverwrite, match=r"model\.safetensors"):
         switch_to(repository, one.hex())
     assert tree(folder) == before
     switch_to(repository, one.hex(), force=True)
@@ -125,7 +125,7 @@ def test_an_ignored_file_is_not_overwritten_unseen(tmp_path):
     (folder / ".mvcignore").write_text("gone/\n")
     (folder / "gone").mkdir()
     (folder / "gone" / "old.txt").write_text("precious")
-    with pytest.raises(WouldOverwrite, match="gone/old.txt"):
+    with pytest.raises(WouldOverwrite, match=r"gone/old\.txt"):
         switch_to(repository, one.hex())
     assert (folder / "gone" / "old.txt").read_text() == "precious"
 
@@ -252,7 +252,7 @@ def test_a_file_that_keeps_changing_is_named(tmp_path):
     make_repository(folder)
     victim = folder / "model.bin"
     victim.write_bytes(os.urandom(300_000))
-    with pytest.raises(FileChanged, match="model.bin"):
+    with pytest.raises(FileChanged, match=r"model\.bin"):
         snapshot(open_repository(folder, Meddling(victim, times=1000)))
     assert history(open_repository(folder)) == []
 
@@ -579,5 +579,8 @@ def test_real_histories_come_back(tmp_path, family):
 
 
 def test_the_library_loads_no_command_line():
-    code = "import sys, mvc.ops.commit, mvc.ops.checkout; sys.exit(any(m.startswith(('typer', 'mvc.cli')) for m in sys.modules))"
+    code = (
+        "import sys, mvc.ops.commit, mvc.ops.checkout; "
+        "sys.exit(any(name.startswith(('typer', 'mvc.cli')) for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

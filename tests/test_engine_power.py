@@ -1,4 +1,5 @@
-"""The plug is pulled at any moment: what was not synced may be lost, torn or out of order; versions never are."""
+"""The plug is pulled at any moment: what was not synced may be lost, torn or out of order; versions never
+are."""
 
 from __future__ import annotations
 

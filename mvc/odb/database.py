@@ -31,8 +31,8 @@ _Id = TypeVar("_Id", bound=ObjectId)
 class ObjectDatabase:
     """Reads objects. Every object is hashed before it is handed out.
 
-    An id may have several records: the one of least depth is read, another one when it is damaged (the damage is told
-    to the monitor). Safe to use from several threads.
+    An id may have several records: the one of least depth is read, another one when it is damaged (the
+    damage is told to the monitor). Safe to use from several threads.
     """
 
     def __init__(

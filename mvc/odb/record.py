@@ -1,4 +1,5 @@
-"""One stored object: how its plain bytes were encoded, from which bases, and the stored bytes (docs/format.md)."""
+"""One stored object: how its plain bytes were encoded, from which bases, and the stored bytes
+(docs/format.md)."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class Base(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An encoded object. ``depth`` is 0 without bases, else greater than that of some record of every base."""
+    """An encoded object. ``depth`` is 0 without bases, else greater than that of some record of every
+    base."""
 
     id: ObjectId
     plain_length: int

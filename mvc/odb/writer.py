@@ -25,8 +25,8 @@ _Id = TypeVar("_Id", bound=ObjectId)
 class Hint:
     """What may help to encode an object.
 
-    ``dtype`` None means bytes of no known type. ``bases`` are stretches that, end to end, predict the object, and
-    ``depth`` is the greatest depth of the records that they are read from.
+    ``dtype`` None means bytes of no known type. ``bases`` are stretches that, end to end, predict the
+    object, and ``depth`` is the greatest depth of the records that they are read from.
     """
 
     dtype: DType | None = None
@@ -41,8 +41,8 @@ class ObjectWriter:
     """Writes new objects and knows what it relied on.
 
     ``relied`` holds the ids that were found in the database instead of being written: if packs were condemned
-    meanwhile, they must be looked up again before the root is swapped. Only :meth:`prepare` may be called from several
-    threads.
+    meanwhile, they must be looked up again before the root is swapped. Only :meth:`prepare` may be called
+    from several threads.
     """
 
     def __init__(self, database: ObjectDatabase, monitor: Monitor) -> None:

@@ -38,7 +38,8 @@ def checkout(
 ) -> CheckedOut:
     """Switch the work tree and HEAD to a revision; to a branch when the revision is one's name.
 
-    Files that neither version tracks are left alone, and so is uncommitted work in files that are equal in both.
+    Files that neither version tracks are left alone, and so is uncommitted work in files that are equal in
+    both.
 
     Raises:
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.

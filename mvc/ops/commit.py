@@ -27,8 +27,8 @@ from mvc.worktree.scan import ScanResult
 class Request:
     """What to commit.
 
-    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the message may be None:
-    then the amended commit's stays.
+    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the
+    message may be None: then the amended commit's stays.
     """
 
     message: str | None

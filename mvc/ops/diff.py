@@ -23,8 +23,8 @@ from mvc.worktree.overlay import WorkFileReader
 
 @dataclass(frozen=True, slots=True)
 class TensorChange:
-    """A tensor that differs. ``kind`` is added, removed, reshaped or changed; ``moved`` the share, 0 to 1, of a changed
-    tensor's elements whose bits differ (None for a strided view of more than 256 MiB)."""
+    """A tensor that differs. ``kind`` is added, removed, reshaped or changed; ``moved`` the share, 0 to 1,
+    of a changed tensor's elements whose bits differ (None for a strided view of more than 256 MiB)."""
 
     kind: str
     name: str

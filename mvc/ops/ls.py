@@ -31,8 +31,8 @@ class FileRow:
 class TensorRow:
     """A tensor: where it stands, how large, and how it is stored.
 
-    ``stored_bytes`` are the bytes of the records that hold it (a record shared with other tensors counts for each);
-    ``codecs`` and ``depth`` tell how they are encoded.
+    ``stored_bytes`` are the bytes of the records that hold it (a record shared with other tensors counts for
+    each); ``codecs`` and ``depth`` tell how they are encoded.
     """
 
     path: str

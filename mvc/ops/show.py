@@ -14,7 +14,8 @@ from mvc.repo import View
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A version with its names, the annotated tag that led to it, and its changes against the first parent."""
+    """A version with its names, the annotated tag that led to it, and its changes against the first
+    parent."""
 
     entry: Entry
     tag: Tag | None

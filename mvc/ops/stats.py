@@ -28,7 +28,8 @@ class Share:
 
 @dataclass(slots=True)
 class Version:
-    """What one version added: bytes of files that no earlier version has, and of records that it needed first."""
+    """What one version added: bytes of files that no earlier version has, and of records that it needed
+    first."""
 
     id: CommitId
     subject: str
@@ -42,8 +43,8 @@ class Version:
 class Stats:
     """Sums over everything that refs and HEAD reach, and over the store.
 
-    ``raw_bytes`` counts each distinct file once; ``copies_bytes`` is what a folder for each version would take.
-    ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them.
+    ``raw_bytes`` counts each distinct file once; ``copies_bytes`` is what a folder for each version would
+    take. ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them.
     """
 
     versions: list[Version] = field(default_factory=list)

@@ -20,7 +20,7 @@ def small_packs(backend: Backend, index: Index) -> list[bytes]:
     }
     if len(live) <= MAX_PACKS:
         return []
-    sizes = {key: size for key, size in backend.list("packs/")}
+    sizes = dict(backend.list("packs/"))
     return [name for name in sorted(live) if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
 
 

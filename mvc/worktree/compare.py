@@ -20,8 +20,8 @@ ReadManifest = Callable[[ManifestId], Manifest]
 class WorkState:
     """How the work tree differs from a version.
 
-    ``certain`` maps paths to the manifest that they are known to have now; ``fresh`` holds the stat cache entries that
-    were found true, to be stored.
+    ``certain`` maps paths to the manifest that they are known to have now; ``fresh`` holds the stat cache
+    entries that were found true, to be stored.
     """
 
     scan: ScanResult
