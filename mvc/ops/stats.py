@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mvc.history.decorations import Decorations
 from mvc.history.graph import walk
 from mvc.history.treediff import flatten
 from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId
 from mvc.objects import Manifest
 from mvc.odb.pack import read_record
 from mvc.odb.segment import Entry
-from mvc.ops.log import Decorations
 from mvc.refs import peeled_target
 from mvc.repo import Repository, View
 
@@ -104,7 +104,7 @@ def _add_versions(result: Stats, view: View, entries: dict[ObjectId, Entry]) -> 
     seen: set[ObjectId] = set()
     files: set[tuple[int, bytes]] = set()
     manifests: dict[ManifestId, Manifest] = {}
-    decorations = Decorations(view)
+    decorations = Decorations(view.refs)
 
     def cost(identity: ObjectId) -> int:
         """Record bytes of an object and of what it is built on, as far as no earlier version needed them."""
