@@ -71,9 +71,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _map(
-    data: Buffer, what: str, required: set[str], optional: frozenset[str] = frozenset()
-) -> dict[str, Any]:
+def _map(data: Buffer, what: str, required: set[str]) -> dict[str, Any]:
     """Decode a map that has all required keys; refuse keys starting with ``!`` that are not known."""
     value = canonical.unpack(data, what)
     if not isinstance(value, dict):
@@ -88,8 +86,8 @@ def _map(
     missing = required - value.keys()
     if missing:
         _damaged(what, f"lacks {', '.join(sorted(missing))}")
-    unknown = value.keys() - required - optional
-    if unknown and what != "commit":
+    unknown = value.keys() - required
+    if unknown and what not in ("commit", "manifest"):
         _damaged(what, f"has unknown parts {', '.join(sorted(unknown))}")
     return value
 
@@ -119,6 +117,9 @@ def _time(value: Any, what: str) -> Timestamp:
     return Timestamp(*value)
 
 
+_MANIFEST_KEYS = {"format", "parts", "sha256", "size", "tensors"}
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One file: its parts end to end, and where its tensors lie.
@@ -135,10 +136,12 @@ class Manifest:
     parts: tuple[Part, ...]
     tensors: tuple[Span, ...] = ()
     reason: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes."""
         value: dict[str, Any] = {
+            **self.extra,
             "format": self.format,
             "parts": [
                 part.inline if part.blob is None else [bytes(part.blob), part.length] for part in self.parts
@@ -173,7 +176,15 @@ class Manifest:
         reason = value.get("reason")
         if "reason" in value:
             _text(reason, "manifest", "reason")
-        return cls(_text(value["format"], "manifest", "format"), size, digest, parts, tensors, reason)
+        return cls(
+            format=_text(value["format"], "manifest", "format"),
+            size=size,
+            sha256=digest,
+            parts=parts,
+            tensors=tensors,
+            reason=reason,
+            extra={key: item for key, item in value.items() if key not in {*_MANIFEST_KEYS, "reason"}},
+        )
 
     def placed_parts(self) -> Iterator[tuple[int, Part]]:
         """Each part with its offset in the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -83,7 +84,11 @@ class RefTable:
 
     def _piece(self, number: int) -> dict[str, bytes]:
         if number not in self._loaded:
-            self._loaded[number] = read_piece(self._backend, self._refs.pieces[number][1])
+            value = read_piece(self._backend, self._refs.pieces[number][1])
+            try:
+                self._loaded[number] = value["refs"]
+            except (KeyError, TypeError):
+                raise CorruptObject("a piece of refs holds no refs") from None
         return self._loaded[number]
 
     def value(self, name: str) -> bytes | None:
@@ -161,9 +166,13 @@ class RefTable:
             cost = len(name.encode()) + _ROW_BYTES
             if group and size + cost > MAX_PIECE_BYTES // 2:
                 # half full, so that a piece takes new names for a while before it must be split again
-                yield next(iter(group)), write_piece(self._backend, group)
+                yield next(iter(group)), self._write(group)
                 group, size = {}, 0
             group[name] = value
             size += cost
         if group:
-            yield next(iter(group)), write_piece(self._backend, group)
+            yield next(iter(group)), self._write(group)
+
+    def _write(self, group: Mapping[str, bytes | None]) -> bytes:
+        # the nonce keeps a piece that is about to be deleted from being taken for a new one of equal refs
+        return write_piece(self._backend, {"nonce": os.urandom(16), "refs": dict(group)})
