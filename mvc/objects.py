@@ -157,9 +157,7 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: Buffer) -> Self:
         """Parse canonical bytes."""
-        value = _map(
-            data, "manifest", {"format", "parts", "sha256", "size", "tensors"}, frozenset({"reason"})
-        )
+        value = _map(data, "manifest", _MANIFEST_KEYS)
         size = value["size"]
         _require(_is_count(size), "manifest", "size is not a count")
         digest = value["sha256"]
