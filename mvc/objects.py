@@ -125,7 +125,8 @@ class Manifest:
     """One file: its parts end to end, and where its tensors lie.
 
     ``sha256`` is the whole file's SHA-256, ``size`` its length in bytes; files are the same when both are
-    equal, whatever their manifest ids, because scanners differ.
+    equal, whatever their manifest ids, because scanners differ. ``extra`` keeps
+    optional parts of newer versions verbatim.
     """
 
     kind: ClassVar[type[ManifestId]] = ManifestId
