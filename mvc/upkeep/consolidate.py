@@ -14,14 +14,13 @@ SMALL_PACK = 8 << 20
 
 
 def small_packs(backend: Backend, index: Index) -> list[bytes]:
-    """Packs worth joining; none while there are fewer than 200 packs in all."""
-    live = {
-        name for row in index.rows for name in index.segment(row.name).packs if name not in index.dead_packs
-    }
+    """Packs under 8 MiB, when there are more than 200 of them; else none."""
+    live = {pack for row in index.rows for pack in index.segment(row.name).packs} - set(index.dead_packs)
     if len(live) <= MAX_PACKS:
         return []
     sizes = dict(backend.list("packs/"))
-    return [name for name in sorted(live) if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
+    small = [name for name in sorted(live) if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
+    return small if len(small) > MAX_PACKS else []
 
 
 def copy_packs(
