@@ -172,6 +172,7 @@ def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: M
             if done.record is not None:
                 writer.add(done.record)
                 monitor.count("encoded_bytes", done.record.plain_length)
+                monitor.count("stored_bytes", len(memoryview(done.record.stored)))
     monitor.count("read_bytes", source.size)
     spans = tuple(sorted(layout.spans, key=lambda span: (span.offset, span.name)))
     return Manifest(layout.format, source.size, digest.digest(), tuple(parts), spans, description.reason)

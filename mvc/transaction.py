@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -78,7 +77,9 @@ class Transaction:
             try:
                 self._repository.roots.swap(view.raw, root)
             except RootMoved:
-                # jitter, so that two that meet do not meet again
+                # jitter, so that two that meet do not meet again; imported only where it happens
+                import random
+
                 time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))
                 continue
             return operation

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +111,7 @@ def announce(io: FileIO, folder: Path, role: Role) -> Intent:
     """
 
     def name() -> str:
-        return f"{role}-{os.getpid()}-{secrets.token_hex(8)}"
+        return f"{role}-{os.getpid()}-{os.urandom(8).hex()}"
 
     try:
         try:
