@@ -155,7 +155,14 @@ def test_commit_refuses_what_makes_no_sense(two: Run, words: tuple[str, ...]) ->
 
 def test_params_keep_their_kind(run: Run) -> None:
     ok(run("init"))
-    words = ["lr=3e-4", "n=12", "shuffle=true", "run=5 # five", "big=123456789012345678901234567890", "empty="]
+    words = [
+        "lr=3e-4",
+        "n=12",
+        "shuffle=true",
+        "run=5 # five",
+        "big=123456789012345678901234567890",
+        "empty=",
+    ]
     ok(run("commit", "-m", "x", "--allow-empty", *(word for item in words for word in ("--param", item))))
     expected = {"lr": 3e-4, "n": 12, "shuffle": True, "run": "5 # five"}
     expected |= {"big": "123456789012345678901234567890", "empty": ""}
