@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mvc.bases import BaseFinder, text_hint
 from mvc.consolidation import consolidate
-from mvc.errors import AnswerIsNo, UserError
+from mvc.errors import AnswerIsNo, MvcError, UserError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree
 from mvc.ingest import ingest_file
@@ -75,7 +75,11 @@ def commit(repository: Repository, request: Request) -> Committed:
             tx.publish(lambda view: job.update(view, files))
             committed = job.result(began)
         workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
-    consolidate(repository)
+    try:
+        repository.monitor.count("joined_packs", consolidate(repository))
+    except MvcError as error:
+        # the version is safe by now: trouble with older packs must not make the commit look failed
+        repository.monitor.warn(f"small packs were not joined: {error.message}")
     return committed
 
 
