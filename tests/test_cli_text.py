@@ -92,9 +92,9 @@ def test_authors(text: str, expected: tuple[str, str] | None) -> None:
 
 
 def test_progress_says_rate_time_left_and_ratio() -> None:
-    line = progress_line("commit", 500_000_000, 2_000_000_000, 5.0, 100, 400)
+    line = progress_line("commit", 500_000_000, 2_000_000_000, 1e8, 100, 400)
     assert line == "commit  25 %  500 MB of 2.0 GB  100 MB/s  15 s left  stored at 25 %"
-    assert progress_line("fsck", 1000, 0, 1.0, 0, 0) == "fsck  1.0 kB  1.0 kB/s"
+    assert progress_line("fsck", 1000, 0, 1000.0, 0, 0) == "fsck  1.0 kB  1.0 kB/s"
 
 
 def test_monitor_draws_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ failures."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -25,10 +26,7 @@ def main(words: list[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     words = sys.argv[1:] if words is None else words
     context: Context | None = None
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # a name that the terminal's encoding lacks must not end a command
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_output()
     try:
         context = Context.of_process()
         code = _run(words, context)
@@ -42,6 +40,15 @@ def main(words: list[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         return _failed(error, context)
+
+
+def _prepare_output() -> None:
+    """A closed stream, or a name that the terminal's encoding lacks, must not end a command."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(words: list[str], context: Context) -> int:
@@ -133,7 +140,8 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
         monitor.finish()
         call.close()
     for counter, amount in sorted(monitor.counters.items()):
-        call.detail(f"{counter}: {amount:,}")
+        if amount:
+            call.detail(f"{counter}: {amount:,}")
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import TextIO
@@ -14,6 +15,8 @@ INTERVAL = 0.1
 """Seconds between two drawings; more often nobody can read it."""
 PATIENCE = 0.4
 """Seconds that a stage may take before it is shown at all."""
+WINDOW = 3.0
+"""Seconds that the rate is taken over: of late, not since the beginning."""
 _CLEAR = "\r\x1b[K"
 
 
@@ -29,15 +32,17 @@ class TerminalMonitor(Monitor):
         self._task: str | None = None
         self._total = 0
         self._done = 0
-        self._began = self._next = 0.0
+        self._next = 0.0
+        self._marks: deque[tuple[float, int]] = deque()
         self._drawn = False
 
     def start(self, task: str, total_bytes: int | None = None) -> None:
         """A stage begins."""
         with self._drawing:
             self._task, self._total, self._done = task, total_bytes or 0, 0
-            self._began = monotonic()
-            self._next = self._began + PATIENCE
+            now = monotonic()
+            self._next = now + PATIENCE
+            self._marks = deque([(now, 0)])
 
     def advance(self, count_bytes: int) -> None:
         """So many bytes of it are done."""
@@ -48,7 +53,7 @@ class TerminalMonitor(Monitor):
             now = monotonic()
             if self._task is not None and now >= self._next:
                 self._next = now + INTERVAL
-                self._draw(now - self._began)
+                self._draw(now)
 
     def finish(self) -> None:
         """The stage is over; its line goes."""
@@ -72,14 +77,15 @@ class TerminalMonitor(Monitor):
             self._stream.write(one_line(line) + "\n")
             self._stream.flush()
 
-    def _draw(self, seconds: float) -> None:
+    def _draw(self, now: float) -> None:
+        while len(self._marks) > 1 and now - self._marks[0][0] > WINDOW:
+            self._marks.popleft()
+        since, done_then = self._marks[0]
+        self._marks.append((now, self._done))
+        rate = (self._done - done_then) / max(now - since, 1e-9)
+        counted = self.counters
         line = progress_line(
-            self._task or "",
-            self._done,
-            self._total,
-            seconds,
-            self.counters["stored_bytes"],
-            self.counters["encoded_bytes"],
+            self._task or "", self._done, self._total, rate, counted["stored_bytes"], counted["encoded_bytes"]
         )
         self._stream.write(_CLEAR + line[: self._width() - 1])
         self._stream.flush()
@@ -92,12 +98,11 @@ class TerminalMonitor(Monitor):
             self._drawn = False
 
 
-def progress_line(task: str, done: int, total: int, seconds: float, stored: int, encoded: int) -> str:
+def progress_line(task: str, done: int, total: int, rate: float, stored: int, encoded: int) -> str:
     """``commit  45 %  1.2 of 2.7 GB  310 MB/s  5 s left  stored at 33 %``, as far as it is known.
 
-    ``encoded`` are the plain bytes of what was written so far, ``stored`` what it takes.
+    ``rate`` is in bytes a second; ``encoded`` are the plain bytes of what was written so far, ``stored`` what it takes.
     """
-    rate = done / seconds if seconds > 0 else 0.0
     words = [task]
     if total:
         words.append(f"{min(done, total) * 100 // total} %")
@@ -105,7 +110,7 @@ def progress_line(task: str, done: int, total: int, seconds: float, stored: int,
     else:
         words.append(size(done))
     words.append(f"{size(int(rate))}/s")
-    if total > done and rate:
+    if total > done and rate >= 1:
         words.append(f"{duration((total - done) / rate)} left")
     if encoded:
         words.append(f"stored at {share(stored / encoded)}")
