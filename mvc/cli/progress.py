@@ -101,7 +101,8 @@ class TerminalMonitor(Monitor):
 def progress_line(task: str, done: int, total: int, rate: float, stored: int, encoded: int) -> str:
     """``commit  45 %  1.2 of 2.7 GB  310 MB/s  5 s left  stored at 33 %``, as far as it is known.
 
-    ``rate`` is in bytes a second; ``encoded`` are the plain bytes of what was written so far, ``stored`` what it takes.
+    ``rate`` is in bytes a second; ``encoded`` are the plain bytes of what was written so far, ``stored`` what
+    it takes.
     """
     words = [task]
     if total:
