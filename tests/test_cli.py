@@ -21,6 +21,11 @@ from mvc.cli.main import main
 from mvc.cli.reference import reference
 from mvc.cli.table import COMMANDS, load
 from mvc.errors import StorageError
+from mvc.fileio import FileIO
+from mvc.monitor import Monitor
+from mvc.objects import Person, Timestamp
+from mvc.ops.commit import Request, commit
+from mvc.repo import Repository
 from tests.make_files import safetensors_bytes
 
 TOP = Path(__file__).parent.parent
@@ -182,6 +187,14 @@ def test_paths_are_relative_to_the_current_folder(two: Run, monkeypatch: pytest.
     assert two("cat", "HEAD:./b.txt").out == "b"
     ok(two("commit", "-m", "all of it", ".."))
     assert two("status", "--json").data["clean"]
+
+
+@pytest.mark.parametrize("path", [".", "", "notes/", "notes"])
+def test_a_path_of_the_library_may_end_in_a_slash_or_be_the_top(two: Run, path: str) -> None:
+    Path("notes/b.txt").write_text("b")
+    repository = Repository.open(FileIO(), Path.cwd(), Monitor())
+    commit(repository, Request("by path", Person("a", ""), Timestamp(0, 0), paths=(path,)))
+    assert [row["path"] for row in two("show", "--json").data["changes"]] == ["notes/b.txt"]
 
 
 # --- who ---------------------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ def commit(repository: Repository, request: Request) -> Committed:
     """
     began = clock.perf_counter()
     with locked(repository, exclusive=False) as workspace:
-        found = workspace.scan(request.paths)
+        # as the walk names them: without a slash at the end, and nothing for the top
+        found = workspace.scan(["" if path == "." else path.rstrip("/") for path in request.paths])
         refuse_names(found)
         command = "commit --amend" if request.amend else "commit"
         subject = (request.message or "").split("\n", 1)[0]
@@ -185,7 +186,7 @@ class _Job:
         for wanted in self._request.paths:
             if not any(_below(path, wanted) for path in (*before, *files)):
                 raise UserError(
-                    f"no file is called {wanted!r}", hint="paths are relative to the repository's top"
+                    f"no file is called {wanted!r}", hint="'mvc status' and 'mvc ls' list what there is"
                 )
         outside = {
             path: entry

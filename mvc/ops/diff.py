@@ -73,7 +73,7 @@ def diff_worktree(
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
     return not paths or any(
-        path == name or path.startswith(name.rstrip("/") + "/") or name == "." for name in paths
+        path == name or path.startswith(name.rstrip("/") + "/") or name in ("", ".") for name in paths
     )
 
 
