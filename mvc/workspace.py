@@ -108,6 +108,11 @@ class Workspace:
             time.sleep(0.002)
         return moment
 
+    def _told(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.monitor.advance(len(piece))
+            yield piece
+
     def place(self, view: View, plan: Plan, token: bytes) -> Placed:
         """Write a plan's files and put them in place; the caller finishes or rolls back.
 
@@ -116,13 +121,17 @@ class Workspace:
         """
         repository = self._repository
         with storage_errors("cannot write the work tree"):
+            read_manifest = manifest_reader(view.objects)
+            entries = plan.write.values()
+            self.monitor.start("write", sum(read_manifest(ManifestId(entry.id)).size for entry in entries))
             placements = write_files(
                 self.io,
                 repository.temporary.new,
                 plan,
-                manifest_reader(view.objects),
-                lambda manifest: file_pieces(view.objects, manifest),
+                read_manifest,
+                lambda manifest: self._told(file_pieces(view.objects, manifest)),
             )
+            self.monitor.finish()
             new = {
                 item.path: self.io.stat(item.temporary) for item in placements if item.temporary is not None
             }

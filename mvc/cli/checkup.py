@@ -28,7 +28,6 @@ LIBRARIES = {  # module -> distribution
     "numpy": "numpy",
     "msgpack": "msgpack",
     "typer": "typer",
-    "pathspec": "pathspec",
     "tomlkit": "tomlkit",
     "pyfastcdc": "pyfastcdc",
 }

@@ -57,6 +57,7 @@ def commit(
         params=dict(_params(param)),
         paths=call.inside(paths),
         amend=amend,
+        reauthor=author is not None,
         allow_empty=allow_empty,
     )
     done = make_commit(call.repository, request)

@@ -28,7 +28,8 @@ class Request:
     """What to commit.
 
     ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the
-    message may be None: then the amended commit's stays.
+    message may be None: then the amended commit's stays. So does its
+    author, unless ``reauthor`` is set.
     """
 
     message: str | None
@@ -38,6 +39,7 @@ class Request:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     paths: Sequence[str] = ()
     amend: bool = False
+    reauthor: bool = False
     allow_empty: bool = False
 
 
@@ -206,6 +208,7 @@ class _Job:
 
     def _commit(self, tree: TreeId, head: CommitId | None, previous: Commit | None) -> Commit:
         request = self._request
+        author = request.author
         if not request.amend:
             parents: tuple[CommitId, ...] = () if head is None else (head,)
             message = request.message or ""
@@ -214,9 +217,10 @@ class _Job:
             raise UserError("there is no commit to amend yet", hint="leave --amend out")
         else:
             parents = previous.parents
+            author = request.author if request.reauthor else previous.author
             message = previous.message if request.message is None else request.message
             metrics, params = {**previous.metrics, **request.metrics}, {**previous.params, **request.params}
-        return Commit(tree, parents, request.author, request.time, message, metrics, params)
+        return Commit(tree, parents, author, request.time, message, metrics, params)
 
 
 def _manifest(entry: TreeEntry | None) -> ManifestId | None:
