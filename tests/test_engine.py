@@ -341,7 +341,8 @@ def _commit_many(folder: Path, who: int, count: int) -> None:
     repository = open_repository(folder)
     for number in range(count):
         (folder / f"file-{who}").write_text(f"{who} {number}")
-        snapshot(repository, f"{who}.{number}")
+        # whole snapshots and single paths in turn; a whole one may already hold what the other wrote
+        snapshot(repository, f"{who}.{number}", paths=[f"file-{who}"] if number % 2 else [], allow_empty=True)
     os._exit(0)
 
 
@@ -362,6 +363,40 @@ def test_two_processes_committing_at_once_are_both_in_the_log(tmp_path):
         f"{w}.{n}" for w in range(2) for n in range(10)
     )
     assert_sound(folder)
+
+
+class Late(FileIO):
+    """A disk on which, the first time a file is read, somebody else commits another file."""
+
+    def __init__(self, meanwhile) -> None:
+        self.meanwhile = meanwhile
+
+    def read_into(self, fd, buffer, offset):
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return super().read_into(fd, buffer, offset)
+
+
+def test_what_others_commit_while_a_snapshot_is_taken_is_not_taken_back(tmp_path):
+    folder = tmp_path / "repo"
+    two_versions(folder)
+
+    def meanwhile() -> None:
+        (folder / "theirs").write_text("theirs")
+        (folder / "kept.txt").write_text("theirs too")
+        snapshot(open_repository(folder), "theirs", paths=["theirs", "kept.txt"])
+
+    (folder / "ours").write_text("ours")
+    (folder / "run.sh").unlink()
+    snapshot(open_repository(folder, Late(meanwhile)), "ours")
+    with open_repository(folder).reading() as view:
+        entries = list(log(view))
+        assert [entry.commit.message for entry in entries] == ["ours", "theirs", "two", "one"]
+        names = {row.path for row in files(view)}
+        assert {"ours", "theirs"} <= names
+        assert "run.sh" not in names
+        assert b"".join(cat(view, "HEAD:theirs")) == b"theirs"
+        assert b"".join(cat(view, "HEAD:kept.txt")) == b"theirs too"
 
 
 def test_small_packs_are_joined_and_nothing_is_lost(tmp_path):

@@ -148,11 +148,14 @@ class _Job:
         request = self._request
         head = view.head_commit()
         before = files_of(view, head)
-        after = self._selected(before, files) if request.paths else self._kept(before, files)
+        if request.paths:
+            after = self._selected(before, files)
+        else:
+            after = self._joined(head, before, self._kept(before, files))
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self._tree(view, head, after)
         previous = None if head is None else view.commit(head)
-        if previous is not None and previous.tree == tree and not (request.allow_empty or request.amend):
+        if previous is not None and previous.tree == tree and self._is_idle(head):
             raise AnswerIsNo(
                 "nothing to commit: the work tree is as the last version",
                 hint="--allow-empty commits it anyway",
@@ -205,6 +208,28 @@ class _Job:
             return self._tx.writer.put(TreeId, data, text_hint(view.objects, previous, len(data)))
 
         return build_tree(files, put)
+
+    def _joined(
+        self, head: CommitId | None, theirs: dict[str, TreeEntry], ours: dict[str, TreeEntry]
+    ) -> dict[str, TreeEntry]:
+        """Our snapshot on top of commits that others made while it was taken: what we found as it was when we
+        began, but they changed since, stays as they left it."""
+        began = self._tx.view.head_commit()
+        if head == began:
+            return ours
+        base = files_of(self._tx.view, began)
+        joined = {}
+        for path in {*theirs, *ours}:
+            entry = theirs.get(path) if ours.get(path) == base.get(path) else ours.get(path)
+            if entry is not None:
+                joined[path] = entry
+        return joined
+
+    def _is_idle(self, head: CommitId | None) -> bool:
+        """Whether a commit of the tree that HEAD has already would say nothing; not when another commit,
+        made while this one ran, happened to store the same."""
+        request = self._request
+        return not (request.allow_empty or request.amend) and head == self._tx.view.head_commit()
 
     def _commit(self, tree: TreeId, head: CommitId | None, previous: Commit | None) -> Commit:
         request = self._request
