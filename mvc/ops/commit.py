@@ -14,6 +14,7 @@ from mvc.history.treediff import build_tree
 from mvc.ingest import ingest_file
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
+from mvc.paths import is_below
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
@@ -189,14 +190,14 @@ class _Job:
 
     def _selected(self, before: dict[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
         for wanted in self._request.paths:
-            if not any(_below(path, wanted) for path in (*before, *files)):
+            if not any(is_below(path, wanted) for path in (*before, *files)):
                 raise UserError(
                     f"no file is called {wanted!r}", hint="'mvc status' and 'mvc ls' list what there is"
                 )
         outside = {
             path: entry
             for path, entry in before.items()
-            if not any(_below(path, wanted) for wanted in self._request.paths)
+            if not any(is_below(path, wanted) for wanted in self._request.paths)
         }
         return {**outside, **files}
 
@@ -250,7 +251,3 @@ class _Job:
 
 def _manifest(entry: TreeEntry | None) -> ManifestId | None:
     return entry.id if entry is not None and isinstance(entry.id, ManifestId) else None
-
-
-def _below(path: str, wanted: str) -> bool:
-    return wanted in ("", ".") or path == wanted or path.startswith(wanted.rstrip("/") + "/")

@@ -14,6 +14,7 @@ from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
+from mvc.paths import is_below
 from mvc.repo import Repository, View
 from mvc.spans import Span
 from mvc.workspace import Workspace, files_of, locked
@@ -72,9 +73,7 @@ def diff_worktree(
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
-    return not paths or any(
-        path == name or path.startswith(name.rstrip("/") + "/") or name in ("", ".") for name in paths
-    )
+    return not paths or any(is_below(path, name) for name in paths)
 
 
 def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
