@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Elements = NDArray[Any]
 """An array of one of the dtypes that :func:`unsigned` gives."""
 
+U8 = np.dtype(np.uint8)
+
+_KEPT_BYTES = 4 << 20  # of one buffer: several times a piece of a tensor; longer objects are rare
 _local = threading.local()
 
 
@@ -36,6 +39,11 @@ def view(data: Buffer, width: int) -> tuple[Elements, memoryview]:
     return np.frombuffer(raw, unsigned(width), count), raw[count * width :]
 
 
+def octets(elements: Elements) -> NDArray[np.uint8]:
+    """The bytes of contiguous elements; copies nothing."""
+    return elements.view(np.uint8)
+
+
 def scratch(name: str, count: int, dtype: np.dtype[Any]) -> Elements:
     """``count`` uninitialised elements, valid until this thread asks for the same name and dtype again.
 
@@ -44,6 +52,8 @@ def scratch(name: str, count: int, dtype: np.dtype[Any]) -> Elements:
     """
     buffers: dict[tuple[str, np.dtype[Any]], Elements] = _local.__dict__.setdefault("buffers", {})
     buffer = buffers.get((name, dtype))
+    if count * dtype.itemsize > _KEPT_BYTES:
+        return np.empty(count, dtype)
     if buffer is None or buffer.size < count:
         buffer = buffers[name, dtype] = np.empty(count, dtype)
     return buffer[:count]

@@ -47,17 +47,17 @@ class Ig:
 
     def encode(self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None) -> memoryview:
         """Subtract the prediction, zigzag, group."""
-        layout = _layout(params)
-        target, tail = view(data, layout.width)
-        base = _base(prediction, layout.width, target, tail)
+        cut = layout(params)
+        target, tail = view(data, cut.width)
+        base = base_of(prediction, cut.width, target, tail)
         out = np.empty(target.nbytes + len(tail), np.uint8)
-        coded = out[: target.nbytes].view(unsigned(layout.width))
-        for block in _blocks(target.size, layout):
-            if layout.bits:
+        coded = out[: target.nbytes].view(unsigned(cut.width))
+        for block in _blocks(target.size, cut):
+            if cut.bits:
                 residual = scratch("ig.residual", block.stop - block.start, coded.dtype)
                 np.subtract(target[block], base[block], out=residual)
                 _zigzag(residual)
-                order = exponent_order(base[block], layout.shift, layout.bits)
+                order = exponent_order(base[block], cut.shift, cut.bits)
                 np.take(residual, order, out=coded[block], mode="clip")  # "clip": "raise" buffers the output
             else:
                 np.subtract(target[block], base[block], out=coded[block])
@@ -69,16 +69,16 @@ class Ig:
         self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None, length: int
     ) -> memoryview:
         """Ungroup, undo zigzag, add the prediction."""
-        layout = _layout(params)
-        coded, tail = view(data, layout.width)
+        cut = layout(params)
+        coded, tail = view(data, cut.width)
         if coded.nbytes + len(tail) != length:
             raise CorruptObject(f"ig: {coded.nbytes + len(tail)} bytes where {length} belong")
-        base = _base(prediction, layout.width, coded, tail)
+        base = base_of(prediction, cut.width, coded, tail)
         out = np.empty(length, np.uint8)
-        target = out[: coded.nbytes].view(unsigned(layout.width))
-        for block in _blocks(coded.size, layout):
-            if layout.bits:
-                order = exponent_order(base[block], layout.shift, layout.bits)
+        target = out[: coded.nbytes].view(unsigned(cut.width))
+        for block in _blocks(coded.size, cut):
+            if cut.bits:
+                order = exponent_order(base[block], cut.shift, cut.bits)
                 target[block][order] = coded[block]
             else:
                 target[block] = coded[block]
@@ -88,22 +88,34 @@ class Ig:
         return out.data
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
+    """The parameters."""
+
     width: int
     shift: int
     bits: int
     block: int
 
 
-def _layout(params: Mapping[str, Any]) -> _Layout:
+def layout(params: Mapping[str, Any]) -> Layout:
+    """Read a step's parameters.
+
+    Raises:
+        CorruptObject: they are not those of ``ig``.
+    """
     expect_keys("ig", params, {"width", "shift", "bits", "block"})
     width = integer("ig", params, "width", WIDTHS)
     bits = integer("ig", params, "bits", range(8 * width + 1))
     shift = integer("ig", params, "shift", range(8 * width - bits + 1) if bits else (0,))
-    return _Layout(width, shift, bits, block_size("ig", params, width))
+    return Layout(width, shift, bits, block_size("ig", params, width))
 
 
-def _base(prediction: Buffer | None, width: int, target: Elements, tail: memoryview) -> Elements:
+def base_of(prediction: Buffer | None, width: int, target: Elements, tail: memoryview) -> Elements:
+    """The elements of the prediction of ``target`` and ``tail``.
+
+    Raises:
+        CorruptObject: there is none, or it has another length.
+    """
     if prediction is None:
         raise CorruptObject("ig: the prediction is missing")
     base, base_tail = view(prediction, width)
@@ -114,8 +126,8 @@ def _base(prediction: Buffer | None, width: int, target: Elements, tail: memoryv
     return base
 
 
-def _blocks(count: int, layout: _Layout) -> Iterator[slice]:
-    step = layout.block // layout.width
+def _blocks(count: int, cut: Layout) -> Iterator[slice]:
+    step = cut.block // cut.width
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 

@@ -20,29 +20,20 @@ zstd frame that declares n bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mvc.codecs import frames
-from mvc.codecs.elements import Elements, scratch, unsigned, view
+from mvc.codecs import native
+from mvc.codecs.elements import U8, Elements, octets, scratch, unsigned, view
+from mvc.codecs.native import NONE, Step
 from mvc.codecs.params import WIDTHS, block_size, expect_keys, integer
+from mvc.codecs.plane import Plane, Reader, decode_plane, encode_plane
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
-
-_STREAM, _NIBBLES, _CONSTANT = 0, 1, 2
-_ESCAPE = 15
-_SAMPLE = 4096  # bytes of a plane that decide its mode
-_SAMPLE_PIECES = 4
-_NIBBLE_SHARE = 0.86  # of the sample below 15: from there on two values per Huffman symbol win
-_NOISE_BITS = 7.93  # per byte of the sample; its shortness alone lowers the figure of pure noise to 7.955
-
-_U8 = np.dtype(np.uint8)
-_U16 = unsigned(2)
 
 
 class Planes:
@@ -60,42 +51,92 @@ class Planes:
 
     def encode(self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None) -> bytes:
         """Split and code."""
-        width, block = _layout(params)
-        elements, tail = view(data, width)
+        cut = layout(params)
+        elements, tail = view(data, cut.width)
+        planes = scratch("planes.all", elements.nbytes, U8)
+        if native.KERNEL is not None:
+            native.KERNEL.split(Step(NONE, cut.width), cut.elements, octets(elements), None, NOTHING, planes)
+        else:
+            at = 0
+            for start in range(0, elements.size, cut.elements):
+                for plane in split(elements[start : start + cut.elements]):
+                    np.copyto(planes[at : at + plane.size], plane)
+                    at += plane.size
+        return self.encode_split(planes, cut, tail)
+
+    def encode_split(self, planes: Plane, cut: Layout, tail: Buffer) -> bytes:
+        """Code planes that stand apart already, those of each block end to end."""
         pieces: list[Buffer] = []
-        for start in range(0, elements.size, block // width):
-            for plane in split(elements[start : start + block // width]):
-                pieces += _encode_plane(plane, self._window_log)
+        for start in range(0, planes.size, cut.block):
+            block = planes[start : start + cut.block]
+            size = block.size // cut.width
+            for at in range(0, block.size, size):
+                pieces += encode_plane(block[at : at + size], self._window_log)
         return b"".join([*pieces, tail])
 
     def decode(
         self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None, length: int
-    ) -> memoryview:
+    ) -> bytes:
         """Decode and join."""
-        width, block = _layout(params)
-        reader = _Reader(memoryview(data).cast("B"))
-        count = length // width
-        if reader.left < 2 * width * -(-count * width // block):  # each plane takes at least two bytes
-            raise CorruptObject("planes: cut short")
-        out = np.empty(length, np.uint8)
-        elements = out[: count * width].view(unsigned(width))
-        for start in range(0, count, block // width):
-            part = elements[start : start + block // width]
-            _join(part, [_decode_plane(reader, part.size) for _ in range(width)])
-        tail = reader.take(length % width)
-        if reader.left:
-            raise CorruptObject(f"planes: {reader.left} bytes too many")
-        out[count * width :] = tail
-        return out.data
+        cut = layout(params)
+        out = scratch("planes.out", length, U8)
+        for place, planes in decode_blocks(data, cut, out):
+            if native.KERNEL is not None:
+                native.KERNEL.join(Step(NONE, cut.width), planes, None, NOTHING, out[place])
+            else:
+                join(out[place].view(unsigned(cut.width)), planes)
+        return out.tobytes()
 
 
-def _layout(params: Mapping[str, Any]) -> tuple[int, int]:
+NOTHING = np.empty(0, np.uint8)
+
+
+class Layout(NamedTuple):
+    """The parameters: bytes per element and bytes per block, a multiple of that."""
+
+    width: int
+    block: int
+
+    @property
+    def elements(self) -> int:
+        """Elements per block."""
+        return self.block // self.width
+
+
+def layout(params: Mapping[str, Any]) -> Layout:
+    """Read a step's parameters.
+
+    Raises:
+        CorruptObject: they are not those of ``planes``.
+    """
     expect_keys("planes", params, {"width", "block"})
     width = integer("planes", params, "width", WIDTHS)
-    return width, block_size("planes", params, width)
+    return Layout(width, block_size("planes", params, width))
 
 
-def split(elements: Elements) -> Iterator[NDArray[np.uint8]]:
+def decode_blocks(data: Buffer, cut: Layout, out: Plane) -> Iterator[tuple[slice, list[Plane]]]:
+    """Decode the planes of each block of ``out``, and say where in it the block lies.
+
+    The planes are valid until the next block is asked for. After the last block the tail is put in its place.
+
+    Raises:
+        CorruptObject: these are not the stored bytes of that many.
+    """
+    reader = Reader(memoryview(data).cast("B"))
+    whole = out.size - out.size % cut.width
+    if reader.left < 2 * cut.width * -(-whole // cut.block):  # each plane takes at least two bytes
+        raise CorruptObject("planes: cut short")
+    for start in range(0, whole, cut.block):
+        stop = min(start + cut.block, whole)
+        rooms = scratch("planes.rooms", stop - start, U8).reshape(cut.width, -1)
+        yield slice(start, stop), [decode_plane(reader, room) for room in rooms]
+    tail = reader.take(out.size - whole)
+    if reader.left:
+        raise CorruptObject(f"planes: {reader.left} bytes too many")
+    out[whole:] = tail
+
+
+def split(elements: Elements) -> Iterator[Plane]:
     """The byte planes, least significant first, each valid until the next one is asked for.
 
     Halving the width again and again keeps to shifts and narrowing copies, which run on vector instructions;
@@ -114,7 +155,7 @@ def split(elements: Elements) -> Iterator[NDArray[np.uint8]]:
     yield from split(half)
 
 
-def _join(out: Elements, planes: list[NDArray[np.uint8]]) -> None:
+def join(out: Elements, planes: Sequence[Plane]) -> None:
     """Undo :func:`split` into ``out``."""
     width = out.dtype.itemsize
     if width == 1:
@@ -122,119 +163,12 @@ def _join(out: Elements, planes: list[NDArray[np.uint8]]) -> None:
         return
     half = scratch("planes.half", out.size, unsigned(width // 2))
     wide = scratch("planes.wide", out.size, out.dtype)
-    _join(half, planes[width // 2 :])
+    join(half, planes[width // 2 :])
     np.copyto(out, half)
     np.left_shift(out, 4 * width, out=out)
-    _join(half, planes[: width // 2])
+    join(half, planes[: width // 2])
     np.copyto(wide, half)
     np.bitwise_or(out, wide, out=out)
-
-
-def _encode_plane(plane: NDArray[np.uint8], window_log: int) -> list[Buffer]:
-    sample = _sample(plane)
-    counts = np.bincount(sample, minlength=256)
-    first = int(plane[0])
-    if counts[first] == sample.size and bool((plane == first).all()):
-        return [bytes((_CONSTANT, first))]
-    if counts[:_ESCAPE].sum() >= _NIBBLE_SHARE * sample.size:
-        packed, escapes = _pack_nibbles(plane)
-        return [bytes((_NIBBLES,)), *_encode_stream(packed, window_log), *_encode_stream(escapes, window_log)]
-    if _entropy_bits(counts, sample.size) > _NOISE_BITS:
-        return [bytes((_STREAM,)), plane.size.to_bytes(4, "little"), plane.tobytes()]
-    return [bytes((_STREAM,)), *_encode_stream(plane, window_log)]
-
-
-def _decode_plane(reader: _Reader, count: int) -> NDArray[np.uint8]:
-    mode = reader.take(1)[0]
-    if mode == _STREAM:
-        return _decode_stream(reader, count)
-    if mode == _NIBBLES:
-        packed = _decode_stream(reader, (count + 1) // 2)
-        plane = _unpack_nibbles(packed, count)
-        escaped = np.flatnonzero(plane == _ESCAPE)
-        plane[escaped] = _decode_stream(reader, escaped.size)
-        return plane
-    if mode == _CONSTANT:
-        return np.full(count, reader.take(1)[0], np.uint8)
-    raise CorruptObject(f"planes: unknown mode {mode}")
-
-
-def _encode_stream(values: NDArray[np.uint8], window_log: int) -> list[Buffer]:
-    stored: bytes = frames.compress_literals(values.data, window_log) if values.size else b""
-    if len(stored) >= values.size:
-        stored = values.tobytes()
-    return [len(stored).to_bytes(4, "little"), stored]
-
-
-def _decode_stream(reader: _Reader, length: int) -> NDArray[np.uint8]:
-    stored = reader.take(int.from_bytes(reader.take(4), "little"))
-    plain = stored if len(stored) == length else memoryview(frames.decompress(stored, length))
-    return np.frombuffer(plain, np.uint8)
-
-
-def _pack_nibbles(plane: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Two values per byte, and the values that do not fit."""
-    padded = scratch("planes.padded", plane.size + plane.size % 2, _U8)
-    np.minimum(plane, _constant(_ESCAPE, plane.size), out=padded[: plane.size])
-    padded[plane.size :] = 0
-    escapes = plane[np.flatnonzero(plane >= _ESCAPE)]
-    pairs = padded.view(_U16)
-    halves = scratch("planes.halves", pairs.size, _U16)
-    np.right_shift(pairs, 4, out=halves)
-    np.bitwise_or(halves, pairs, out=halves)
-    packed = scratch("planes.packed", pairs.size, _U8)
-    np.copyto(packed, halves, casting="unsafe")
-    return packed, escapes
-
-
-def _unpack_nibbles(packed: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    pairs = np.empty(packed.size, _U16)
-    high = scratch("planes.halves", packed.size, _U16)
-    np.copyto(pairs, packed)
-    np.left_shift(pairs, 4, out=high)
-    np.bitwise_or(pairs, high, out=pairs)
-    np.bitwise_and(pairs, 0x0F0F, out=pairs)
-    return pairs.view(np.uint8)[:count]
-
-
-def _constant(value: int, count: int) -> NDArray[np.uint8]:
-    """An array of one value: numpy's minimum with a scalar has no vector loop (12 times slower)."""
-    values = scratch("planes.constant", count, _U8)
-    values.fill(value)
-    return values
-
-
-def _sample(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The whole plane if it is short, else pieces spread evenly over it."""
-    if plane.size <= 2 * _SAMPLE:
-        return plane
-    piece = _SAMPLE // _SAMPLE_PIECES
-    stride = (plane.size - piece) // (_SAMPLE_PIECES - 1)
-    return np.concatenate([plane[i * stride : i * stride + piece] for i in range(_SAMPLE_PIECES)])
-
-
-def _entropy_bits(counts: NDArray[np.intp], total: int) -> float:
-    """Order-0 entropy per byte."""
-    present = counts[counts > 0] / total
-    return float(-(present * np.log2(present)).sum())
-
-
-class _Reader:
-    """Takes bytes off the front of a buffer, never past its end."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._position = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._position
-
-    def take(self, count: int) -> memoryview:
-        if count > self.left:
-            raise CorruptObject("planes: cut short")
-        self._position += count
-        return self._data[self._position - count : self._position]
 
 
 CODEC = Planes()

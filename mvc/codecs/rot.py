@@ -29,20 +29,25 @@ class Rot:
 
     def encode(self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None) -> memoryview:
         """Rotate left by one."""
-        width = _width(params)
+        width = width_of(params)
         return _rotated(data, width, 1)
 
     def decode(
         self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None, length: int
     ) -> memoryview:
         """Rotate right by one."""
-        width = _width(params)
+        width = width_of(params)
         if memoryview(data).nbytes != length:
             raise CorruptObject(f"rot: {memoryview(data).nbytes} bytes where {length} belong")
         return _rotated(data, width, 8 * width - 1)
 
 
-def _width(params: Mapping[str, Any]) -> int:
+def width_of(params: Mapping[str, Any]) -> int:
+    """Read a step's parameters.
+
+    Raises:
+        CorruptObject: they are not those of ``rot``.
+    """
     expect_keys("rot", params, {"width"})
     return integer("rot", params, "width", WIDTHS)
 

@@ -29,6 +29,13 @@ def decode_chain(
         UnsupportedFeature: a codec, or a version of one, that this mvc does not know.
     """
     codecs = _check(chain, memoryview(stored).nbytes, plain_length, prediction is not None)
+    if len(chain) == 2 and chain[0].output_length == plain_length and chain[1].name == "planes":
+        from mvc.codecs import fused  # deferred: needs numpy
+
+        first, second = ((codec, step.params) for codec, step in zip(codecs, chain, strict=True))
+        plain = fused.decode(first, second, stored, prediction, plain_length)
+        if plain is not None:
+            return plain
     data = stored
     for place in reversed(range(len(chain))):
         length = chain[place - 1].output_length if place else plain_length

@@ -90,11 +90,7 @@ def _encode(
     plain: Buffer, steps: Sequence[tuple[Codec, Mapping[str, Any]]], prediction: Buffer | None
 ) -> Encoded:
     """Apply the steps; the plain bytes themselves where that does not make a record shorter."""
-    data = plain
-    chain: list[Step] = []
-    for codec, params in steps:
-        data = codec.encode(data, params, prediction)
-        chain.append(Step(codec.name, codec.version, params, memoryview(data).nbytes))
+    chain, data = _apply(plain, steps, prediction)
     header = sum(_STEP_HEADER + _PARAM_HEADER * len(step.params) for step in chain)
     if not chain or memoryview(data).nbytes + header >= memoryview(plain).nbytes:
         return _raw(plain)
@@ -102,6 +98,25 @@ def _encode(
         codec.needs_prediction or params.get("dictionary") is True for codec, params in steps
     )
     return Encoded(tuple(chain), bytes(data), used)
+
+
+def _apply(
+    plain: Buffer, steps: Sequence[tuple[Codec, Mapping[str, Any]]], prediction: Buffer | None
+) -> tuple[list[Step], Buffer]:
+    if len(steps) == 2:
+        from mvc.codecs import fused  # deferred: needs numpy
+
+        data = fused.encode(*steps, plain, prediction)
+        if data is not None:
+            lengths = (memoryview(plain).nbytes, len(data))
+            named = zip(steps, lengths, strict=True)
+            return [Step(codec.name, codec.version, params, n) for (codec, params), n in named], data
+    chain: list[Step] = []
+    data = plain
+    for codec, params in steps:
+        data = codec.encode(data, params, prediction)
+        chain.append(Step(codec.name, codec.version, params, memoryview(data).nbytes))
+    return chain, data
 
 
 def _raw(plain: Buffer) -> Encoded:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs.elements import Elements, view
+from mvc.codecs import native
+from mvc.codecs.elements import Elements, octets, scratch, view
 from mvc.codecs.frames import compress
 from mvc.codecs.ig import exponent_keys, residual
+from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
 from mvc.codecs.planes import split
 from mvc.dtypes import DTYPES, DType
 
@@ -86,19 +88,18 @@ def choose(plain: Buffer, seen: Lane, prediction: Buffer | None) -> Choice:
         Choice.ZSTD: _ZSTD_HEADER + _zstd_cost(sample) * scale,
     }
     if seen.bits and seen.width > 1:  # a rotated byte is another byte, no better
-        costs[Choice.ROT] = framing + _ROT_HEADER + _planes_cost(_rotated(sample)) * scale
+        counts = histograms(Step(ROTATE, seen.width), sample, None)
+        costs[Choice.ROT] = framing + _ROT_HEADER + _planes_cost(counts) * scale
     else:
-        costs[Choice.PLANES] = framing + _planes_cost(sample) * scale
+        counts = histograms(Step(NONE, seen.width), sample, None)
+        costs[Choice.PLANES] = framing + _planes_cost(counts) * scale
     alone = min(costs, key=costs.__getitem__)
     if prediction is None:
         return alone
     base = _gather(view(prediction, seen.width)[0], picks)
-    moved = residual(sample, base)
+    moved = histograms(Step(RESIDUAL, *seen), sample, base)
     fixed = framing + _IG_HEADER + _BASE_HEADER
-    if seen.bits:
-        together, apart = _grouped_costs(moved, exponent_keys(base, seen.shift, seen.bits))
-    else:
-        together = apart = _planes_cost(moved)
+    together, apart = _grouped_costs(moved) if seen.bits else (_planes_cost(moved),) * 2
     plain_residual, grouped = fixed + together * scale, fixed + apart * scale
     if min(grouped, plain_residual) > PREDICTION_MARGIN * costs[alone]:
         return alone
@@ -116,31 +117,54 @@ def _gather(elements: Elements, places: list[slice]) -> Elements:
     return np.concatenate([elements[place] for place in places])
 
 
-def _rotated(sample: Elements) -> Elements:
-    return (sample << 1) | (sample >> (8 * sample.dtype.itemsize - 1))
-
-
 def _zstd_cost(sample: Elements) -> int:
     """Bytes of the sample under zstd's fastest level, which sees what entropies do not: repeats."""
     return len(compress(sample.data, 1))
 
 
-def _planes_cost(sample: Elements) -> float:
-    """Bytes of the sample as byte planes."""
-    return sum(min(plane.size, _entropy_bytes(np.bincount(plane, minlength=256))) for plane in split(sample))
+def histograms(step: Step, sample: Elements, base: Elements | None) -> NDArray[np.int64]:
+    """How often each byte occurs in each plane that the step makes of a sample.
 
-
-def _grouped_costs(sample: Elements, keys: NDArray[np.uint8]) -> tuple[float, float]:
-    """Bytes of the sample as byte planes: as they are, and with each group of equal keys coded by itself."""
+    Shape (width, groups, 256): a group for each key that occurs in ``base``, ascending, if the step has ``bits``,
+    else one. Valid until the next call.
+    """
+    groups = min(256, sample.size) if step.bits else 1
+    room = scratch("estimate.counts", step.width * groups * 256, np.dtype(np.int64))
+    if native.KERNEL is not None:
+        beside = None if base is None else octets(base)
+        return native.KERNEL.histograms(step, octets(sample), beside, room)
+    if step.kind == ROTATE:
+        sample = (sample << 1) | (sample >> (8 * step.width - 1))
+    elif base is not None:
+        sample = residual(sample, base)
+    if base is None or not step.bits:
+        return np.array([[np.bincount(plane, minlength=256)] for plane in split(sample)])
+    keys = exponent_keys(base, step.shift, step.bits)
     upper = keys.astype(np.uint16) << 8
-    groups = np.flatnonzero(np.bincount(keys, minlength=256))
+    present = np.flatnonzero(np.bincount(keys, minlength=256))
+    counts = room[: step.width * present.size * 256].reshape(step.width, present.size, 256)
+    for place, plane in enumerate(split(sample)):
+        joint = np.bincount(upper | plane, minlength=1 << 16).reshape(256, 256)
+        np.take(joint, present, axis=0, out=counts[place])
+    return counts
+
+
+def _planes_cost(counts: NDArray[np.int64]) -> float:
+    """Bytes of a sample as byte planes, from :func:`histograms` with one group."""
+    size = int(counts[0].sum())
+    return sum(min(size, _entropy_bytes(plane[0])) for plane in counts)
+
+
+def _grouped_costs(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Bytes of a sample as byte planes: as they are, and with each group coded by itself."""
+    size = int(counts[0].sum())
     together = apart = 0.0
-    for plane in split(sample):
-        cost = min(plane.size, _entropy_bytes(np.bincount(plane, minlength=256)))
+    for plane in counts:
+        whole = plane.sum(axis=0)
+        cost = min(size, _entropy_bytes(whole))
         together += cost
-        if _NOTHING < cost / plane.size < _NOISE:
-            joint = np.bincount(upper | plane, minlength=1 << 16).reshape(256, 256)
-            cost = min(cost, _entropy_bytes(joint[groups]))
+        if _NOTHING < cost / size < _NOISE:
+            cost = min(cost, _entropy_bytes(plane))
         apart += cost
     return together, apart
 

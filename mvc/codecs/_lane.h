@@ -1,0 +1,212 @@
+/* The loops over elements of one width; _kernel.c includes this once for each width.
+
+   Expects ELEMENT (an unsigned type), WIDTH (its bytes) and NAME(x) (a name of this width's own). Elements may lie
+   at any address, so they are read and written through memcpy, which compilers turn into plain moves. */
+
+static inline ELEMENT NAME(load)(const uint8_t *from, size_t place) {
+    ELEMENT value;
+    memcpy(&value, from + place * WIDTH, WIDTH);
+    return value;
+}
+
+static inline void NAME(store)(uint8_t *to, size_t place, ELEMENT value) {
+    memcpy(to + place * WIDTH, &value, WIDTH);
+}
+
+/* What the step before the planes makes of an element. */
+static inline ELEMENT NAME(forward)(unsigned step, ELEMENT target, ELEMENT base) {
+    if (step == STEP_ROTATE)
+        return (ELEMENT)((ELEMENT)(target + target) | (ELEMENT)(target >> (8 * WIDTH - 1)));
+    if (step == STEP_RESIDUAL) {
+        ELEMENT difference = (ELEMENT)(target - base);
+        ELEMENT sign = (ELEMENT)(0 - (ELEMENT)(difference >> (8 * WIDTH - 1)));
+        return (ELEMENT)((ELEMENT)(difference + difference) ^ sign);
+    }
+    return target;
+}
+
+static inline ELEMENT NAME(backward)(unsigned step, ELEMENT coded, ELEMENT base) {
+    if (step == STEP_ROTATE)
+        return (ELEMENT)((ELEMENT)(coded >> 1) | (ELEMENT)((ELEMENT)(coded & 1) << (8 * WIDTH - 1)));
+    if (step == STEP_RESIDUAL)
+        return (ELEMENT)((ELEMENT)((ELEMENT)(coded >> 1) ^ (ELEMENT)(0 - (ELEMENT)(coded & 1))) + base);
+    return coded;
+}
+
+static inline unsigned NAME(key)(const uint8_t *base, size_t place, unsigned low, unsigned mask) {
+    return (unsigned)(NAME(load)(base, place) >> low) & mask;
+}
+
+/* Elements apart into planes that follow each other in `planes`, least significant first. */
+static inline void NAME(split_as)(unsigned step, const uint8_t *restrict target, const uint8_t *restrict base,
+                                  size_t count, uint8_t *restrict planes) {
+    for (size_t i = 0; i < count; i++) {
+        ELEMENT from = step == STEP_RESIDUAL ? NAME(load)(base, i) : 0;
+        ELEMENT value = NAME(forward)(step, NAME(load)(target, i), from);
+        for (unsigned plane = 0; plane < WIDTH; plane++)
+            planes[plane * count + i] = (uint8_t)(value >> (8 * plane));
+    }
+}
+
+static inline void NAME(join_as)(unsigned step, const uint8_t *const *planes, const uint8_t *restrict base,
+                                 size_t count, uint8_t *restrict out) {
+    const uint8_t *at[WIDTH];
+    for (unsigned plane = 0; plane < WIDTH; plane++)
+        at[plane] = planes[plane];
+    for (size_t i = 0; i < count; i++) {
+        ELEMENT value = 0;
+        for (unsigned plane = 0; plane < WIDTH; plane++)
+            value = (ELEMENT)(value | (ELEMENT)((ELEMENT)at[plane][i] << (8 * plane)));
+        NAME(store)(out, i, NAME(backward)(step, value, step == STEP_RESIDUAL ? NAME(load)(base, i) : 0));
+    }
+}
+
+/* The keys of at most TILE elements. As many as fill a 64-bit word are shifted at once, for a shift that the compiler
+   does not know has no vector form on 8 or 16 bits; what slips in from the element above is masked off. */
+static inline void NAME(keys)(const uint8_t *restrict base, size_t count, unsigned low, unsigned mask,
+                              uint8_t *restrict keys) {
+    uint8_t shifted[TILE * WIDTH];
+    uint64_t every = mask;
+    size_t whole = count - count % (8 / WIDTH);
+    for (unsigned bits = 8 * WIDTH; bits < 64; bits *= 2)
+        every |= every << bits;
+    for (size_t i = 0; i < whole * WIDTH; i += 8) {
+        uint64_t word = load_8_bytes(base + i) >> low & every;
+        memcpy(shifted + i, &word, 8);
+    }
+    for (size_t i = 0; i < whole; i++)
+        keys[i] = (uint8_t)NAME(load)(shifted, i);
+    for (size_t i = whole; i < count; i++)
+        keys[i] = (uint8_t)NAME(key)(base, i, low, mask);
+}
+
+/* Where the elements of each key begin in the grouped order.
+
+   The block is cut into RUNS runs with a counter each: elements mostly have one of few keys, and one counter that
+   goes up with every element would have to wait for itself each time. A run's elements of a key stand before the
+   next run's, so the order is the stable one. What does not fill a tile evenly belongs to the last run. */
+static void NAME(starts)(const uint8_t *base, size_t count, unsigned low, unsigned mask, uint32_t starts[RUNS][256]) {
+    uint8_t keys[RUNS][TILE];
+    size_t run = count / RUNS;
+    memset(starts, 0, RUNS * sizeof starts[0]);
+    for (size_t done = 0; done < run; done += TILE) {
+        size_t size = run - done < TILE ? run - done : TILE;
+        for (unsigned r = 0; r < RUNS; r++)
+            NAME(keys)(base + (r * run + done) * WIDTH, size, low, mask, keys[r]);
+        for (size_t i = 0; i < size; i++)
+            for (unsigned r = 0; r < RUNS; r++)
+                starts[r][keys[r][i]]++;
+    }
+    for (size_t i = RUNS * run; i < count; i++)
+        starts[RUNS - 1][NAME(key)(base, i, low, mask)]++;
+    uint32_t next = 0;
+    for (unsigned key = 0; key < 256; key++)
+        for (unsigned r = 0; r < RUNS; r++) {
+            uint32_t here = starts[r][key];
+            starts[r][key] = next;
+            next += here;
+        }
+}
+
+static void NAME(group)(const uint8_t *restrict target, const uint8_t *restrict base, size_t count, unsigned low,
+                        unsigned mask, uint8_t *restrict grouped) {
+    uint32_t starts[RUNS][256];
+    uint8_t keys[RUNS][TILE];
+    ELEMENT values[RUNS][TILE];
+    size_t run = count / RUNS;
+    NAME(starts)(base, count, low, mask, starts);
+    for (size_t done = 0; done < run; done += TILE) {
+        size_t size = run - done < TILE ? run - done : TILE;
+        for (unsigned r = 0; r < RUNS; r++) {
+            const uint8_t *from = base + (r * run + done) * WIDTH, *to = target + (r * run + done) * WIDTH;
+            NAME(keys)(from, size, low, mask, keys[r]);
+            for (size_t i = 0; i < size; i++)
+                values[r][i] = NAME(forward)(STEP_RESIDUAL, NAME(load)(to, i), NAME(load)(from, i));
+        }
+        for (size_t i = 0; i < size; i++)
+            for (unsigned r = 0; r < RUNS; r++)
+                NAME(store)(grouped, starts[r][keys[r][i]]++, values[r][i]);
+    }
+    for (size_t i = RUNS * run; i < count; i++) {
+        ELEMENT value = NAME(forward)(STEP_RESIDUAL, NAME(load)(target, i), NAME(load)(base, i));
+        NAME(store)(grouped, starts[RUNS - 1][NAME(key)(base, i, low, mask)]++, value);
+    }
+}
+
+static void NAME(ungroup)(const uint8_t *restrict grouped, const uint8_t *restrict base, size_t count, unsigned low,
+                          unsigned mask, uint8_t *restrict out) {
+    uint32_t starts[RUNS][256];
+    uint8_t keys[RUNS][TILE];
+    ELEMENT values[RUNS][TILE];
+    size_t run = count / RUNS;
+    NAME(starts)(base, count, low, mask, starts);
+    for (size_t done = 0; done < run; done += TILE) {
+        size_t size = run - done < TILE ? run - done : TILE;
+        for (unsigned r = 0; r < RUNS; r++)
+            NAME(keys)(base + (r * run + done) * WIDTH, size, low, mask, keys[r]);
+        for (size_t i = 0; i < size; i++)
+            for (unsigned r = 0; r < RUNS; r++)
+                values[r][i] = NAME(load)(grouped, starts[r][keys[r][i]]++);
+        for (unsigned r = 0; r < RUNS; r++) {
+            const uint8_t *from = base + (r * run + done) * WIDTH;
+            uint8_t *to = out + (r * run + done) * WIDTH;
+            for (size_t i = 0; i < size; i++)
+                NAME(store)(to, i, NAME(backward)(STEP_RESIDUAL, values[r][i], NAME(load)(from, i)));
+        }
+    }
+    for (size_t i = RUNS * run; i < count; i++) {
+        ELEMENT value = NAME(load)(grouped, starts[RUNS - 1][NAME(key)(base, i, low, mask)]++);
+        NAME(store)(out, i, NAME(backward)(STEP_RESIDUAL, value, NAME(load)(base, i)));
+    }
+}
+
+static void NAME(split)(const struct step *step, const uint8_t *target, const uint8_t *base, size_t count,
+                        uint8_t *scratch, uint8_t *planes) {
+    if (step->mask) {
+        NAME(group)(target, base, count, step->low, step->mask, scratch);
+        NAME(split_as)(STEP_NONE, scratch, NULL, count, planes);
+    } else if (step->kind == STEP_RESIDUAL)
+        NAME(split_as)(STEP_RESIDUAL, target, base, count, planes);
+    else if (step->kind == STEP_ROTATE)
+        NAME(split_as)(STEP_ROTATE, target, NULL, count, planes);
+    else
+        NAME(split_as)(STEP_NONE, target, NULL, count, planes);
+}
+
+static void NAME(join)(const struct step *step, const uint8_t *const *planes, const uint8_t *base, size_t count,
+                       uint8_t *scratch, uint8_t *out) {
+    if (step->mask) {
+        NAME(join_as)(STEP_NONE, planes, NULL, count, scratch);
+        NAME(ungroup)(scratch, base, count, step->low, step->mask, out);
+    } else if (step->kind == STEP_RESIDUAL)
+        NAME(join_as)(STEP_RESIDUAL, planes, base, count, out);
+    else if (step->kind == STEP_ROTATE)
+        NAME(join_as)(STEP_ROTATE, planes, NULL, count, out);
+    else
+        NAME(join_as)(STEP_NONE, planes, NULL, count, out);
+}
+
+/* How often each byte occurs in each plane of the elements of each key, keys that occur in ascending order;
+   `counts` is [WIDTH][groups][256], of which this writes all. */
+static size_t NAME(histograms)(const struct step *step, const uint8_t *target, const uint8_t *base, size_t count,
+                               int64_t *counts) {
+    unsigned group_of[256] = {0};
+    size_t groups = 0;
+    if (step->mask) {
+        for (size_t i = 0; i < count; i++)
+            group_of[NAME(key)(base, i, step->low, step->mask)] = 1;
+        for (unsigned key = 0; key < 256; key++)
+            if (group_of[key])
+                group_of[key] = (unsigned)groups++;
+    } else
+        groups = 1;
+    memset(counts, 0, WIDTH * groups * 256 * sizeof *counts);
+    for (size_t i = 0; i < count; i++) {
+        ELEMENT from = step->kind == STEP_RESIDUAL ? NAME(load)(base, i) : 0;
+        ELEMENT value = NAME(forward)(step->kind, NAME(load)(target, i), from);
+        unsigned group = step->mask ? group_of[(unsigned)(from >> step->low) & step->mask] : 0;
+        for (unsigned plane = 0; plane < WIDTH; plane++)
+            counts[(plane * groups + group) * 256 + (uint8_t)(value >> (8 * plane))]++;
+    }
+    return groups;
+}

@@ -1,0 +1,203 @@
+"""The optional native kernel: the tensor codecs' inner loops in C, where a compiler was at hand when mvc was installed.
+
+The numpy code of the codecs is the definition and is always there; the kernel gives the same bytes faster, and its
+calls leave the interpreter lock to other threads. That there is none is a normal state: :func:`available` tells.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from ctypes import CDLL, c_int, c_size_t, c_uint, c_void_p
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+INTERFACE = 1
+"""Which functions with which arguments the library must offer: ``mvc_kernel_interface`` in ``_kernel.c``."""
+
+NONE, ROTATE, RESIDUAL = 0, 1, 2
+
+
+class Step(NamedTuple):
+    """What happens to elements of ``width`` bytes before they are split into planes.
+
+    ``kind`` is NONE, ROTATE (the codec ``rot``) or RESIDUAL (the codec ``ig``, whose ``shift`` and ``bits`` these are).
+    """
+
+    kind: int
+    width: int
+    shift: int = 0
+    bits: int = 0
+
+
+class Kernel:
+    """The functions of the library, on one-dimensional contiguous arrays of bytes.
+
+    Sizes are checked here, so that no caller can make the library leave its arrays.
+    """
+
+    def __init__(self, library: CDLL) -> None:
+        self._split = _function(library, "mvc_split", c_int, "uuuuppnnpp")
+        self._join = _function(library, "mvc_join", c_int, "uuuuppnpp")
+        self._histograms = _function(library, "mvc_histograms", c_int, "uuuuppnp")
+        self._pack = _function(library, "mvc_pack_nibbles", c_size_t, "pnpp")
+        self._unpack = _function(library, "mvc_unpack_nibbles", c_size_t, "pnp")
+        self._fill = _function(library, "mvc_fill_escapes", c_int, "pnpn")
+
+    def split(
+        self, step: Step, block: int, target: Bytes, base: Bytes | None, scratch: Bytes, planes: Bytes
+    ) -> None:
+        """The step and then the byte planes of each block of ``block`` elements, end to end into ``planes``.
+
+        ``target``, ``base`` (None unless the step is RESIDUAL) and ``planes`` have the same whole number of elements;
+        ``scratch`` has a block if the step has ``bits``.
+        """
+        count = target.size // step.width
+        _fit(target.size == planes.size == count * step.width and block > 0)
+        _fit(step.bits == 0 or scratch.size >= min(block, count) * step.width)
+        _fit((base is None) == (step.kind != RESIDUAL) and (base is None or base.size == target.size))
+        done = self._split(
+            *_head(step), _address(target), _address(base), count, block, _address(scratch), _address(planes)
+        )
+        _fit(done == 0)
+
+    def join(
+        self, step: Step, planes: Sequence[Bytes], base: Bytes | None, scratch: Bytes, out: Bytes
+    ) -> None:
+        """Undo :meth:`split` for one block, whose planes these are."""
+        count = out.size // step.width
+        _fit(len(planes) == step.width and all(plane.size == count for plane in planes))
+        _fit(out.size == count * step.width and (step.bits == 0 or scratch.size >= out.size))
+        _fit((base is None) == (step.kind != RESIDUAL) and (base is None or base.size == out.size))
+        pointers = (c_void_p * step.width)(*map(_address, planes))
+        done = self._join(*_head(step), pointers, _address(base), count, _address(scratch), _address(out))
+        _fit(done == 0)
+
+    def histograms(
+        self, step: Step, target: Bytes, base: Bytes | None, room: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """How often each byte occurs in each plane after the step, for the elements of each key that occurs.
+
+        A view of ``room`` with the shape (width, keys, 256), keys ascending; there is one key if the step has no
+        ``bits``. ``room`` has as many items as that can be.
+        """
+        count = target.size // step.width
+        most = min(256, count) if step.bits else 1
+        _fit(target.size == count * step.width and room.size >= step.width * most * 256)
+        _fit((base is None) == (step.kind != RESIDUAL) and (base is None or base.size == target.size))
+        groups = self._histograms(
+            *_head(step), _address(target), _address(base), count, room.ctypes.data
+        )
+        _fit(groups >= 0)
+        return room[: step.width * groups * 256].reshape(step.width, groups, 256)
+
+    def pack_nibbles(self, plane: Bytes, packed: Bytes, escapes: Bytes) -> int:
+        """Two values per byte into ``packed``, those of 15 or more into ``escapes``; returns how many these are."""
+        _fit(packed.size == (plane.size + 1) // 2 and escapes.size >= plane.size)
+        return int(self._pack(_address(plane), plane.size, _address(packed), _address(escapes)))
+
+    def unpack_nibbles(self, packed: Bytes, plane: Bytes) -> int:
+        """The values of ``packed``, as many as ``plane`` has room for; returns how many of them are 15."""
+        _fit(packed.size == (plane.size + 1) // 2)
+        return int(self._unpack(_address(packed), plane.size, _address(plane)))
+
+    def fill_escapes(self, plane: Bytes, escapes: Bytes) -> None:
+        """Put ``escapes`` in the place of the values 15 of ``plane``, which are as many and the greatest there."""
+        _fit(self._fill(_address(plane), plane.size, _address(escapes), escapes.size) == 0)
+
+
+def available() -> bool:
+    """Whether there is a kernel here and it works."""
+    return KERNEL is not None
+
+
+def _function(library: CDLL, name: str, result: Any, arguments: str) -> Any:
+    types = {"u": c_uint, "p": c_void_p, "n": c_size_t}
+    function = library[name]
+    function.restype = result
+    function.argtypes = [types[letter] for letter in arguments]
+    return function
+
+
+def _head(step: Step) -> tuple[int, int, int, int]:
+    return step.kind, step.width, step.shift, step.bits
+
+
+def _address(array: NDArray[Any] | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+def _fit(does: bool) -> None:
+    """A caller's mistake must not become a write beyond an array."""
+    if not does:
+        raise ValueError("arrays or parameters that do not fit together")
+
+
+def load(folder: Path) -> Kernel | None:
+    """The kernel from a folder; None if there is none, or none that loads here and passes its self-test."""
+    if sys.byteorder != "little":
+        return None
+    for suffix in EXTENSION_SUFFIXES:
+        path = folder / f"_kernel{suffix}"
+        if not path.is_file():
+            continue
+        try:
+            library = CDLL(str(path))
+            if library["mvc_kernel_interface"]() != INTERFACE:
+                return None
+            kernel = Kernel(library)
+        except (OSError, AttributeError):  # built for another machine, or by another version of mvc
+            return None
+        return kernel if _works(kernel) else None
+    return None
+
+
+_KNOWN = "8c908bcaee6d8f694b6146da5a2e1dd5fb98ad5e11801b07bc334c15495f62d2"
+"""BLAKE3 over all that :func:`_works` does, as the numpy code does it."""
+
+
+def _works(kernel: Kernel) -> bool:
+    """Whether it gives known bytes, and back: a miscompiled kernel is refused rather than trusted."""
+    return _fingerprint(kernel) == _KNOWN
+
+
+def _fingerprint(kernel: Kernel) -> str:
+    """A hash over what the kernel makes of fixed bytes, and of what it makes of that on the way back."""
+    noise = np.frombuffer(blake3(b"mvc kernel").digest(length=2 * 1208), np.uint8)
+    target, base = noise[:1208], noise[1208:]
+    apart, scratch, back = (np.empty(1208, np.uint8) for _ in range(3))
+    room = np.empty(8 * 256 * 256, np.int64)
+    seen = blake3()
+    for width in (1, 2, 4, 8):
+        size = 600 // width  # elements per block: two whole blocks and a short one
+        exponent = {1: (3, 4), 2: (7, 8), 4: (23, 8), 8: (52, 11)}[width]
+        for step in (Step(NONE, width), Step(ROTATE, width), Step(RESIDUAL, width), Step(RESIDUAL, width, *exponent)):
+            other = base if step.kind == RESIDUAL else None
+            kernel.split(step, size, target, other, scratch, apart)
+            seen.update(apart)
+            for start in range(0, 1208, 600):
+                block = slice(start, start + 600)
+                planes = apart[block].reshape(width, -1)
+                kernel.join(step, list(planes), None if other is None else other[block], scratch, back[block])
+            seen.update(back)
+            seen.update(kernel.histograms(step, target, other, room).tobytes())
+    packed, plane = apart[:600], back[:1199]
+    escaped = kernel.pack_nibbles(target[:1199] // 14, packed, scratch)
+    seen.update(packed)
+    seen.update(scratch[:escaped])
+    if kernel.unpack_nibbles(packed, plane) != escaped:
+        return ""
+    kernel.fill_escapes(plane, scratch[:escaped])
+    seen.update(plane)
+    return seen.hexdigest()
+
+
+KERNEL = load(Path(__file__).parent)
+"""The kernel of this installation, or None."""
