@@ -14,7 +14,9 @@ setup(
             "mvc.codecs._kernel",
             sources=["mvc/codecs/_kernel.c"],
             depends=["mvc/codecs/_lane.h"],
-            extra_compile_args=[] if sys.platform == "win32" else ["-std=c99", "-O3", "-fvisibility=hidden"],
+            extra_compile_args=[]
+            if sys.platform == "win32"
+            else ["-std=c99", "-O3", "-g0", "-fvisibility=hidden"],
             optional=True,
         )
     ]

@@ -67,11 +67,11 @@ def decode(
         if prediction is None or memoryview(prediction).nbytes != length:
             raise CorruptObject(f"ig: no prediction of {length} bytes")
         base = np.frombuffer(prediction, np.uint8) if length else planes.NOTHING
-    out = scratch("planes.out", length, U8)
+    plain, out = native.new_bytes(length)
     room = scratch("fused.block", min(cut.block, length), U8)
     for place, apart in planes.decode_blocks(data, cut, out):
         native.KERNEL.join(step, apart, None if base is None else base[place], room, out[place])
-    return out.tobytes()
+    return plain
 
 
 def _step(applied: Applied, cut: Layout) -> Step | None:

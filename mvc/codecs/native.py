@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from ctypes import CDLL, c_int, c_size_t, c_uint, c_void_p
+from ctypes import CDLL, c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_uint8, c_void_p, py_object, pythonapi
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,9 +92,7 @@ class Kernel:
         most = min(256, count) if step.bits else 1
         _fit(target.size == count * step.width and room.size >= step.width * most * 256)
         _fit((base is None) == (step.kind != RESIDUAL) and (base is None or base.size == target.size))
-        groups = self._histograms(
-            *_head(step), _address(target), _address(base), count, room.ctypes.data
-        )
+        groups = self._histograms(*_head(step), _address(target), _address(base), count, room.ctypes.data)
         _fit(groups >= 0)
         return room[: step.width * groups * 256].reshape(step.width, groups, 256)
 
@@ -118,6 +116,24 @@ def available() -> bool:
     return KERNEL is not None
 
 
+def new_bytes(length: int) -> tuple[bytes, Bytes]:
+    """A bytes object whose content is not written yet, and an array over that content to write it through.
+
+    For results that come from the kernel: no copy, and no page is touched while the interpreter lock is held. The
+    array is good as long as the object lives, and is let go before anybody else gets to see the object.
+    """
+    # documented: what PyBytes_FromStringAndSize made of NULL may be written to until it is used
+    made = _NEW_BYTES(None, length)
+    content = (c_uint8 * length).from_address(_CONTENT_OF(made))
+    return made, np.ndarray(length, np.uint8, content)
+
+
+_NEW_BYTES = pythonapi["PyBytes_FromStringAndSize"]
+_NEW_BYTES.restype, _NEW_BYTES.argtypes = py_object, (c_char_p, c_ssize_t)
+_CONTENT_OF = pythonapi["PyBytes_AsString"]
+_CONTENT_OF.restype, _CONTENT_OF.argtypes = c_void_p, (py_object,)
+
+
 def _function(library: CDLL, name: str, result: Any, arguments: str) -> Any:
     types = {"u": c_uint, "p": c_void_p, "n": c_size_t}
     function = library[name]
@@ -131,7 +147,7 @@ def _head(step: Step) -> tuple[int, int, int, int]:
 
 
 def _address(array: NDArray[Any] | None) -> int | None:
-    return None if array is None else array.ctypes.data
+    return None if array is None else array.__array_interface__["data"][0]
 
 
 def _fit(does: bool) -> None:
@@ -178,7 +194,12 @@ def _fingerprint(kernel: Kernel) -> str:
     for width in (1, 2, 4, 8):
         size = 600 // width  # elements per block: two whole blocks and a short one
         exponent = {1: (3, 4), 2: (7, 8), 4: (23, 8), 8: (52, 11)}[width]
-        for step in (Step(NONE, width), Step(ROTATE, width), Step(RESIDUAL, width), Step(RESIDUAL, width, *exponent)):
+        for step in (
+            Step(NONE, width),
+            Step(ROTATE, width),
+            Step(RESIDUAL, width),
+            Step(RESIDUAL, width, *exponent),
+        ):
             other = base if step.kind == RESIDUAL else None
             kernel.split(step, size, target, other, scratch, apart)
             seen.update(apart)
