@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mvc.bases import BaseFinder, text_hint
 from mvc.consolidation import consolidate
-from mvc.errors import AnswerIsNo, MvcError, UserError
+from mvc.errors import AnswerIsNo, MvcError, RefMoved, UserError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree
 from mvc.ingest import ingest_file
@@ -148,9 +148,11 @@ class _Job:
         """The commit on top of the state as it is now."""
         request = self._request
         head = view.head_commit()
+        if request.amend and head != self._tx.view.head_commit():
+            raise RefMoved("another commit was made meanwhile", hint="look at 'mvc log', then amend again")
         before = files_of(view, head)
         if request.paths:
-            after = self._selected(before, files)
+            after = self._selected(before, self._kept(before, files))
         else:
             after = self._joined(head, before, self._kept(before, files))
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
@@ -206,7 +208,7 @@ class _Job:
 
         def put(tree: Tree) -> TreeId:
             data = tree.to_bytes()
-            return self._tx.writer.put(TreeId, data, text_hint(view.objects, previous, len(data)))
+            return self._tx.writer.put(TreeId, data, text_hint(self._tx.view.objects, previous, len(data)))
 
         return build_tree(files, put)
 
