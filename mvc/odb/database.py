@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mvc.backends import Backend
 from mvc.errors import (
     CorruptFile,
@@ -21,8 +23,12 @@ from mvc.odb.record import MAX_DEPTH, Record
 from mvc.odb.segment import Entry
 from mvc.predictors import PREDICTORS
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
 CACHE_BYTES = 48 << 20
 MAX_DECODED = 10_000
+MAX_DECODED_BYTES = 1 << 30
 
 
 class ObjectDatabase:
@@ -81,7 +87,7 @@ class ObjectDatabase:
         return self._decode(record, _Budget())
 
     def _decode(self, record: Record, budget: _Budget) -> bytes:
-        budget.spend()
+        budget.spend(record.plain_length)
         leans = record.bases or record.recipe is not None
         prediction = self._predict(record, budget) if leans else None
         plain = bytes(decode_chain(record.chain, record.stored, record.plain_length, prediction))
@@ -129,12 +135,14 @@ class ObjectDatabase:
         return ObjectMissing(f"{name} is missing", hint=hint)
 
     def _predict(self, record: Record, budget: _Budget) -> bytes | memoryview:
-        pieces = []
+        pieces: list[Buffer] = []
         for base in record.bases:
             plain = memoryview(self._get(base.id, record.depth, budget))
             if base.offset + base.length > len(plain):
                 raise CorruptObject("a record uses more of its base than there is")
-            pieces.append(plain[base.offset : base.offset + base.length])
+            whole = base.length == len(plain)
+            # a copy of a small stretch lets go of a large base; the sum of the stretches is bounded
+            pieces.append(plain if whole else bytes(plain[base.offset : base.offset + base.length]))
         name, version, params = record.recipe or ("concat", 1, {})
         predictor = PREDICTORS.get((name, version))
         if predictor is None:
@@ -145,21 +153,22 @@ class ObjectDatabase:
 
 
 class _Budget:
-    """How many records one object may take to decode: depth and bases alone would allow 64 to the power of
-    64."""
+    """What one object may take to decode: depth and bases alone would allow 64 to the power of 64 records."""
 
     def __init__(self) -> None:
-        self._left = MAX_DECODED
+        self._records = MAX_DECODED
+        self._bytes = MAX_DECODED_BYTES
 
-    def spend(self) -> None:
-        """One more.
+    def spend(self, count_bytes: int) -> None:
+        """One more record, of so many plain bytes.
 
         Raises:
-            CorruptObject: that was one too many.
+            CorruptObject: that was too much.
         """
-        self._left -= 1
-        if self._left < 0:
-            raise CorruptObject(f"an object takes more than {MAX_DECODED:,} records to decode")
+        self._records -= 1
+        self._bytes -= count_bytes
+        if self._records < 0 or self._bytes < 0:
+            raise CorruptObject("an object takes more to decode than any honest one does")
 
 
 Failure = DamageError | StorageError | UnsupportedFeature
