@@ -30,6 +30,9 @@ types: $(STAMP)
 floors: $(STAMP)
 	$(BIN)/lint-imports
 
+docs: $(STAMP)
+	$(BIN)/python -m mvc.cli.reference > docs/cli.md
+
 check: lint types floors test
 
 clean:

@@ -1,6 +1,6 @@
 """Peak memory of committing, checking and restoring one large file, summed over all processes.
 
-    python -m benchmarks.memory [--gigabytes 4]
+python -m benchmarks.memory [--gigabytes 4]
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def main() -> None:
 
         def report(words: list[str]) -> None:
             peak, seconds = peak_memory([*mvc, *words], folder)
-            print(f"mvc {words[0]:10s} peak {peak / 1e6:6.0f} MB  {seconds:6.1f} s  {size / 1e6 / seconds:6.0f} MB/s")
+            rate = size / 1e6 / seconds
+            print(f"mvc {words[0]:10s} peak {peak / 1e6:6.0f} MB  {seconds:6.1f} s  {rate:6.0f} MB/s")
 
         report(["commit", "-q", "-m", "base"])
         with (folder / "model.safetensors").open("r+b") as file:

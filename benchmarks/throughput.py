@@ -2,9 +2,9 @@
 
     python -m benchmarks.throughput [--versions 6] [--megabytes 100] [--repetitions 3] [--no-native]
 
-The versions are made here: a base of normally distributed bf16 weights, each following one moved by about 1 % of its
-norm, as a fine-tune moves. Commits run in one process; git-lfs runs ``add`` and ``commit`` of the same files.
-``--no-native`` leaves the native kernel out.
+The versions are made here: a base of normally distributed bf16 weights, each following one moved by about 1
+% of its norm, as a fine-tune moves. Commits run in one process; git-lfs runs ``add`` and ``commit`` of the
+same files. ``--no-native`` leaves the native kernel out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ def safetensors(tensors: dict[str, np.ndarray]) -> bytes:
 
     header, offset = {}, 0
     for name, array in tensors.items():
-        header[name] = {"dtype": "BF16", "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
+        header[name] = {
+            "dtype": "BF16",
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
         offset += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -55,7 +59,8 @@ def make_versions(folder: Path, versions: int, megabytes: int) -> list[Path]:
     rows = 4096
     tensors = max(1, megabytes * 1_000_000 // (rows * 1024 * 2))
     values = {
-        f"model.layers.{n}.weight": (rng.standard_normal((rows, 1024), dtype=np.float32) * 0.02) for n in range(tensors)
+        f"model.layers.{n}.weight": (rng.standard_normal((rows, 1024), dtype=np.float32) * 0.02)
+        for n in range(tensors)
     }
     paths = []
     for version in range(versions):
@@ -109,14 +114,21 @@ def lfs_round(place: Path, paths: list[Path]) -> dict[str, float]:
     """git lfs add and commit of every version; checkout of the first."""
     folder = place / "lfs"
     folder.mkdir()
-    env = {"HOME": str(place), "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@example.org"}
+    env = {
+        "HOME": str(place),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "b",
+        "GIT_AUTHOR_EMAIL": "b@example.org",
+    }
     env |= {"GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@example.org"}
     for words in (["init", "-q"], ["lfs", "install", "--local"], ["lfs", "track", "*.safetensors"]):
         run(["git", *words], folder, env)
     seconds = 0.0
     for number, path in enumerate(paths):
         shutil.copyfile(path, folder / "model.safetensors")
-        seconds += run(["git", "add", "-A"], folder, env) + run(["git", "commit", "-qm", f"v{number}"], folder, env)
+        seconds += run(["git", "add", "-A"], folder, env) + run(
+            ["git", "commit", "-qm", f"v{number}"], folder, env
+        )
         run(["git", "tag", f"v{number}"], folder, env)
     stored = sum(path.stat().st_size for path in (folder / ".git").rglob("*") if path.is_file())
     back = run(["git", "checkout", "-q", "v0"], folder, env)
@@ -145,7 +157,8 @@ def main() -> None:
             rounds.append(mvc_round(place, paths) | (lfs_round(place, paths) if lfs else {}))
         medians = {key: float(np.median([one[key] for one in rounds])) for key in rounds[0]}
         one = paths[0].stat().st_size
-        print(f"{len(paths)} versions of {one / 1e6:.0f} MB, {raw / 1e6:.0f} MB in all; medians of {options.repetitions}")
+        print(f"{len(paths)} versions of {one / 1e6:.0f} MB, {raw / 1e6:.0f} MB in all; ", end="")
+        print(f"medians of {options.repetitions} interleaved rounds")
         for key, value in medians.items():
             if key.endswith("stored"):
                 print(f"{key:24s} {value / raw:8.3f} of raw")
@@ -153,11 +166,14 @@ def main() -> None:
                 size = raw if key.endswith("commit") else one
                 print(f"{key:24s} {value:8.2f} s  {size / 1e6 / value:8.0f} MB/s")
         if lfs:
-            print(f"mvc commit rate / git-lfs:        {medians['git-lfs commit'] / medians['mvc commit']:.2f}")
+            print(
+                f"mvc commit rate / git-lfs:        {medians['git-lfs commit'] / medians['mvc commit']:.2f}"
+            )
         else:
             print("git-lfs is not installed: no comparison")
         for which in ("first", "newest"):
-            print(f"mvc checkout {which} / cp + fsync: {medians[f'mvc checkout {which}'] / medians['cp + fsync']:.2f}")
+            times = medians[f"mvc checkout {which}"] / medians["cp + fsync"]
+            print(f"mvc checkout {which} / cp + fsync: {times:.2f}")
 
 
 if __name__ == "__main__":

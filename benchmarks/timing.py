@@ -14,7 +14,9 @@ from pathlib import Path
 def run(command: Sequence[str], cwd: Path, env: dict[str, str] | None = None) -> float:
     """Seconds that a command takes; it must succeed."""
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, check=False
+    )
     seconds = time.perf_counter() - began
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed ({done.returncode}): {done.stderr.decode()[-500:]}")
@@ -53,7 +55,8 @@ def _family(pid: int) -> list[int]:
 
 
 def peak_memory(command: Sequence[str], cwd: Path) -> tuple[int, float]:
-    """Greatest resident bytes of a command, summed over its processes and sampled every 5 ms; and its seconds."""
+    """Greatest resident bytes of a command, summed over its processes and sampled every 5 ms; and its
+    seconds."""
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0

@@ -10,8 +10,8 @@ from mvc.dtypes import DTYPES
 from mvc.objectid import ManifestId, ObjectId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
-from mvc.odb.writer import NO_HINT, Hint
 from mvc.odb.record import MAX_BASES, Base
+from mvc.odb.writer import NO_HINT, Hint
 from mvc.spans import Span
 
 MAX_TENSOR_DEPTH = 2
@@ -73,8 +73,8 @@ class FileBases:
 def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) -> tuple[Base, int] | None:
     """A base for a piece whose predecessor is ``identity``, and that base's depth.
 
-    When the predecessor is as deep as the cap allows, the chain is followed down to the record that stands alone:
-    versions hang on anchors, so reading never pays for a long history.
+    When the predecessor is as deep as the cap allows, the chain is followed down to the record that stands
+    alone: versions hang on anchors, so reading never pays for a long history.
     """
     entries = database.entries(identity)
     if not entries:

@@ -15,7 +15,6 @@ import fcntl
 import mmap
 import os
 import re
-import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -322,11 +321,11 @@ class TemporaryNames:
         with self._guard:
             if self._closer is None:
                 self._claim()
-        return self.folder / f"{self._owner}-{secrets.token_hex(8)}"
+        return self.folder / f"{self._owner}-{os.urandom(8).hex()}"
 
     def _claim(self) -> None:
         def name() -> str:
-            self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+            self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
             return f"{self._owner}.lock"
 
         try:

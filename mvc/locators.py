@@ -1,6 +1,7 @@
 """Locators: which index segments a version needs, so that reading it costs O(that version) (docs/format.md).
 
-They are derived and may be missing, torn or out of date; a reader that misses an object looks in all segments.
+They are derived and may be missing, torn or out of date; a reader that misses an object looks in all
+segments.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def segments_needed(
     parents: Iterable[CommitId],
     relied: Iterable[ObjectId],
 ) -> list[bytes]:
-    """Segments of ``index`` that a new version needs: its own, its parents', and all when it relies on others too."""
+    """Segments of ``index`` that a new version needs: its own, its parents', and all when it relies on
+    others too."""
     everything = [row.name for row in index.rows]
     names = list(own)
     for parent in parents:

@@ -1,7 +1,7 @@
 """How the library tells what it does: progress, counters and damage that does not stop the run.
 
-The library never prints. A caller passes a :class:`Monitor`; the default one keeps counters and the list of what was
-noticed, and shows nothing.
+The library never prints. A caller passes a :class:`Monitor`; the default one keeps counters and the list of
+what was noticed, and shows nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections import Counter
 class Monitor:
     """Collects what happens during one operation; subclass to show it.
 
-    ``counters`` hold sums by name (names end in their unit: ``read_bytes``, ``written_files``); ``warnings`` and
-    ``damage`` hold one-line messages in the order in which they came. Safe to call from several threads.
+    ``counters`` hold sums by name (names end in their unit: ``read_bytes``, ``written_files``); ``warnings``
+    and ``damage`` hold one-line messages in the order in which they came. Safe to call from several threads.
     """
 
     def __init__(self) -> None:

@@ -1,13 +1,15 @@
 """The hashed objects: Manifest, Tree, Commit, Tag, AliasEntry, and their canonical bytes (docs/format.md).
 
-Each class has ``to_bytes`` and ``from_bytes``; ``from_bytes`` accepts nothing but the canonical form of a sound
-object and raises :class:`CorruptObject` otherwise, :class:`UnsupportedFeature` for a part that a newer mvc requires.
+Each class has ``to_bytes`` and ``from_bytes``; ``from_bytes`` accepts nothing but the canonical form of a
+sound object and raises :class:`CorruptObject` otherwise, :class:`UnsupportedFeature` for a part that a newer
+mvc requires.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Self, TypeVar
 
 from mvc import canonical
@@ -40,14 +42,16 @@ class Person(NamedTuple):
 
 
 class Timestamp(NamedTuple):
-    """A moment: microseconds since 1970 UTC, and the offset in minutes east of UTC where it was written down."""
+    """A moment: microseconds since 1970 UTC, and the offset in minutes east of UTC where it was written
+    down."""
 
     microseconds: int
     offset_minutes: int
 
 
 class Part(NamedTuple):
-    """A stretch of a file: a blob (``blob`` given) or bytes that stand in the manifest itself (``inline``)."""
+    """A stretch of a file: a blob (``blob`` given) or bytes that stand in the manifest itself
+    (``inline``)."""
 
     length: int
     blob: BlobId | None
@@ -67,9 +71,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _map(
-    data: Buffer, what: str, required: set[str], optional: frozenset[str] = frozenset()
-) -> dict[str, Any]:
+def _map(data: Buffer, what: str, required: set[str]) -> dict[str, Any]:
     """Decode a map that has all required keys; refuse keys starting with ``!`` that are not known."""
     value = canonical.unpack(data, what)
     if not isinstance(value, dict):
@@ -84,8 +86,8 @@ def _map(
     missing = required - value.keys()
     if missing:
         _damaged(what, f"lacks {', '.join(sorted(missing))}")
-    unknown = value.keys() - required - optional
-    if unknown and what != "commit":
+    unknown = value.keys() - required
+    if unknown and what not in ("commit", "manifest"):
         _damaged(what, f"has unknown parts {', '.join(sorted(unknown))}")
     return value
 
@@ -115,12 +117,16 @@ def _time(value: Any, what: str) -> Timestamp:
     return Timestamp(*value)
 
 
+_MANIFEST_KEYS = {"format", "parts", "sha256", "size", "tensors"}
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One file: its parts end to end, and where its tensors lie.
 
-    ``sha256`` is the whole file's SHA-256, ``size`` its length in bytes; files are the same when both are equal,
-    whatever their manifest ids, because scanners differ.
+    ``sha256`` is the whole file's SHA-256, ``size`` its length in bytes; files are the same when both are
+    equal, whatever their manifest ids, because scanners differ. ``extra`` keeps
+    optional parts of newer versions verbatim.
     """
 
     kind: ClassVar[type[ManifestId]] = ManifestId
@@ -131,10 +137,12 @@ class Manifest:
     parts: tuple[Part, ...]
     tensors: tuple[Span, ...] = ()
     reason: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes."""
         value: dict[str, Any] = {
+            **self.extra,
             "format": self.format,
             "parts": [
                 part.inline if part.blob is None else [bytes(part.blob), part.length] for part in self.parts
@@ -150,9 +158,7 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: Buffer) -> Self:
         """Parse canonical bytes."""
-        value = _map(
-            data, "manifest", {"format", "parts", "sha256", "size", "tensors"}, frozenset({"reason"})
-        )
+        value = _map(data, "manifest", _MANIFEST_KEYS)
         size = value["size"]
         _require(_is_count(size), "manifest", "size is not a count")
         digest = value["sha256"]
@@ -169,7 +175,15 @@ class Manifest:
         reason = value.get("reason")
         if "reason" in value:
             _text(reason, "manifest", "reason")
-        return cls(_text(value["format"], "manifest", "format"), size, digest, parts, tensors, reason)
+        return cls(
+            format=_text(value["format"], "manifest", "format"),
+            size=size,
+            sha256=digest,
+            parts=parts,
+            tensors=tensors,
+            reason=reason,
+            extra={key: item for key, item in value.items() if key not in {*_MANIFEST_KEYS, "reason"}},
+        )
 
     def placed_parts(self) -> Iterator[tuple[int, Part]]:
         """Each part with its offset in the file."""
@@ -261,7 +275,7 @@ class Tree:
         _require(isinstance(value["entries"], list), "tree", "entries is not an array")
         entries = tuple(_tree_entry(item) for item in value["entries"])
         names = [entry.name.encode() for entry in entries]
-        _require(all(a < b for a, b in zip(names, names[1:], strict=False)), "tree", "names are out of order")
+        _require(all(a < b for a, b in pairwise(names)), "tree", "names are out of order")
         return cls(entries)
 
 

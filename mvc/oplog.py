@@ -21,7 +21,8 @@ HeadValue = str | bytes | None
 
 
 class RefChange(NamedTuple):
-    """A ref (or ``HEAD``) before and after; None where it did not exist. HEAD's values are a ref's name or a commit id."""
+    """A ref (or ``HEAD``) before and after; None where it did not exist. HEAD's values are a ref's name or a
+    commit id."""
 
     name: str
     before: HeadValue
@@ -32,8 +33,9 @@ class RefChange(NamedTuple):
 class Operation:
     """One entry of the operation log.
 
-    ``worktree`` is (tree before, tree after) where the command changed the work tree; ``undoes`` is the operation that
-    this one took back. ``token`` is random: it ties the journal of a checkout to the operation that completes it.
+    ``worktree`` is (tree before, tree after) where the command changed the work tree; ``undoes`` is the
+    operation that this one took back. ``token`` is random: it ties the journal of a checkout to the
+    operation that completes it.
     """
 
     parent: OperationId | None

@@ -1,7 +1,7 @@
 """The one place where work is spread over threads: an ordered map with a bounded window.
 
-numpy, zstandard, blake3 and hashlib release the interpreter lock on large buffers, so threads use the cores without
-copying data between processes.
+numpy, zstandard, blake3 and hashlib release the interpreter lock on large buffers, so threads use the cores
+without copying data between processes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -30,10 +32,13 @@ def ordered_map(
 ) -> Iterator[_Out]:
     """Results of ``function`` in the order of ``items``, computed by several threads.
 
-    At most ``window`` items (default: workers + 2) are taken from the iterable and not yet handed on, so memory stays
-    bounded. The iterable is consumed in the caller's thread. The first exception is raised in its turn; work that has
-    begun is finished before it leaves.
+    At most ``window`` items (default: workers + 2) are taken from the iterable and not yet handed on, so
+    memory stays bounded. The iterable is consumed in the caller's thread. The first exception is raised in
+    its turn; work that has begun is finished before it leaves.
     """
+    # 3 ms to import, with logging: only where threads are started
+    from concurrent.futures import ThreadPoolExecutor
+
     workers = workers or worker_count()
     window = window or workers + 2
     waiting: deque[Future[_Out]] = deque()

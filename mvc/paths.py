@@ -204,3 +204,8 @@ def collisions(paths: Iterable[str]) -> list[list[str]]:
     return sorted(
         sorted(group) for group in groups.values() if len({path.rpartition("/")[2] for path in group}) > 1
     )
+
+
+def is_below(path: str, place: str) -> bool:
+    """Whether a path is a place or lies in it; a place may end in a slash, and "" and "." are the top."""
+    return place in ("", ".") or path == place or path.startswith(place.rstrip("/") + "/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ _TARGETS: dict[int, type[ObjectId]] = {cls.kind: cls for cls in (CommitId, TagId
 
 
 def encode_target(identity: ObjectId, peeled: CommitId | None = None) -> bytes:
-    """A ref's value: kind and id; for an annotated tag also the commit that it means, so that lists need not read it."""
+    """A ref's value: kind and id; for an annotated tag also the commit that it means, so that lists need not
+    read it."""
     return bytes([identity.kind]) + identity + (peeled or b"")
 
 
@@ -54,8 +56,8 @@ def _length(kind: int) -> int:
 class RefPieces:
     """The refs' part of root.
 
-    ``recent`` overrides the pieces, None meaning deleted; ``pieces`` are (first name, piece name), sorted, covering
-    disjoint ranges.
+    ``recent`` overrides the pieces, None meaning deleted; ``pieces`` are (first name, piece name), sorted,
+    covering disjoint ranges.
     """
 
     recent: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -82,7 +84,11 @@ class RefTable:
 
     def _piece(self, number: int) -> dict[str, bytes]:
         if number not in self._loaded:
-            self._loaded[number] = read_piece(self._backend, self._refs.pieces[number][1])
+            value = read_piece(self._backend, self._refs.pieces[number][1])
+            try:
+                self._loaded[number] = value["refs"]
+            except (KeyError, TypeError):
+                raise CorruptObject("a piece of refs holds no refs") from None
         return self._loaded[number]
 
     def value(self, name: str) -> bytes | None:
@@ -160,9 +166,13 @@ class RefTable:
             cost = len(name.encode()) + _ROW_BYTES
             if group and size + cost > MAX_PIECE_BYTES // 2:
                 # half full, so that a piece takes new names for a while before it must be split again
-                yield next(iter(group)), write_piece(self._backend, group)
+                yield next(iter(group)), self._write(group)
                 group, size = {}, 0
             group[name] = value
             size += cost
         if group:
-            yield next(iter(group)), write_piece(self._backend, group)
+            yield next(iter(group)), self._write(group)
+
+    def _write(self, group: Mapping[str, bytes | None]) -> bytes:
+        # the nonce keeps a piece that is about to be deleted from being taken for a new one of equal refs
+        return write_piece(self._backend, {"nonce": os.urandom(16), "refs": dict(group)})

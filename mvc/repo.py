@@ -54,7 +54,8 @@ class View:
         self.index = index_of(root, backend)
         self.objects = ObjectDatabase(backend, self.index, monitor, cache)
 
-    # --- what revisions are resolved against (history.revisions.Refs) --------------------------------------------
+    # --- what revisions are resolved against (history.revisions.Refs)
+    # --------------------------------------------
     @property
     def head(self) -> str | CommitId | None:
         """The current branch's full name, or a commit id when HEAD is detached."""
@@ -81,7 +82,8 @@ class View:
                 return CommitId(before) if len(before) == 32 else decode_target(before)
         return None
 
-    # --- what commands ask first ---------------------------------------------------------------------------------
+    # --- what commands ask first
+    # ---------------------------------------------------------------------------------
     def head_commit(self) -> CommitId | None:
         """The commit that HEAD means; None before the first one."""
         if isinstance(self.root.head, CommitId):

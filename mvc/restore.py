@@ -16,8 +16,8 @@ BATCH_BYTES = 1 << 20
 def file_pieces(database: ObjectDatabase, manifest: Manifest, *, verify: bool = False) -> Iterator[bytes]:
     """The file's bytes, end to end, decoded by several threads with bounded memory.
 
-    Every blob is checked against its id. With ``verify`` the whole file is checked against its SHA-256 too; the error
-    then comes after the last piece.
+    Every blob is checked against its id. With ``verify`` the whole file is checked against its SHA-256 too;
+    the error then comes after the last piece.
 
     Raises:
         ObjectMissing, CorruptObject: a blob cannot be read.

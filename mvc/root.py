@@ -1,4 +1,5 @@
-"""The one mutable object: which refs, segments and operations there are. Replaced whole, by compare-and-swap."""
+"""The one mutable object: which refs, segments and operations there are. Replaced whole, by
+compare-and-swap."""
 
 from __future__ import annotations
 
@@ -41,8 +42,8 @@ class Retired(NamedTuple):
 class Root:
     """What root says.
 
-    ``head`` is a branch's full name, a commit id when detached, or None in a shared store. ``extra`` keeps optional
-    parts of newer versions verbatim.
+    ``head`` is a branch's full name, a commit id when detached, or None in a shared store. ``extra`` keeps
+    optional parts of newer versions verbatim.
     """
 
     head: str | CommitId | None = None

@@ -33,9 +33,9 @@ def switch(
 ) -> tuple[int, int]:
     """Bring the work tree to ``target`` and publish ``update``; returns files written and removed.
 
-    With ``everything``, local changes to files that are equal in both versions are taken back too. ``only`` limits what
-    is touched; those paths are compared with the work tree itself, whatever HEAD has. What ``force`` overwrites is
-    stored first, so that ``undo`` brings it back.
+    With ``everything``, local changes to files that are equal in both versions are taken back too. ``only``
+    limits what is touched; those paths are compared with the work tree itself, whatever HEAD has. What
+    ``force`` overwrites is stored first, so that ``undo`` brings it back.
 
     Raises:
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
@@ -78,7 +78,8 @@ def switch(
 
 
 def _settle(tx: Transaction, applied: Applied, error: BaseException) -> None:
-    """After a failure: a swap that failed may have taken place all the same; root decides, as it does after a crash."""
+    """After a failure: a swap that failed may have taken place all the same; root decides, as it does after
+    a crash."""
     try:
         published = tx.is_published()
     except MvcError as second:
@@ -126,4 +127,3 @@ def _tree(tx: Transaction, files: Mapping[str, TreeEntry], edits: Mapping[str, T
         return tx.writer.put(TreeId, tree.to_bytes())
 
     return build_tree({path: entry for path, entry in merged.items() if entry is not None}, put)
-

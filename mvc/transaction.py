@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mvc.errors import Busy, CorruptFile, ObjectMissing, RefMoved, RootMoved
+from mvc.errors import Busy, CorruptFile, RefMoved, RootMoved
+from mvc.fileio import storage_errors
 from mvc.locators import segments_needed, write_locator
 from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
@@ -30,9 +30,10 @@ FEW = 16  # entries, up to which a command must not pay for importing numpy
 class Update:
     """What a command wants changed.
 
-    ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the new HEAD, None to leave it;
-    ``worktree`` tells the trees before and after where the work tree changed; ``locate`` names a new commit and
-    its parents: its locator is to be written; ``undoes`` the operation that this one takes back.
+    ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the
+    new HEAD, None to leave it; ``worktree`` tells the trees before and after where the work tree changed;
+    ``locate`` names a new commit and its parents: its locator is to be written; ``undoes`` the operation
+    that this one takes back.
     """
 
     refs: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -60,8 +61,8 @@ class Transaction:
     def publish(self, build: Callable[[View], Update | None]) -> Operation | None:
         """Make the changes visible, all or none.
 
-        ``build`` gets the state as it is now and says what to change; it runs again when somebody else was faster, and
-        may put more objects. None from it means that nothing is to be done.
+        ``build`` gets the state as it is now and says what to change; it runs again when somebody else was
+        faster, and may put more objects. None from it means that nothing is to be done.
 
         Raises:
             Busy: others kept being faster.
@@ -77,8 +78,11 @@ class Transaction:
             try:
                 self._repository.roots.swap(view.raw, root)
             except RootMoved:
-                # jitter, so that two that meet do not meet again
-                time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))  # noqa: S311
+                _discard_segments(self._repository, view.root, root)
+                # jitter, so that two that meet do not meet again; imported only where it happens
+                import random
+
+                time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))
                 continue
             return operation
         raise Busy("others keep changing the repository", hint="try again")
@@ -93,10 +97,11 @@ class Transaction:
             return
         for identity in self.writer.relied:
             if identity not in view.objects:
-                raise ObjectMissing(
-                    f"{identity.word} {identity.short} was removed while this command ran",
-                    hint="run it again",
-                )
+                raise _moved(identity)
+        for identity, depth in self.writer.leaned_on.items():
+            found = view.objects.entries(identity)
+            if not found or found[0].depth > depth:
+                raise _moved(identity)
 
     def _next_root(self, view: View, update: Update) -> tuple[Root, Operation]:
         refs, replaced = view.refs.changed(update.refs)
@@ -126,6 +131,18 @@ class Transaction:
         before = {row.name for row in view.root.segments}
         own = [row.name for row in root.segments if row.name not in before]
         write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
+
+
+def _moved(identity: ObjectId) -> Busy:
+    return Busy(f"{identity.word} {identity.short} was moved while this command ran", hint="run it again")
+
+
+def _discard_segments(repository: Repository, before: Root, never: Root) -> None:
+    """Delete the index segments of a root that was never swapped in: nobody else can know their names."""
+    known = {row.name for row in before.segments}
+    for row in never.segments:
+        if row.name not in known:
+            repository.backend.delete(segment_key(row.name))
 
 
 def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
@@ -172,8 +189,9 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
 def sweep(repository: Repository, now: Root, following: Root) -> Root:
     """Delete what was condemned before and nobody can still be reading; returns root without it.
 
-    ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent after it was
-    read sees it or something newer. The caller's own intent counts too: it may still be reading an older state.
+    ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent
+    after it was read sees it or something newer. The caller's own intent counts too: it may still be reading
+    an older state.
     """
     if not now.retired and all(fossil.deleted for fossil in now.fossils):
         return following
@@ -184,6 +202,10 @@ def sweep(repository: Repository, now: Root, following: Root) -> Root:
 
     gone = {item.key for item in now.retired if free(item.epoch)}
     dead = {fossil.pack for fossil in now.fossils if not fossil.deleted and free(fossil.epoch)}
+    if gone or dead:
+        # who swapped in the root that condemns them may have died before it was durable
+        with storage_errors("cannot sync the store"):
+            repository.io.sync_folder(repository.store)
     for key in gone:
         repository.backend.delete(key)
     for pack in dead:

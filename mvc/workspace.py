@@ -26,7 +26,8 @@ EMPTY_TREE = Tree(())
 
 
 class Placed(NamedTuple):
-    """Files in place that can still be taken back; ``written`` maps paths to size and mtime as they were written."""
+    """Files in place that can still be taken back; ``written`` maps paths to size and mtime as they were
+    written."""
 
     applied: Applied
     written: dict[str, tuple[int, int]]
@@ -68,8 +69,13 @@ class Workspace:
             self._store(entries, self._before)
 
     def remember_placed(self, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]) -> None:
-        """Store what is known after :meth:`place`: ``others``, and the new files as far as nobody wrote to them since."""
-        entries = {path: entry for path, entry in others.items() if path not in plan.write and path not in plan.remove}
+        """Store what is known after :meth:`place`: ``others``, and the new files as far as nobody wrote to
+        them since."""
+        entries = {
+            path: entry
+            for path, entry in others.items()
+            if path not in plan.write and path not in plan.remove
+        }
         before = self._before
         if plan.write:
             # only what was changed last in an earlier tick of the clock can be told from a later change
@@ -84,14 +90,17 @@ class Workspace:
     def _store(self, entries: Mapping[str, IndexEntry], before: Moment) -> None:
         repository = self._repository
         with storage_errors("cannot write the index"):
-            self.cache.store(self.io, repository.temporary.new(), repository.store / "index", entries, before=before)
+            self.cache.store(
+                self.io, repository.temporary.new(), repository.store / "index", entries, before=before
+            )
 
     def _moment(self) -> Moment:
         with storage_errors("cannot ask the file system for its time"):
             return file_system_time(self.io, self._repository.temporary.new())
 
     def _after(self, time_ns: int) -> Moment:
-        """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after 20 ms."""
+        """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after
+        20 ms."""
         for _ in range(10):
             moment = self._moment()
             if moment.time_ns > time_ns:
@@ -99,21 +108,33 @@ class Workspace:
             time.sleep(0.002)
         return moment
 
+    def _told(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.monitor.advance(len(piece))
+            yield piece
+
     def place(self, view: View, plan: Plan, token: bytes) -> Placed:
         """Write a plan's files and put them in place; the caller finishes or rolls back.
 
-        ``token`` is what :func:`locked` will look for to know, after a crash, whether the change was committed.
+        ``token`` is what :func:`locked` will look for to know, after a crash, whether the change was
+        committed.
         """
         repository = self._repository
         with storage_errors("cannot write the work tree"):
+            read_manifest = manifest_reader(view.objects)
+            entries = plan.write.values()
+            self.monitor.start("write", sum(read_manifest(ManifestId(entry.id)).size for entry in entries))
             placements = write_files(
                 self.io,
                 repository.temporary.new,
                 plan,
-                manifest_reader(view.objects),
-                lambda manifest: file_pieces(view.objects, manifest),
+                read_manifest,
+                lambda manifest: self._told(file_pieces(view.objects, manifest)),
             )
-            new = {item.path: self.io.stat(item.temporary) for item in placements if item.temporary is not None}
+            self.monitor.finish()
+            new = {
+                item.path: self.io.stat(item.temporary) for item in placements if item.temporary is not None
+            }
             written = {path: (status.st_size, status.st_mtime_ns) for path, status in new.items()}
             if written:
                 self._after(max(mtime for _size, mtime in written.values()))

@@ -14,7 +14,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mvc.errors import AnswerIsNo, ConflictError, InvalidPath, RepositoryNotFound, UserError, WouldOverwrite
+from mvc.errors import (
+    AnswerIsNo,
+    ConflictError,
+    FileChanged,
+    InvalidPath,
+    RefMoved,
+    RepositoryNotFound,
+    UserError,
+    WouldOverwrite,
+)
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.ops import branch, tag
@@ -92,7 +101,7 @@ def test_uncommitted_work_is_not_overwritten(tmp_path):
     (folder / "gone").mkdir()
     (folder / "gone" / "old.txt").write_text("mine too")
     before = tree(folder)
-    with pytest.raises(WouldOverwrite, match="model.safetensors"):
+    with pytest.raises(WouldOverwrite, match=r"model\.safetensors"):
         switch_to(repository, one.hex())
     assert tree(folder) == before
     switch_to(repository, one.hex(), force=True)
@@ -117,7 +126,7 @@ def test_an_ignored_file_is_not_overwritten_unseen(tmp_path):
     (folder / ".mvcignore").write_text("gone/\n")
     (folder / "gone").mkdir()
     (folder / "gone" / "old.txt").write_text("precious")
-    with pytest.raises(WouldOverwrite, match="gone/old.txt"):
+    with pytest.raises(WouldOverwrite, match=r"gone/old\.txt"):
         switch_to(repository, one.hex())
     assert (folder / "gone" / "old.txt").read_text() == "precious"
 
@@ -214,6 +223,41 @@ def test_what_cannot_be_read_is_not_taken_for_deleted(tmp_path):
         assert "kept.txt" in [row.path for row in files(view)]
 
 
+class Meddling(FileIO):
+    """A disk on which somebody writes to a file while it is read, the first ``times`` times."""
+
+    def __init__(self, victim: Path, times: int) -> None:
+        self.victim, self.times = victim, times
+
+    def read_into(self, fd, buffer, offset):
+        count = super().read_into(fd, buffer, offset)
+        if self.times:
+            self.times -= 1
+            self.victim.write_bytes(os.urandom(300_000))
+        return count
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    victim = folder / "model.bin"
+    victim.write_bytes(os.urandom(300_000))
+    snapshot(open_repository(folder, Meddling(victim, times=1)))
+    with open_repository(folder).reading() as view:
+        assert b"".join(cat(view, "HEAD:model.bin")) == victim.read_bytes()
+    assert_sound(folder)
+
+
+def test_a_file_that_keeps_changing_is_named(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    victim = folder / "model.bin"
+    victim.write_bytes(os.urandom(300_000))
+    with pytest.raises(FileChanged, match=r"model\.bin"):
+        snapshot(open_repository(folder, Meddling(victim, times=1000)))
+    assert history(open_repository(folder)) == []
+
+
 def test_diff_names_tensors_and_how_far_they_moved(tmp_path):
     repository, one, two = two_versions(tmp_path / "repo")
     with repository.reading() as view:
@@ -298,7 +342,8 @@ def _commit_many(folder: Path, who: int, count: int) -> None:
     repository = open_repository(folder)
     for number in range(count):
         (folder / f"file-{who}").write_text(f"{who} {number}")
-        snapshot(repository, f"{who}.{number}")
+        # whole snapshots and single paths in turn; a whole one may already hold what the other wrote
+        snapshot(repository, f"{who}.{number}", paths=[f"file-{who}"] if number % 2 else [], allow_empty=True)
     os._exit(0)
 
 
@@ -319,6 +364,132 @@ def test_two_processes_committing_at_once_are_both_in_the_log(tmp_path):
         f"{w}.{n}" for w in range(2) for n in range(10)
     )
     assert_sound(folder)
+
+
+class Late(FileIO):
+    """A disk on which, the first time a file is read, somebody else commits another file."""
+
+    def __init__(self, meanwhile) -> None:
+        self.meanwhile = meanwhile
+
+    def read_into(self, fd, buffer, offset):
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return super().read_into(fd, buffer, offset)
+
+
+def test_what_others_commit_while_a_snapshot_is_taken_is_not_taken_back(tmp_path):
+    folder = tmp_path / "repo"
+    two_versions(folder)
+
+    def meanwhile() -> None:
+        (folder / "theirs").write_text("theirs")
+        (folder / "kept.txt").write_text("theirs too")
+        snapshot(open_repository(folder), "theirs", paths=["theirs", "kept.txt"])
+
+    (folder / "ours").write_text("ours")
+    (folder / "run.sh").unlink()
+    snapshot(open_repository(folder, Late(meanwhile)), "ours")
+    with open_repository(folder).reading() as view:
+        entries = list(log(view))
+        assert [entry.commit.message for entry in entries] == ["ours", "theirs", "two", "one"]
+        names = {row.path for row in files(view)}
+        assert {"ours", "theirs"} <= names
+        assert "run.sh" not in names
+        assert b"".join(cat(view, "HEAD:theirs")) == b"theirs"
+        assert b"".join(cat(view, "HEAD:kept.txt")) == b"theirs too"
+
+
+def test_amend_does_not_replace_what_others_committed_meanwhile(tmp_path):
+    folder = tmp_path / "repo"
+    two_versions(folder)
+    theirs = []
+
+    def meanwhile() -> None:
+        theirs.append(snapshot(open_repository(folder), "theirs", allow_empty=True).id)
+
+    (folder / "ours").write_bytes(bytes(300_000))
+    with pytest.raises(RefMoved):
+        snapshot(open_repository(folder, Late(meanwhile)), "amended", amend=True)
+    assert history(open_repository(folder))[0] == theirs[0]
+
+
+def test_what_is_swapped_in_while_a_snapshot_is_taken_is_not_followed(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "z.txt").write_text("secret")
+    (folder / "a.bin").write_bytes(bytes(300_000))
+    (folder / "sub").mkdir()
+    (folder / "sub" / "z.txt").write_text("inside")
+
+    def meanwhile() -> None:
+        shutil.rmtree(folder / "sub")
+        (folder / "sub").symlink_to(outside)
+
+    with pytest.raises(InvalidPath, match="sub"):
+        snapshot(open_repository(folder, Late(meanwhile)))
+    assert history(open_repository(folder)) == []
+
+
+def test_a_file_that_goes_or_is_replaced_while_a_snapshot_is_taken(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    for name in ("a.bin", "gone", "replaced"):
+        (folder / name).write_bytes(name.encode() * 50_000)
+
+    def meanwhile() -> None:
+        (folder / "gone").unlink()
+        (folder / "fresh").write_text("new content")
+        (folder / "fresh").rename(folder / "replaced")
+
+    snapshot(open_repository(folder, Late(meanwhile)))
+    with open_repository(folder).reading() as view:
+        assert [row.path for row in files(view)] == ["a.bin", "replaced"]
+        assert b"".join(cat(view, "HEAD:replaced")) == b"new content"
+
+
+def test_a_path_that_cannot_be_looked_at_is_not_deleted_by_name_either(tmp_path):
+    repository, _one, _two = two_versions(tmp_path / "repo")
+    folder = tmp_path / "repo"
+    (folder / "kept.txt").unlink()
+    os.mkfifo(folder / "kept.txt")
+    (folder / "run.sh").write_text("changed")
+    snapshot(repository, "by path", paths=["kept.txt", "run.sh"])
+    with repository.reading() as view:
+        assert "kept.txt" in [row.path for row in files(view)]
+
+
+def test_a_file_becomes_a_folder_by_path(tmp_path):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    (folder / "a").write_text("file")
+    snapshot(repository)
+    (folder / "a").unlink()
+    (folder / "a").mkdir()
+    (folder / "a" / "b").write_text("in a folder")
+    snapshot(repository, "by path", paths=["a/b"])
+    with repository.reading() as view:
+        assert [row.path for row in files(view)] == ["a/b"]
+
+
+def test_a_damaged_index_does_not_make_packs_superfluous(tmp_path):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    for number in range(MAX_PACKS - 1):
+        (folder / "file").write_text(f"content {number}")
+        snapshot(repository, str(number))
+    largest = max((folder / ".mvc" / "segments").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) * 2 // 3] ^= 1
+    largest.chmod(0o644)
+    largest.write_bytes(data)
+    packs = set((folder / ".mvc" / "packs").rglob("*.pack"))
+    for number in range(10):
+        (folder / "file").write_text(f"more {number}")
+        snapshot(open_repository(folder), f"more {number}")
+    assert packs <= set((folder / ".mvc" / "packs").rglob("*.pack"))
 
 
 def test_small_packs_are_joined_and_nothing_is_lost(tmp_path):
@@ -536,5 +707,8 @@ def test_real_histories_come_back(tmp_path, family):
 
 
 def test_the_library_loads_no_command_line():
-    code = "import sys, mvc.ops.commit, mvc.ops.checkout; sys.exit(any(m.startswith(('typer', 'mvc.cli')) for m in sys.modules))"
+    code = (
+        "import sys, mvc.ops.commit, mvc.ops.checkout; "
+        "sys.exit(any(name.startswith(('typer', 'mvc.cli')) for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,5 @@
-"""Killed, out of space, or refused by the disk at any step: old state or new, nothing in between, nothing lost."""
+"""Killed, out of space, or refused by the disk at any step: old state or new, nothing in between, nothing
+lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Records and packs: the field is laid for everything that predictors will need, and damage is always noticed."""
+"""Records and packs: the field is laid for everything that predictors will need, and damage is always
+noticed."""
 
 from __future__ import annotations
 

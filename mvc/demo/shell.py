@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Self
 
 COMMAND_SECONDS = 120
 LINE = 96
+_PLAIN = re.compile(r"[\w./=:@+-][\w./=:@+~-]*")
 
 
 class Failed(Exception):
@@ -51,6 +53,11 @@ def isolated(home: Path) -> dict[str, str]:
     }
 
 
+def typed(words: Iterable[str]) -> str:
+    """A command line as a user types it. Unlike :func:`shlex.join` it leaves ``HEAD~1`` without quotes."""
+    return " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
+
+
 @dataclass(frozen=True, slots=True)
 class Shell:
     """Where commands run, and who is shown them. ``write`` gets one line at a time, without its end."""
@@ -77,7 +84,7 @@ class Shell:
         Raises:
             Failed: its exit code is not 0.
         """
-        self.write(f"$ {shlex.join(('mvc', *arguments))}")
+        self.write(f"$ {typed(('mvc', *arguments))}")
         done = self.call("mvc", arguments)
         self.show(done.stdout + done.stderr)
         _check(done, arguments)
@@ -102,7 +109,7 @@ class Shell:
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
-            raise Failed(f"mvc {shlex.join(arguments)} --json printed no JSON: {error}") from None
+            raise Failed(f"mvc {typed(arguments)} --json printed no JSON: {error}") from None
 
     def call(self, module: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a Python module to its end."""
@@ -118,18 +125,18 @@ class Shell:
                 timeout=COMMAND_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise Failed(f"{module} {shlex.join(arguments)} took over {COMMAND_SECONDS} s") from None
+            raise Failed(f"{module} {typed(arguments)} took over {COMMAND_SECONDS} s") from None
 
     def start(self, module: str, *arguments: str) -> Child:
         """Start a Python module as a process group of its own; the command is shown."""
-        self.write(f"$ {shlex.join(('python', '-m', module, *arguments))}")
+        self.write(f"$ {typed(('python', '-m', module, *arguments))}")
         return Child([sys.executable, "-m", module, *arguments], self.folder, self.environment)
 
 
 def _check(done: subprocess.CompletedProcess[str], arguments: Sequence[str]) -> None:
     if done.returncode:
         words = (done.stderr or done.stdout).strip() or "nothing"
-        raise Failed(f"mvc {shlex.join(arguments)} ended with {done.returncode} and said: {words}")
+        raise Failed(f"mvc {typed(arguments)} ended with {done.returncode} and said: {words}")
 
 
 class Child:

@@ -7,7 +7,7 @@ one segment per run; :func:`plan_merge` keeps the runs few. Figures: docs/design
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -69,7 +69,7 @@ class Index:
         self,
         rows: Sequence[SegmentRow],
         open_segment: Callable[[bytes], Segment],
-        dead_packs: Container[bytes] = frozenset(),
+        dead_packs: Collection[bytes] = frozenset(),
     ) -> None:
         self.rows = tuple(rows)
         self.dead_packs = dead_packs

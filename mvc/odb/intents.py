@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -87,7 +86,9 @@ class Intent:
                 with suppress(OSError):  # unlocked in the next line, so the next collection removes it
                     self._io.unlink(self.path)
         finally:
-            with suppress(OSError):  # closed all the same; nothing that matters is written through this handle
+            with suppress(
+                OSError
+            ):  # closed all the same; nothing that matters is written through this handle
                 self._io.close(handle)
 
     def __enter__(self) -> Self:
@@ -110,7 +111,7 @@ def announce(io: FileIO, folder: Path, role: Role) -> Intent:
     """
 
     def name() -> str:
-        return f"{role}-{os.getpid()}-{secrets.token_hex(8)}"
+        return f"{role}-{os.getpid()}-{os.urandom(8).hex()}"
 
     try:
         try:

@@ -1,4 +1,5 @@
-"""One stored object: how its plain bytes were encoded, from which bases, and the stored bytes (docs/format.md)."""
+"""One stored object: how its plain bytes were encoded, from which bases, and the stored bytes
+(docs/format.md)."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ PREFIX = struct.Struct("<4sHI16s")
 _LENGTHS = struct.Struct("<HI")
 
 MAX_PLAIN = 48 << 20
-MAX_STORED = (64 << 20) - 4096
+MAX_STORED = (64 << 20) - (128 << 10)
+MAX_BASE_BYTES = 64 << 20
 MAX_STEPS = 8
 MAX_BASES = 64
 MAX_DEPTH = 64
@@ -45,7 +47,8 @@ class Base(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An encoded object. ``depth`` is 0 without bases, else greater than that of some record of every base."""
+    """An encoded object. ``depth`` is 0 without bases, else greater than that of some record of every
+    base."""
 
     id: ObjectId
     plain_length: int
@@ -131,13 +134,16 @@ def _parse(header: Any, stored: memoryview) -> Record:
     last = steps[-1].output_length if steps else plain_length
     if last != len(stored):
         raise CorruptObject("a record's steps do not end in its stored length")
+    stretches = tuple(_base(item) for item in bases)
+    if sum(base.length for base in stretches) > MAX_BASE_BYTES:
+        raise CorruptObject("a record leans on more bytes than it may")
     return Record(
         _object_id(kind, identity),
         plain_length,
         depth,
         steps,
         None if recipe is None else _recipe(recipe),
-        tuple(_base(item) for item in bases),
+        stretches,
         stored,
     )
 

@@ -64,7 +64,8 @@ def delete(
 
     Raises:
         RevisionNotFound: there is none of that name.
-        ConflictError: it is the current one, or holds commits that HEAD does not reach and ``force`` is not set.
+        ConflictError: it is the current one, or holds commits that HEAD does not reach and ``force`` is not
+        set.
     """
     ref = BRANCHES + name
     with begin(repository, f"branch --delete {name}", who, now) as tx:

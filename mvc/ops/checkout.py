@@ -9,6 +9,7 @@ from mvc.errors import ConflictError, RevisionNotFound
 from mvc.history.revisions import check_ref_name, resolve, resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
+from mvc.paths import is_below
 from mvc.refs import BRANCHES, encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
@@ -38,7 +39,8 @@ def checkout(
 ) -> CheckedOut:
     """Switch the work tree and HEAD to a revision; to a branch when the revision is one's name.
 
-    Files that neither version tracks are left alone, and so is uncommitted work in files that are equal in both.
+    Files that neither version tracks are left alone, and so is uncommitted work in files that are equal in
+    both.
 
     Raises:
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
@@ -90,9 +92,9 @@ def checkout_paths(
         view = tx.view
         target = resolve_commit(revision, view.objects, view)
         files = files_of(view, target)
-        wanted = {path: entry for path, entry in files.items() if any(_below(path, name) for name in paths)}
+        wanted = {path: entry for path, entry in files.items() if any(is_below(path, name) for name in paths)}
         for name in paths:
-            if not any(_below(path, name) for path in wanted):
+            if not any(is_below(path, name) for path in wanted):
                 raise RevisionNotFound(
                     f"{revision} has no file {name!r}", hint=f"mvc ls {revision} lists them"
                 )
@@ -117,7 +119,3 @@ def _branch_of(view: View, revision: str) -> str | None:
     if ref is not None and ref.startswith(BRANCHES):
         return ref
     return view.head if revision in ("HEAD", "@") and isinstance(view.head, str) else None
-
-
-def _below(path: str, wanted: str) -> bool:
-    return wanted in ("", ".") or path == wanted or path.startswith(wanted.rstrip("/") + "/")

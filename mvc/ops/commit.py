@@ -8,27 +8,29 @@ from dataclasses import dataclass, field, replace
 
 from mvc.bases import BaseFinder, text_hint
 from mvc.consolidation import consolidate
-from mvc.errors import AnswerIsNo, UserError
+from mvc.errors import AnswerIsNo, FileChanged, MvcError, RefMoved, UserError
 from mvc.fileio import storage_errors
-from mvc.history.treediff import build_tree
-from mvc.ingest import ingest_file
+from mvc.history.treediff import build_tree, overlay
+from mvc.ingest import ATTEMPTS, Ingested, ingest_file
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
+from mvc.paths import is_below, shown
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, locked, refuse_names
 from mvc.worktree.compare import index_entry, mode_of, was_skipped
 from mvc.worktree.index import IndexEntry
-from mvc.worktree.scan import ScanResult
+from mvc.worktree.scan import ScanResult, WorkFile
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to commit.
 
-    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the message may be None:
-    then the amended commit's stays.
+    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the
+    message may be None: then the amended commit's stays. So does its
+    author, unless ``reauthor`` is set.
     """
 
     message: str | None
@@ -38,6 +40,7 @@ class Request:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     paths: Sequence[str] = ()
     amend: bool = False
+    reauthor: bool = False
     allow_empty: bool = False
 
 
@@ -65,7 +68,8 @@ def commit(repository: Repository, request: Request) -> Committed:
     """
     began = clock.perf_counter()
     with locked(repository, exclusive=False) as workspace:
-        found = workspace.scan(request.paths)
+        # as the walk names them: without a slash at the end, and nothing for the top
+        found = workspace.scan(["" if path == "." else path.rstrip("/") for path in request.paths])
         refuse_names(found)
         command = "commit --amend" if request.amend else "commit"
         subject = (request.message or "").split("\n", 1)[0]
@@ -75,7 +79,11 @@ def commit(repository: Repository, request: Request) -> Committed:
             tx.publish(lambda view: job.update(view, files))
             committed = job.result(began)
         workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
-    consolidate(repository)
+    try:
+        repository.monitor.count("joined_packs", consolidate(repository))
+    except MvcError as error:
+        # the version is safe by now: trouble with older packs must not make the commit look failed
+        repository.monitor.warn(f"small packs were not joined: {error.message}")
     return committed
 
 
@@ -119,15 +127,9 @@ class _Job:
                 self.fresh[path] = index_entry(file, identity)
                 monitor.advance(file.stat.st_size)
             else:
-                with storage_errors(f"cannot store {path}"):
-                    stored = ingest_file(
-                        self._workspace.io,
-                        self._workspace.root / path,
-                        path,
-                        self._tx.writer,
-                        finder,
-                        monitor,
-                    )
+                stored = self._ingest(file, finder)
+                if stored is None:
+                    continue
                 identity = stored.id
                 self._read_bytes += stored.manifest.size
                 self.fresh[path] = index_entry(replace(file, stat=stored.status), identity)
@@ -136,16 +138,49 @@ class _Job:
         monitor.finish()
         return files
 
+    def _ingest(self, file: WorkFile, finder: BaseFinder) -> Ingested | None:
+        """Store one file; None if it has gone since the scan. What has taken its place is looked at
+        afresh."""
+        path, workspace = file.path, self._workspace
+        now: WorkFile | None = file
+        for attempt in range(ATTEMPTS):
+            if now is None:
+                return None
+            try:
+                with storage_errors(f"cannot store {shown(path)}"):
+                    return ingest_file(
+                        workspace.io,
+                        workspace.root / path,
+                        path,
+                        self._tx.writer,
+                        finder,
+                        workspace.monitor,
+                        seen=now.stat,
+                    )
+            except FileChanged:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                # from the top, so that a folder that has become a link is seen and refused
+                found = workspace.scan((path.partition("/")[0],))
+                refuse_names(found)
+                now = found.files.get(path)
+        return None
+
     def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
         """The commit on top of the state as it is now."""
         request = self._request
         head = view.head_commit()
+        if request.amend and head != self._tx.view.head_commit():
+            raise RefMoved("another commit was made meanwhile", hint="look at 'mvc log', then amend again")
         before = files_of(view, head)
-        after = self._selected(before, files) if request.paths else self._kept(before, files)
+        if request.paths:
+            after = self._selected(before, self._kept(before, files))
+        else:
+            after = self._joined(head, before, self._kept(before, files))
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self._tree(view, head, after)
         previous = None if head is None else view.commit(head)
-        if previous is not None and previous.tree == tree and not (request.allow_empty or request.amend):
+        if previous is not None and previous.tree == tree and self._is_idle(head):
             raise AnswerIsNo(
                 "nothing to commit: the work tree is as the last version",
                 hint="--allow-empty commits it anyway",
@@ -179,28 +214,47 @@ class _Job:
 
     def _selected(self, before: dict[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
         for wanted in self._request.paths:
-            if not any(_below(path, wanted) for path in (*before, *files)):
+            if not any(is_below(path, wanted) for path in (*before, *files)):
                 raise UserError(
-                    f"no file is called {wanted!r}", hint="paths are relative to the repository's top"
+                    f"no file is called {wanted!r}", hint="'mvc status' and 'mvc ls' list what there is"
                 )
         outside = {
             path: entry
             for path, entry in before.items()
-            if not any(_below(path, wanted) for wanted in self._request.paths)
+            if not any(is_below(path, wanted) for wanted in self._request.paths)
         }
-        return {**outside, **files}
+        return overlay(outside, files)
 
     def _tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
         previous = None if head is None else view.commit(head).tree
 
         def put(tree: Tree) -> TreeId:
             data = tree.to_bytes()
-            return self._tx.writer.put(TreeId, data, text_hint(view.objects, previous, len(data)))
+            return self._tx.writer.put(TreeId, data, text_hint(self._tx.view.objects, previous, len(data)))
 
         return build_tree(files, put)
 
+    def _joined(
+        self, head: CommitId | None, theirs: dict[str, TreeEntry], ours: dict[str, TreeEntry]
+    ) -> dict[str, TreeEntry]:
+        """Our snapshot on top of commits that others made while it was taken: what we found as it was when we
+        began, but they changed since, stays as they left it."""
+        began = self._tx.view.head_commit()
+        if head == began:
+            return ours
+        base = files_of(self._tx.view, began)
+        kept = {path: entry for path, entry in theirs.items() if ours.get(path) == base.get(path)}
+        return overlay(kept, {path: entry for path, entry in ours.items() if entry != base.get(path)})
+
+    def _is_idle(self, head: CommitId | None) -> bool:
+        """Whether a commit of the tree that HEAD has already would say nothing; not when another commit,
+        made while this one ran, happened to store the same."""
+        request = self._request
+        return not (request.allow_empty or request.amend) and head == self._tx.view.head_commit()
+
     def _commit(self, tree: TreeId, head: CommitId | None, previous: Commit | None) -> Commit:
         request = self._request
+        author = request.author
         if not request.amend:
             parents: tuple[CommitId, ...] = () if head is None else (head,)
             message = request.message or ""
@@ -209,14 +263,11 @@ class _Job:
             raise UserError("there is no commit to amend yet", hint="leave --amend out")
         else:
             parents = previous.parents
+            author = request.author if request.reauthor else previous.author
             message = previous.message if request.message is None else request.message
             metrics, params = {**previous.metrics, **request.metrics}, {**previous.params, **request.params}
-        return Commit(tree, parents, request.author, request.time, message, metrics, params)
+        return Commit(tree, parents, author, request.time, message, metrics, params)
 
 
 def _manifest(entry: TreeEntry | None) -> ManifestId | None:
     return entry.id if entry is not None and isinstance(entry.id, ManifestId) else None
-
-
-def _below(path: str, wanted: str) -> bool:
-    return wanted in ("", ".") or path == wanted or path.startswith(wanted.rstrip("/") + "/")

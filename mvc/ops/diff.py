@@ -14,6 +14,7 @@ from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
+from mvc.paths import is_below
 from mvc.repo import Repository, View
 from mvc.spans import Span
 from mvc.workspace import Workspace, files_of, locked
@@ -23,8 +24,8 @@ from mvc.worktree.overlay import WorkFileReader
 
 @dataclass(frozen=True, slots=True)
 class TensorChange:
-    """A tensor that differs. ``kind`` is added, removed, reshaped or changed; ``moved`` the share, 0 to 1, of a changed
-    tensor's elements whose bits differ (None for a strided view of more than 256 MiB)."""
+    """A tensor that differs. ``kind`` is added, removed, reshaped or changed; ``moved`` the share, 0 to 1,
+    of a changed tensor's elements whose bits differ (None for a strided view of more than 256 MiB)."""
 
     kind: str
     name: str
@@ -72,9 +73,7 @@ def diff_worktree(
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
-    return not paths or any(
-        path == name or path.startswith(name.rstrip("/") + "/") or name == "." for name in paths
-    )
+    return not paths or any(is_below(path, name) for name in paths)
 
 
 def _file_change(view: View, change: Change, tensors: bool) -> FileChange:

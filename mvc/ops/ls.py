@@ -13,6 +13,7 @@ from mvc.objectid import CommitId, ManifestId
 from mvc.objects import EXECUTABLE, Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import Record
+from mvc.paths import is_below
 from mvc.repo import View
 from mvc.spans import Span
 
@@ -31,8 +32,8 @@ class FileRow:
 class TensorRow:
     """A tensor: where it stands, how large, and how it is stored.
 
-    ``stored_bytes`` are the bytes of the records that hold it (a record shared with other tensors counts for each);
-    ``codecs`` and ``depth`` tell how they are encoded.
+    ``stored_bytes`` are the bytes of the records that hold it (a record shared with other tensors counts for
+    each); ``codecs`` and ``depth`` tell how they are encoded.
     """
 
     path: str
@@ -54,7 +55,7 @@ def files(view: View, revision: str = "HEAD") -> Iterator[FileRow]:
     wanted = found.path or ""
     some = False
     for path, entry in flatten(view.objects, view.commit(CommitId(found.commit)).tree).items():
-        if wanted in ("", ".") or path == wanted or path.startswith(wanted + "/"):
+        if is_below(path, wanted):
             some = True
             identity = ManifestId(entry.id)
             yield FileRow(path, identity, read_manifest(view.objects, identity), entry.mode == EXECUTABLE)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mvc.errors import RevisionNotFound
+from mvc.history.decorations import Decorations, Entry
 from mvc.history.revisions import resolve
 from mvc.history.treediff import Change, diff_trees
 from mvc.objects import Tag
-from mvc.ops.log import Decorations, Entry
 from mvc.repo import View
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A version with its names, the annotated tag that led to it, and its changes against the first parent."""
+    """A version with its names, the annotated tag that led to it, and its changes against the first
+    parent."""
 
     entry: Entry
     tag: Tag | None
@@ -34,4 +35,4 @@ def show(view: View, revision: str = "HEAD") -> Shown:
     parent = view.commit(commit.parents[0]).tree if commit.parents else None
     changes = tuple(diff_trees(view.objects, parent, commit.tree))
     tag = None if found.tag is None else Tag.from_bytes(view.objects.get(found.tag))
-    return Shown(Decorations(view).entry(found.commit, commit), tag, changes)
+    return Shown(Decorations(view.refs).entry(found.commit, commit), tag, changes)

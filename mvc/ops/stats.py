@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mvc.history.decorations import Decorations
 from mvc.history.graph import walk
 from mvc.history.treediff import flatten
 from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId
 from mvc.objects import Manifest
 from mvc.odb.pack import read_record
 from mvc.odb.segment import Entry
-from mvc.ops.log import Decorations
 from mvc.refs import peeled_target
 from mvc.repo import Repository, View
 
@@ -28,7 +28,8 @@ class Share:
 
 @dataclass(slots=True)
 class Version:
-    """What one version added: bytes of files that no earlier version has, and of records that it needed first."""
+    """What one version added: bytes of files that no earlier version has, and of records that it needed
+    first."""
 
     id: CommitId
     subject: str
@@ -42,8 +43,8 @@ class Version:
 class Stats:
     """Sums over everything that refs and HEAD reach, and over the store.
 
-    ``raw_bytes`` counts each distinct file once; ``copies_bytes`` is what a folder for each version would take.
-    ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them.
+    ``raw_bytes`` counts each distinct file once; ``copies_bytes`` is what a folder for each version would
+    take. ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them.
     """
 
     versions: list[Version] = field(default_factory=list)
@@ -103,7 +104,7 @@ def _add_versions(result: Stats, view: View, entries: dict[ObjectId, Entry]) -> 
     seen: set[ObjectId] = set()
     files: set[tuple[int, bytes]] = set()
     manifests: dict[ManifestId, Manifest] = {}
-    decorations = Decorations(view)
+    decorations = Decorations(view.refs)
 
     def cost(identity: ObjectId) -> int:
         """Record bytes of an object and of what it is built on, as far as no earlier version needed them."""

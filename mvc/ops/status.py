@@ -12,7 +12,8 @@ from mvc.worktree.compare import WorkState
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The work tree against HEAD. ``branch`` is None when HEAD is detached, ``head`` before the first commit."""
+    """The work tree against HEAD. ``branch`` is None when HEAD is detached, ``head`` before the first
+    commit."""
 
     branch: str | None
     head: CommitId | None

@@ -22,9 +22,11 @@ def operations(view: View) -> Iterator[Operation]:
 def undo(
     repository: Repository, who: Person, now: Timestamp, *, operation: str | None = None, force: bool = False
 ) -> Operation:
-    """Take one operation back: the newest that was not taken back yet, or the one named by (a part of) its id.
+    """Take one operation back: the newest that was not taken back yet, or the one named by (a part of) its
+    id.
 
-    Refs, HEAD and, where the operation changed it, the work tree become what they were. Returns what was taken back.
+    Refs, HEAD and, where the operation changed it, the work tree become what they were. Returns what was
+    taken back.
 
     Raises:
         UserError: nothing is left to take back.

@@ -71,7 +71,8 @@ class Checker:
         self.report = Report()
 
     def quick(self) -> Report:
-        """Index files whole; commits, trees and manifests read; a record of every blob in a pack that is long enough."""
+        """Index files whole; commits, trees and manifests read; a record of every blob in a pack that is
+        long enough."""
         self._check_segments()
         self._check_places()
         self._check_history()
@@ -87,13 +88,14 @@ class Checker:
                 self._check_file(identity, manifest)
         return self.report
 
-    # --- files of the store --------------------------------------------------------------------------------------
+    # --- files of the store
+    # --------------------------------------------------------------------------------------
     def _check_segments(self) -> None:
         for error in self._index.damage():
             self.report.add("index", error.message)
 
     def _check_places(self) -> None:
-        sizes = {key: size for key, size in self._backend.list("packs/")}
+        sizes = dict(self._backend.list("packs/"))
         missing: set[bytes] = set()
         try:
             for entry in self._index.entries():
@@ -132,7 +134,8 @@ class Checker:
             return f"{record.id.word} {record.id.short}", error.message
         return None
 
-    # --- history -------------------------------------------------------------------------------------------------
+    # --- history
+    # -------------------------------------------------------------------------------------------------
     def _check_history(self) -> None:
         seen: set[CommitId] = set()
         stack: list[tuple[CommitId, str]] = []

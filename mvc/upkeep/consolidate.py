@@ -14,14 +14,13 @@ SMALL_PACK = 8 << 20
 
 
 def small_packs(backend: Backend, index: Index) -> list[bytes]:
-    """Packs worth joining; none while there are fewer than 200 packs in all."""
-    live = {
-        name for row in index.rows for name in index.segment(row.name).packs if name not in index.dead_packs
-    }
+    """Packs under 8 MiB, when there are more than 200 of them; else none."""
+    live = {pack for row in index.rows for pack in index.segment(row.name).packs} - set(index.dead_packs)
     if len(live) <= MAX_PACKS:
         return []
-    sizes = {key: size for key, size in backend.list("packs/")}
-    return [name for name in sorted(live) if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
+    sizes = dict(backend.list("packs/"))
+    small = [name for name in sorted(live) if sizes.get(pack_key(name), SMALL_PACK) < SMALL_PACK]
+    return small if len(small) > MAX_PACKS else []
 
 
 def copy_packs(
@@ -31,6 +30,10 @@ def copy_packs(
 
     A pack with a damaged record stays where it is: nothing that might still be repaired is thrown away.
     """
+    for error in index.damage():
+        # a damaged id column hides records that are needed: then nothing may be called superfluous
+        monitor.note_damage(f"{error.message}; small packs are not joined until it is repaired")
+        return [], []
     writer = PackWriter(backend)
     condemned: list[bytes] = []
     for name in names:

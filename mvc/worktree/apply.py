@@ -75,7 +75,8 @@ class Applied:
             self._release()
 
     def abandon(self) -> None:
-        """Leave everything as it is, for the next command's :func:`recover` to settle: nobody can tell now."""
+        """Leave everything as it is, for the next command's :func:`recover` to settle: nobody can tell
+        now."""
         self._release()
 
     def _remove_journal(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mvc.fileio import FileIO
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, FILE, Manifest, TreeEntry
+from mvc.paths import is_below
 from mvc.worktree.index import IndexEntry, StatCache, StatKey
 from mvc.worktree.recheck import same_content
 from mvc.worktree.scan import ScanResult, WorkFile
@@ -20,8 +21,8 @@ ReadManifest = Callable[[ManifestId], Manifest]
 class WorkState:
     """How the work tree differs from a version.
 
-    ``certain`` maps paths to the manifest that they are known to have now; ``fresh`` holds the stat cache entries that
-    were found true, to be stored.
+    ``certain`` maps paths to the manifest that they are known to have now; ``fresh`` holds the stat cache
+    entries that were found true, to be stored.
     """
 
     scan: ScanResult
@@ -79,7 +80,7 @@ def compare(
 
 def was_skipped(scan: ScanResult, path: str) -> bool:
     """Whether a path could not be looked at: it, or a folder above it, is unreadable or no plain file."""
-    return any(path == name or path.startswith(name + "/") for name, _why in scan.skipped)
+    return any(is_below(path, name) for name, _why in scan.skipped)
 
 
 def _current(

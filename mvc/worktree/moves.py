@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -228,7 +227,7 @@ class Mover:
         # Fifty characters have at most 200 bytes, so the name fits where the old one did.
         self._io.replace(
             name,
-            f"{name[:50]}.mvc-saved-{secrets.token_hex(4)}",
+            f"{name[:50]}.mvc-saved-{os.urandom(4).hex()}",
             source_folder=folder,
             target_folder=folder,
         )

@@ -20,8 +20,8 @@ Pieces = Callable[[Manifest], Iterable[bytes]]
 
 @dataclass(slots=True)
 class Plan:
-    """``write`` maps paths to what they become, ``remove`` lists files that go; ``lost`` are paths whose uncommitted
-    content either of them would destroy."""
+    """``write`` maps paths to what they become, ``remove`` lists files that go; ``lost`` are paths whose
+    uncommitted content either of them would destroy."""
 
     write: dict[str, TreeEntry] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
@@ -40,8 +40,9 @@ def plan(
 ) -> Plan:
     """What leads from the work tree to ``target``.
 
-    ``state`` compares the work tree with ``current``. A path that is equal in both versions is left alone, with what
-    the user did to it, unless ``everything`` is set. Files that neither version has are never touched.
+    ``state`` compares the work tree with ``current``. A path that is equal in both versions is left alone,
+    with what the user did to it, unless ``everything`` is set. Files that neither version has are never
+    touched.
     """
     result = Plan()
     dirty = {*state.added, *state.modified}
@@ -74,7 +75,6 @@ def _present(io: FileIO, root: Path, path: str, state: WorkState) -> bool:
 
 
 def _is_folder(io: FileIO, path: Path) -> bool:
-    import stat
 
     return S_ISDIR(io.stat(path).st_mode)
 

@@ -1,0 +1,158 @@
+"""One run of a command: what it works on, and how it talks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mvc.cli.progress import TerminalMonitor
+from mvc.cli.text import one_line
+from mvc.config import Config
+from mvc.context import Context
+from mvc.errors import InvalidPath, UsageError
+from mvc.fileio import FileIO, storage_errors, write_durable
+from mvc.objects import Person, Timestamp
+from mvc.repo import Repository, read_text
+
+HINTS = "hints"
+"""File in the store that notes which hints were given, one word per line, so that each is given once."""
+_COLOURS = {"yellow": "33", "green": "32", "red": "31", "bold": "1"}
+
+
+@dataclass(slots=True)
+class Call:
+    """What a command gets. ``paths`` are the words behind ``--``; None when there was none."""
+
+    context: Context
+    monitor: TerminalMonitor
+    paths: tuple[str, ...] | None = None
+    quiet: bool = False
+    verbose: bool = False
+    io: FileIO = field(default_factory=FileIO)
+    _repository: Repository | None = None
+
+    # --- the repository and who works on it ---------------------------------------------------------------
+    @property
+    def repository(self) -> Repository:
+        """The repository of the current folder.
+
+        Raises:
+            RepositoryNotFound: there is none here or above.
+        """
+        if self._repository is None:
+            self._repository = Repository.find(self.io, self.context.cwd, self.monitor)
+        return self._repository
+
+    def close(self) -> None:
+        """Leave nothing in the store's folder of temporary files."""
+        if self._repository is not None:
+            self._repository.temporary.close()
+
+    def now(self) -> Timestamp:
+        """This moment."""
+        return self.context.now()
+
+    def who(self) -> Person:
+        """Who acts, for the operation log; asks no other program."""
+        return self.context.author(self.settings()).person
+
+    def author(self, given: str | None = None) -> Person:
+        """Who wrote a version or a tag. A guess is told once per repository."""
+        found = self.context.author(self.settings(), given=given, ask_git=True)
+        if found.guessed:
+            self._hint_once(
+                "author", f"recorded as {found.person}; mvc config user.name 'YOUR NAME' changes it"
+            )
+        return found.person
+
+    def settings(self) -> list[Config]:
+        """The repository's settings, then the user's own."""
+        return [self.repository.config(), self.global_config()]
+
+    def global_config(self) -> Config:
+        """The user's own settings."""
+        path = self.context.global_config
+        if path is None or not path.exists():
+            return Config("", "your settings")
+        return Config(read_text(self.io, path), str(path))
+
+    def _hint_once(self, word: str, text: str) -> None:
+        path = self.repository.store / HINTS
+        given = read_text(self.io, path).split() if path.exists() else []
+        if word not in given and not self.quiet:
+            self.hint(text)
+            content = ("\n".join([*given, word]) + "\n").encode()
+            with storage_errors(f"cannot write {HINTS}"):
+                write_durable(self.io, self.repository.temporary.new(), path, [content], replace=True)
+
+    # --- paths: those of the command line start in the current folder, those of the library at the top ----
+    def inside(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Paths of the command line as the library takes them; none when the repository's top is among
+        them, since that is everything.
+
+        Raises:
+            InvalidPath: one lies outside of the work tree.
+        """
+        found = tuple(self._inside(path) for path in paths)
+        return () if "." in found else found
+
+    def _inside(self, path: str) -> str:
+        if not path:
+            raise UsageError("a path is empty", hint=". means the current folder")
+        top = self.repository.worktree
+        absolute = os.path.normpath(self.context.cwd / path)
+        relative = os.path.relpath(absolute, top)
+        if relative == ".." or relative.startswith("../"):
+            # a symbolic link may have led to the work tree
+            resolved = Path(os.path.realpath(Path(absolute).parent)) / Path(absolute).name
+            relative = os.path.relpath(resolved, os.path.realpath(top))
+        if relative == ".." or relative.startswith("../"):
+            raise InvalidPath(f"{path} lies outside of the repository", hint=f"its folder is {top}")
+        return relative
+
+    def revision(self, text: str) -> str:
+        """A revision in which ``REV:./PATH`` means a path below the current folder, as in Git."""
+        name, colon, path = text.partition(":")
+        if colon and (path == "." or path.startswith(("./", "../"))):
+            inner, sharp, tensor = path.partition("#")
+            place = self._inside(inner)
+            return f"{name}:{'' if place == '.' else place}{sharp}{tensor}"
+        return text
+
+    def shown(self, path: str) -> str:
+        """A path of the library as it is called from the current folder."""
+        return one_line(os.path.relpath(self.repository.worktree / path, self.context.cwd))
+
+    # --- output -------------------------------------------------------------------------------------------
+    def print(self, line: str = "") -> None:
+        """A line of what was asked for, on standard output."""
+        sys.stdout.write(line + "\n")
+
+    def report(self, line: str) -> None:
+        """A line that says what was done, on standard output; not with ``--quiet``."""
+        if not self.quiet:
+            self.print(line)
+
+    def detail(self, line: str) -> None:
+        """A line for ``--verbose``, on standard error."""
+        if self.verbose:
+            sys.stderr.write(line + "\n")
+
+    def hint(self, text: str) -> None:
+        """Advice on standard error; not with ``--quiet``."""
+        if not self.quiet:
+            sys.stderr.write(f"hint: {one_line(text)}\n")
+
+    def data(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
+        """One JSON object or array on standard output."""
+        import json  # only where it is asked for
+
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def paint(self, text: str, colour: str) -> str:
+        """Text in a colour, where the terminal has some."""
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[m" if self.context.colour else text

@@ -1,0 +1,59 @@
+"""Files that differ, as JSON and as lines of text; for the commands that show some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mvc.cli.call import Call
+from mvc.cli.text import size, table
+from mvc.history.reader import read_manifest
+from mvc.history.treediff import Change
+from mvc.objectid import ManifestId
+from mvc.objects import TreeEntry
+from mvc.repo import View
+
+LETTERS = {"added": "A", "removed": "D", "modified": "M", "mode": "T", "renamed": "R"}
+COLOURS = {"added": "green", "removed": "red"}
+
+
+def sizes_text(old: int | None, new: int | None) -> str:
+    """``12.3 MB``, or ``12.3 MB -> 12.4 MB`` where it changed."""
+    if old is not None and new is not None and old != new:
+        return f"{size(old)} -> {size(new)}"
+    either = new if old is None else old
+    return "" if either is None else size(either)
+
+
+def tree_change_json(view: View, change: Change) -> dict[str, Any]:
+    """A file that differs between two versions."""
+    old, new = _size(view, change.old), _size(view, change.new)
+    return {
+        "path": change.path,
+        "kind": change.kind,
+        "old_path": change.old_path,
+        "old_bytes": old,
+        "new_bytes": new,
+    }
+
+
+def tree_change_lines(call: Call, view: View, changes: Iterable[Change]) -> list[str]:
+    """One line for each file."""
+    rows, kinds = [], []
+    for change in changes:
+        path = call.shown(change.path)
+        if change.old_path is not None:
+            path = f"{call.shown(change.old_path)} -> {path}"
+        rows.append(
+            (LETTERS[change.kind], path, sizes_text(_size(view, change.old), _size(view, change.new)))
+        )
+        kinds.append(change.kind)
+    lines = table(rows)
+    return [
+        call.paint(line, COLOURS[kind]) if kind in COLOURS else line
+        for kind, line in zip(kinds, lines, strict=True)
+    ]
+
+
+def _size(view: View, entry: TreeEntry | None) -> int | None:
+    return None if entry is None else read_manifest(view.objects, ManifestId(entry.id)).size

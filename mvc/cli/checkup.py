@@ -1,0 +1,216 @@
+"""What ``mvc doctor`` looks at. Each check stands alone: what one finds broken must not keep others from
+being made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from pathlib import Path
+from shutil import which
+from typing import NamedTuple
+
+import mvc
+from mvc.cli.text import count, size
+from mvc.context import Context
+from mvc.errors import DamageError, MvcError, RepositoryNotFound
+from mvc.fileio import FileIO
+from mvc.monitor import Monitor
+from mvc.odb.intents import oldest_epoch
+from mvc.refs import BRANCHES, TAGS
+from mvc.repo import STORE, Repository
+
+DISTRIBUTION = "modelvc"
+LIBRARIES = {  # module -> distribution
+    "blake3": "blake3",
+    "zstandard": "zstandard",
+    "numpy": "numpy",
+    "msgpack": "msgpack",
+    "typer": "typer",
+    "tomlkit": "tomlkit",
+    "pyfastcdc": "pyfastcdc",
+}
+LITTLE_SPACE = 1_000_000_000
+
+
+class Finding(NamedTuple):
+    """One line: ``level`` is ok, warning, problem (the user can mend it) or damage."""
+
+    level: str
+    what: str
+    says: str
+    hint: str = ""
+
+
+def findings(context: Context, io: FileIO) -> Iterator[Finding]:
+    """All checks, one after the other."""
+    yield Finding("ok", "mvc", f"{version()} in {Path(mvc.__file__).parent}")
+    yield _python()
+    for module, distribution in LIBRARIES.items():
+        yield _library(module, distribution)
+    yield _git()
+    store = _store(context.cwd)
+    if store is None:
+        yield Finding("ok", "repository", f"none in {context.cwd} or above", "'mvc init' makes one")
+        yield _space(context.cwd)
+        return
+    yield from _repository(store, io)
+    yield from _file_system(store)
+    yield from _leftovers(store, io)
+
+
+def version() -> str:
+    """The version of mvc that is installed."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "of no installed package"
+
+
+# --- the installation -------------------------------------------------------------------------------------
+def _python() -> Finding:
+    return Finding("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _library(module: str, distribution: str) -> Finding:
+    try:
+        import_module(module)
+        return Finding("ok", module, metadata.version(distribution))
+    except ImportError as error:
+        return Finding(
+            "problem", module, f"cannot be imported: {error}", f"pip install --force-reinstall {distribution}"
+        )
+
+
+def _git() -> Finding:
+    found = which("git")
+    return Finding(
+        "ok", "git", f"{found or 'not installed'}, asked only for your name; git-lfs is not needed"
+    )
+
+
+# --- the repository ---------------------------------------------------------------------------------------
+def _store(folder: Path) -> Path | None:
+    """The nearest ``.mvc``, be it sound or not."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / STORE).is_dir():
+            return candidate / STORE
+    return None
+
+
+def _repository(store: Path, io: FileIO) -> Iterator[Finding]:
+    try:
+        repository = Repository.open(io, store.parent, Monitor())
+    except RepositoryNotFound:
+        hint = "if 'mvc init' was interrupted, run it again; else bring the file back from a copy"
+        yield Finding("problem", "repository", f"{store} has no file 'format'", hint)
+        return
+    except MvcError as error:
+        yield _trouble("repository", error)
+        return
+    yield Finding("ok", "repository", str(store.parent))
+    yield _config(repository)
+    try:
+        view = repository.read()
+        head = view.head_commit()
+        branches, tags = (sum(1 for _ in view.names(prefix)) for prefix in (BRANCHES, TAGS))
+        names = f"{count(branches, 'branch', 'branches')}, {count(tags, 'tag')}"
+        yield Finding("ok", "root", f"{names}, {count(len(view.root.segments), 'segment')}")
+    except MvcError as error:
+        yield _trouble("root", error)
+        return
+    for row in view.root.segments:
+        try:
+            view.index.segment(row.name).verify()
+        except MvcError as error:
+            yield _trouble("index", error)
+    if head is None:
+        yield Finding("ok", "HEAD", "no commits yet")
+        return
+    try:
+        yield Finding("ok", "HEAD", f"{head.short} {view.commit(head).subject}")
+    except MvcError as error:
+        yield _trouble("HEAD", error)
+
+
+def _config(repository: Repository) -> Finding:
+    try:
+        return Finding("ok", "settings", count(sum(1 for _ in repository.config().items()), "value"))
+    except MvcError as error:
+        return Finding("problem", "settings", error.message, error.hint)
+
+
+def _trouble(what: str, error: MvcError) -> Finding:
+    if isinstance(error, DamageError):
+        return Finding(
+            "damage", what, error.message, "bring .mvc back from a copy, or clone the repository anew"
+        )
+    return Finding("problem", what, error.message, error.hint)
+
+
+# --- the machine ------------------------------------------------------------------------------------------
+def _space(folder: Path) -> Finding:
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    if free < LITTLE_SPACE:
+        return Finding(
+            "warning", "free space", size(free), "a commit that runs out of space loses nothing, but fails"
+        )
+    return Finding("ok", "free space", size(free))
+
+
+def _file_system(store: Path) -> Iterator[Finding]:
+    yield _space(store)
+    probe = store / "tmp" / f"doctor-{os.getpid()}"
+    try:
+        probe.parent.mkdir(exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        yield Finding(
+            "problem", "file system", f"{store} cannot be written: {error.strerror}", "check its permissions"
+        )
+        return
+    try:
+        yield _case(probe)
+        yield _links(probe)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _case(probe: Path) -> Finding:
+    if probe.with_name(probe.name.upper()).exists():
+        hint = "versions with names that differ only in case cannot be checked out here"
+        return Finding("warning", "letter case", "the file system does not tell upper from lower case", hint)
+    return Finding("ok", "letter case", "told apart")
+
+
+def _links(probe: Path) -> Finding:
+    second = probe.with_name(probe.name + "-link")
+    try:
+        os.link(probe, second)
+    except OSError as error:
+        hint = "mvc works without them, a little slower"
+        return Finding("warning", "hard links", f"none: {error.strerror}", hint)
+    second.unlink()
+    return Finding("ok", "hard links", "work")
+
+
+def _leftovers(store: Path, io: FileIO) -> Iterator[Finding]:
+    files = [path for path in (store / "tmp").glob("*") if path.suffix != ".lock" and path.is_file()]
+    if files:
+        total = sum(path.stat().st_size for path in files)
+        hint = "what no living command owns goes with the next one that uses the folder"
+        yield Finding("warning", "leftovers", f"{count(len(files), 'temporary file')}, {size(total)}", hint)
+    else:
+        yield Finding("ok", "leftovers", "none")
+    if (store / "journal").exists():
+        yield Finding("warning", "checkout", "one was interrupted", "'mvc status' settles it")
+    try:
+        epoch = oldest_epoch(io, store / "intents")
+    except MvcError as error:
+        yield _trouble("other commands", error)
+        return
+    yield Finding(
+        "ok", "other commands", "none are running here" if epoch is None else "some are running here"
+    )

@@ -1,0 +1,118 @@
+"""``mvc commit``."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from mvc.cli.call import Call
+from mvc.cli.declare import Argument, Option, command
+from mvc.cli.text import count, duration, one_line, share, size
+from mvc.cli.versions import entry_json
+from mvc.config import parse_value
+from mvc.errors import UsageError
+from mvc.history.decorations import Decorations
+from mvc.objects import Number, Scalar
+from mvc.ops.commit import Committed, Request
+from mvc.ops.commit import commit as make_commit
+
+_MOST = 1 << 63
+
+
+@command(
+    "mvc commit -m 'Epoch 3' --metric loss=1.93 --param lr=3e-4",
+    "mvc commit -m 'New tokenizer' tokenizer/",
+    exits=("1 nothing changed, so there is nothing to commit",),
+    data="The new version as in 'mvc log --json'.",
+)
+def commit(
+    call: Call,
+    paths: Annotated[tuple[str, ...], Argument("PATH", "Record only these files or folders.")] = (),
+    message: Annotated[
+        tuple[str, ...], Option("-m --message", "What changed and why; several make paragraphs.", "TEXT")
+    ] = (),
+    metric: Annotated[
+        tuple[str, ...], Option("--metric", "A measured number; may be repeated.", "NAME=NUMBER")
+    ] = (),
+    param: Annotated[
+        tuple[str, ...], Option("--param", "A setting of the run; may be repeated.", "NAME=VALUE")
+    ] = (),
+    author: Annotated[
+        str | None, Option("--author", "Who made it, if it was not you.", "'NAME <EMAIL>'")
+    ] = None,
+    amend: Annotated[bool, Option("--amend", "Replace the last version instead of following it.")] = False,
+    allow_empty: Annotated[bool, Option("--allow-empty", "Commit even if no file changed.")] = False,
+    json: Annotated[bool, Option("--json", "Print the new version as a JSON object.")] = False,
+) -> None:
+    """Snapshot what is in the folder and not ignored as a new version.
+
+    There is no staging area. Files named in .mvcignore are left out, as are .mvc, .git, .hg and .venv.
+    """
+    text = "\n\n".join(message)
+    if not text.strip() and (message or not amend):
+        raise UsageError("a version needs a message", hint="mvc commit -m 'what changed'")
+    request = Request(
+        message=text if message else None,
+        author=call.author(author),
+        time=call.now(),
+        metrics=dict(_metrics(metric)),
+        params=dict(_params(param)),
+        paths=call.inside(paths),
+        amend=amend,
+        reauthor=author is not None,
+        allow_empty=allow_empty,
+    )
+    done = make_commit(call.repository, request)
+    if json:
+        with call.repository.reading() as view:
+            call.data(entry_json(Decorations(view.refs).entry(done.id, done.commit)))
+    else:
+        _report(call, done)
+
+
+def _report(call: Call, done: Committed) -> None:
+    where = one_line(done.branch) if done.branch else "detached HEAD"
+    first = "" if done.commit.parents else " (first version)"
+    call.report(f"[{where}{first} {done.id.short}] {one_line(done.commit.subject)}")
+    # for a few bytes, what a version itself takes would make a percentage of thousands
+    told = done.read_bytes > 0 and done.stored_bytes < 2 * done.read_bytes
+    ratio = f" ({share(done.stored_bytes / done.read_bytes)})" if told else ""
+    call.report(
+        f"{count(done.files, 'file')}, {size(done.read_bytes)} read, {size(done.stored_bytes)} stored{ratio}"
+        f" in {duration(done.seconds)}"
+    )
+
+
+def _metrics(items: Iterable[str]) -> Iterable[tuple[str, Number]]:
+    for item in items:
+        name, text = _pair(item, "--metric loss=1.93")
+        yield name, _number(item, text)
+
+
+def _params(items: Iterable[str]) -> Iterable[tuple[str, Scalar]]:
+    for item in items:
+        name, text = _pair(item, "--param lr=3e-4")
+        value = parse_value(text)
+        # a number that the format cannot hold is kept as it was written
+        yield name, text if isinstance(value, int) and not -_MOST <= value < _MOST else value
+
+
+def _pair(item: str, example: str) -> tuple[str, str]:
+    name, equals, text = item.partition("=")
+    name = name.strip()
+    if not equals or not name or not name.isprintable():
+        raise UsageError(f"{item!r} is not a name and a value", hint=f"for example {example}")
+    return name, text.strip()
+
+
+def _number(item: str, text: str) -> Number:
+    try:
+        whole = int(text)
+        if -_MOST <= whole < _MOST:
+            return whole
+    except ValueError:
+        pass  # no whole number, so it is tried as another one
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            f"{item!r}: {text!r} is not a number", hint="for example --metric loss=1.93"
+        ) from None

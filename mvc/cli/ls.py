@@ -1,0 +1,97 @@
+"""``mvc ls``."""
+
+from typing import Annotated, Any
+
+from mvc.cli.call import Call
+from mvc.cli.declare import Argument, Option, command
+from mvc.cli.text import count, one_line, size, table
+from mvc.ops import ls as verb
+from mvc.ops.ls import FileRow, TensorRow
+from mvc.repo import View
+
+
+@command(
+    "mvc ls",
+    "mvc ls --tensors v1.0:model.safetensors",
+    "mvc ls --json HEAD~1:tokenizer",
+    data="An array of files: path, bytes, sha256, format, tensors (how many), executable. With --tensors "
+    "an array of tensors: path, name, dtype, shape, bytes, stored_bytes, codecs, depth.",
+)
+def ls(
+    call: Call,
+    what: Annotated[
+        str | None, Argument("REV[:PATH]", "A version, or a file or folder in it; HEAD if left out.")
+    ] = None,
+    tensors: Annotated[bool, Option("-t --tensors", "List the tensors in the files.")] = False,
+    json: Annotated[bool, Option("--json", "Print a JSON array.")] = False,
+) -> None:
+    """List the files of a version, or with --tensors the tensors in them and how they are stored.
+
+    Stored bytes are those of the records that hold a tensor; what tensors share counts for each of them.
+    """
+    revision = call.revision(what or "HEAD")
+    with call.repository.reading() as view:
+        if tensors or "#" in revision.partition(":")[2]:
+            _tensors(call, view, revision, json=json)
+        else:
+            _files(call, view, revision, json=json)
+
+
+def _files(call: Call, view: View, revision: str, *, json: bool) -> None:
+    rows = list(verb.files(view, revision))
+    if json:
+        call.data([_file_json(row) for row in rows])
+        return
+    for line in table([_file_cells(row) for row in rows], right=(0, 2)):
+        call.print(line)
+
+
+def _tensors(call: Call, view: View, revision: str, *, json: bool) -> None:
+    rows = list(verb.tensors(view, revision))
+    if json:
+        call.data([_tensor_json(row) for row in rows])
+        return
+    head = ("tensor", "dtype", "shape", "bytes", "stored", "codec")
+    title, *lines = table([head, *map(_tensor_cells, rows)], right=(3, 4), indent="  ")
+    path = None
+    for row, line in zip(rows, lines, strict=True):
+        if row.path != path:
+            path = row.path
+            call.print(one_line(path))
+            call.print(call.paint(title, "bold"))
+        call.print(line)
+
+
+def _file_cells(row: FileRow) -> tuple[str, ...]:
+    tensors = count(len(row.manifest.tensors), "tensor") if row.manifest.tensors else ""
+    return size(row.manifest.size), row.manifest.format, tensors, one_line(row.path)
+
+
+def _tensor_cells(row: TensorRow) -> tuple[str, ...]:
+    span = row.span
+    sizes = size(span.length), size(row.stored_bytes)
+    return one_line(span.name), span.dtype, str(list(span.shape)), *sizes, ", ".join(row.codecs)
+
+
+def _file_json(row: FileRow) -> dict[str, Any]:
+    return {
+        "path": row.path,
+        "bytes": row.manifest.size,
+        "sha256": row.manifest.sha256.hex(),
+        "format": row.manifest.format,
+        "tensors": len(row.manifest.tensors),
+        "executable": row.executable,
+    }
+
+
+def _tensor_json(row: TensorRow) -> dict[str, Any]:
+    return {
+        "path": row.path,
+        "name": row.span.name,
+        "dtype": row.span.dtype,
+        "shape": list(row.span.shape),
+        "bytes": row.span.length,
+        "stored_bytes": row.stored_bytes,
+        "codecs": list(row.codecs),
+        "depth": row.depth,
+    }

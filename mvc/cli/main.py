@@ -1,0 +1,202 @@
+"""Looks at the first words of the command line, imports the one module that they name, runs it and reports
+failures."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+from mvc.cli.call import Call
+from mvc.cli.declare import Command
+from mvc.cli.progress import TerminalMonitor
+from mvc.cli.quick import parse
+from mvc.cli.table import COMMANDS, NO_STAGING, load
+from mvc.cli.text import one_line
+from mvc.context import Context
+from mvc.errors import MvcError, UsageError, UserError
+
+NO_STAGING_TEXT = "mvc has no staging area: 'mvc commit' snapshots what is in the folder and not ignored"
+BUG = 70
+INTERRUPTED = 130
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
+    context: Context | None = None
+    _prepare_output()
+    try:
+        context = Context.of_process()
+        code = _run(words, context)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _forget_output()  # the reader has seen enough
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except Exception as error:
+        return _failed(error, context)
+
+
+def _prepare_output() -> None:
+    """A closed stream, or a name that the terminal's encoding lacks, must not end a command."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(words: list[str], context: Context) -> int:
+    if context.is_completing:
+        from mvc.cli.complete import complete  # only a shell asks for this
+
+        complete(context, words)
+        return 0
+    options, words = _global_options(words)
+    for folder in options.folders:
+        context = context.inside(folder)
+    if options.version:
+        from mvc.cli.checkup import version  # only for people
+
+        sys.stdout.write(f"mvc {version()}\n")
+        return 0
+    if options.help or not words:
+        from mvc.cli.overview import overview  # only for people
+
+        sys.stdout.write(overview())
+        return 0
+    return _command(words, options, context)
+
+
+class _Options:
+    """What stands before the command."""
+
+    def __init__(self) -> None:
+        self.folders: list[str] = []
+        self.quiet = self.verbose = self.version = self.help = False
+
+
+_FLAGS = {
+    "-q": "quiet",
+    "--quiet": "quiet",
+    "-v": "verbose",
+    "--verbose": "verbose",
+    "--version": "version",
+    "-h": "help",
+    "--help": "help",
+}
+
+
+def _global_options(words: list[str]) -> tuple[_Options, list[str]]:
+    options = _Options()
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        if word in _FLAGS:
+            setattr(options, _FLAGS[word], True)
+        elif word == "-C":
+            if not rest:
+                raise UsageError("-C needs a folder", hint="mvc -C DIR COMMAND")
+            options.folders.append(rest.pop(0))
+        else:
+            raise UsageError(f"there is no option {word} before a command", hint="mvc --help")
+    return options, rest
+
+
+def _command(words: list[str], options: _Options, context: Context) -> int:
+    name, *words = words
+    if name == "help":
+        name, words = (words[0], ["--help"]) if words else ("", [])
+        if not name:
+            return _run(["--help"], context)
+    if name in NO_STAGING:
+        raise UsageError(
+            NO_STAGING_TEXT, hint="mvc status shows what it would record; .mvcignore leaves files out"
+        )
+    if name not in COMMANDS:
+        raise _unknown(name)
+    command = load(name)
+    paths: tuple[str, ...] | None = None
+    if command.paths and "--" in words:
+        at = words.index("--")
+        words, paths = words[:at], tuple(words[at + 1 :])
+    values = _arguments(command, words)
+    if values is None:
+        return 0
+    quiet = values.pop("quiet") or options.quiet
+    verbose = values.pop("verbose") or options.verbose
+    monitor = TerminalMonitor(
+        sys.stderr, progress=context.stderr_is_tty and not quiet, width=lambda: context.width
+    )
+    call = Call(context, monitor, paths, quiet, verbose)
+    try:
+        code = command.function(call, **values) or 0
+    finally:
+        monitor.finish()
+        call.close()
+    for counter, amount in sorted(monitor.counters.items()):
+        if amount:
+            call.detail(f"{counter}: {amount:,}")
+    return code
+
+
+def _arguments(command: Command, words: list[str]) -> dict[str, Any] | None:
+    values = parse(command, words)
+    if values is None:
+        from mvc.cli import app  # 40 ms: only for what is not plain
+
+        values = app.parse(command, words)
+    return values
+
+
+def _unknown(name: str) -> UsageError:
+    from difflib import get_close_matches  # only for a mistake
+
+    near = get_close_matches(name, [*COMMANDS, *NO_STAGING], n=1)
+    hint = f"did you mean 'mvc {near[0]}'?" if near else "'mvc --help' lists the commands"
+    return UsageError(f"{name!r} is not a command of mvc", hint=hint)
+
+
+# --- failures ---------------------------------------------------------------------------------------------
+def _failed(error: Exception, context: Context | None) -> int:
+    """Say in two lines what went wrong; returns the exit code."""
+    if context is not None and context.wants_traceback:
+        import traceback  # only where it is asked for
+
+        traceback.print_exception(error)
+    known = _as_known(error)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+    sys.stderr.write(f"error: {one_line(known.message)}\n")
+    if known.hint:
+        sys.stderr.write(f"hint: {one_line(known.hint)}\n")
+    return known.exit_code
+
+
+def _as_known(error: Exception) -> MvcError:
+    if isinstance(error, MvcError) and error.exit_code != BUG:
+        return error
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return UserError(
+            f"{error.strerror}{where}", hint="check the disk and its permissions, then try again"
+        )
+    if isinstance(error, MemoryError):
+        return UserError("out of memory", hint="close other programs, then try again; nothing was lost")
+    text = str(error).strip().split("\n", 1)[0]
+    return MvcError(
+        f"a bug in mvc: {type(error).__name__}: {text}",
+        hint="MVC_TRACEBACK=1 in the environment shows where; please report it",
+    )
+
+
+def _forget_output() -> None:
+    """Send what is still buffered nowhere, so that Python's exit does not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

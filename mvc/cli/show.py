@@ -1,0 +1,57 @@
+"""``mvc show``."""
+
+from typing import Annotated
+
+from mvc.cli.call import Call
+from mvc.cli.changes import tree_change_json, tree_change_lines
+from mvc.cli.declare import Argument, Option, command
+from mvc.cli.text import one_line, when
+from mvc.cli.versions import Names, entry_json, entry_lines, message_lines, tag_json
+from mvc.errors import UsageError
+from mvc.objects import Tag
+from mvc.ops.show import show as read_version
+
+
+@command(
+    "mvc show",
+    "mvc show v1.0 --json",
+    data="A version as in 'mvc log --json', with changes (path, kind, old_path, old_bytes, new_bytes) and, "
+    "where an annotated tag was named, tag (name, target, tagger, time, message).",
+)
+def show(
+    call: Call,
+    revision: Annotated[str | None, Argument("REV", "Which version; HEAD if left out.")] = None,
+    json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
+) -> None:
+    """Show one version: who made it, when and why, its metrics, and the files that it changed.
+
+    With --json it is the version's object whatever names it; what an annotated tag says stands under "tag".
+    """
+    revision = revision or "HEAD"
+    if ":" in revision:
+        raise UsageError("show takes a version, not a path", hint=f"mvc cat {revision}, or mvc ls {revision}")
+    with call.repository.reading() as view:
+        shown = read_version(view, revision)
+        if json:
+            tag = {} if shown.tag is None else {"tag": tag_json(shown.tag)}
+            changes = [tree_change_json(view, change) for change in shown.changes]
+            call.data({**entry_json(shown.entry), **tag, "changes": changes})
+            return
+        if shown.tag is not None:
+            for line in _tag_lines(call, shown.tag):
+                call.print(line)
+        for line in entry_lines(call, shown.entry, Names(call, view)):
+            call.print(line)
+        for line in tree_change_lines(call, view, shown.changes):
+            call.print(line)
+
+
+def _tag_lines(call: Call, tag: Tag) -> list[str]:
+    return [
+        call.paint(f"tag {one_line(tag.name)}", "yellow"),
+        f"Tagger:  {one_line(str(tag.tagger))}",
+        f"Date:    {when(tag.time)}",
+        "",
+        *message_lines(tag.message),
+        "",
+    ]

@@ -1,0 +1,89 @@
+"""``mvc stats``."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from mvc.cli.call import Call
+from mvc.cli.declare import Option, command
+from mvc.cli.text import count, one_line, share, size, table
+from mvc.ops.stats import Share, Stats, Version
+from mvc.ops.stats import stats as read_stats
+
+
+@command(
+    "mvc stats",
+    "mvc stats --json | jq .ratio",
+    data="An object: raw_bytes (each distinct file once), copies_bytes (a copy for each version), "
+    "stored_bytes, ratio (stored_bytes ÷ raw_bytes), pack_bytes, index_bytes, packs, segments; "
+    "by_kind and by_codec: objects, plain_bytes, stored_bytes; versions, oldest first: id, subject, "
+    "tags, files_bytes, new_files_bytes, stored_bytes.",
+)
+def stats(
+    call: Call,
+    json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
+) -> None:
+    """Show how much is stored, what it would take as plain files, and what each version added."""
+    with call.repository.reading() as view:
+        found = read_stats(call.repository, view)
+    if json:
+        call.data(_json(found))
+        return
+    for line in _lines(found):
+        call.print(line)
+
+
+def _json(found: Stats) -> dict[str, Any]:
+    value = asdict(found)
+    value["ratio"] = found.ratio
+    value["versions"] = [
+        {**asdict(version), "id": version.id.hex(), "tags": list(version.tags)} for version in found.versions
+    ]
+    return value
+
+
+def _lines(found: Stats) -> list[str]:
+    ratio = "" if found.ratio is None else f"{share(found.ratio)} of that"
+    rows = [
+        ("versions", f"{len(found.versions):,}", ""),
+        (
+            "files",
+            size(found.raw_bytes),
+            f"each distinct one once; {size(found.copies_bytes)} as a copy for each version",
+        ),
+        ("stored", size(found.stored_bytes), ratio),
+        ("  packs", size(found.pack_bytes), count(found.packs, "file")),
+        ("  index", size(found.index_bytes), f"{count(found.segments, 'segment')}, names and log"),
+    ]
+    lines = table(rows, right=(1,))
+    for title, shares in (("by kind", found.by_kind), ("by codec", found.by_codec)):
+        if shares:
+            lines += [
+                "",
+                f"{title}:",
+                *table([_share_row(*item) for item in _largest_first(shares)], (1, 2, 3), "  "),
+            ]
+    if found.versions:
+        lines += ["", "added by each version, newest first (new files, stored):"]
+        lines += table([_version_row(version) for version in reversed(found.versions)], (1, 2, 3), "  ")
+    return lines
+
+
+def _largest_first(shares: dict[str, Share]) -> list[tuple[str, Share]]:
+    return sorted(shares.items(), key=lambda item: -item[1].stored_bytes)
+
+
+def _share_row(name: str, found: Share) -> tuple[str, ...]:
+    ratio = share(found.stored_bytes / found.plain_bytes) if found.plain_bytes else ""
+    return name, count(found.objects, "object"), size(found.plain_bytes), size(found.stored_bytes), ratio
+
+
+def _version_row(version: Version) -> tuple[str, ...]:
+    ratio = share(version.stored_bytes / version.new_files_bytes) if version.new_files_bytes else ""
+    names = f"({', '.join(map(one_line, version.tags))}) " if version.tags else ""
+    return (
+        version.id.short,
+        size(version.new_files_bytes),
+        size(version.stored_bytes),
+        ratio,
+        names + one_line(version.subject),
+    )

@@ -1,0 +1,50 @@
+"""The commands there are, with the line that the overview shows; their modules are imported one at a time."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import NamedTuple
+
+from mvc.cli.declare import Command
+
+
+class Row(NamedTuple):
+    """A command: the overview's group and what the command does."""
+
+    group: str
+    summary: str
+
+
+COMMANDS: dict[str, Row] = {
+    "init": Row("start", "Make a repository"),
+    "demo": Row("start", "Play the whole story on a model made on the spot"),
+    "status": Row("look", "Show what a commit would record"),
+    "log": Row("look", "Show history, newest first"),
+    "show": Row("look", "Show one version and what it changed"),
+    "diff": Row("look", "Show what differs, down to the tensors"),
+    "ls": Row("look", "List a version's files or tensors"),
+    "cat": Row("look", "Write a file or tensor of a version to standard output"),
+    "commit": Row("change", "Snapshot the folder as a new version"),
+    "checkout": Row("change", "Bring a version, or files of it, back into the folder"),
+    "branch": Row("change", "List, create, rename or delete branches"),
+    "tag": Row("change", "List, create or delete tags"),
+    "undo": Row("change", "Take back what a command did"),
+    "oplog": Row("change", "List what commands did"),
+    "stats": Row("care", "Show what is stored and what it costs"),
+    "fsck": Row("care", "Check that everything stored is there and sound"),
+    "config": Row("care", "Read and change settings"),
+    "doctor": Row("care", "Check this installation, this machine and this repository"),
+    "completion": Row("care", "Print a shell's completion script"),
+}
+GROUPS = {"start": "Start", "look": "Look", "change": "Change", "care": "Care"}
+
+NO_STAGING = ("add", "rm", "mv")
+"""Commands of Git that have nothing to do here."""
+
+
+def load(name: str) -> Command:
+    """A command by its name."""
+    found = getattr(import_module(f"mvc.cli.{name}"), name)
+    if not isinstance(found, Command):
+        raise TypeError(f"mvc.cli.{name} declares no command")
+    return found

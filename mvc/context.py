@@ -1,0 +1,196 @@
+"""The one reader of environment, current folder, terminal, host and Git's configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from mvc.config import Config
+from mvc.errors import UsageError, UserError
+from mvc.objects import Person, Timestamp
+
+VARIABLES = (
+    "COLUMNS",
+    "HOME",
+    "LOGNAME",
+    "MVC_AUTHOR_EMAIL",
+    "MVC_AUTHOR_NAME",
+    "MVC_TRACEBACK",
+    "NO_COLOR",
+    "TERM",
+    "USER",
+    "XDG_CONFIG_HOME",
+    "_MVC_COMPLETE",
+)
+"""Environment variables that mvc reads; no other is looked at."""
+
+GIT_SECONDS = 5
+_AUTHOR = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<email>[^<>]*)>\s*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Author(NamedTuple):
+    """Who acts. ``guessed``: nobody said so, login and host had to do."""
+
+    person: Person
+    guessed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where and for whom a command runs; ``environment`` holds only :data:`VARIABLES`."""
+
+    cwd: Path
+    environment: Mapping[str, str]
+    stdout_is_tty: bool
+    stderr_is_tty: bool
+
+    @classmethod
+    def of_process(cls) -> Context:
+        """What this process was started with.
+
+        Raises:
+            UserError: the current folder is gone.
+        """
+        try:
+            cwd = Path.cwd()
+        except FileNotFoundError:
+            raise UserError(
+                "the current folder does not exist any more", hint="cd to one that does"
+            ) from None
+        environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+        return cls(cwd, environment, sys.stdout.isatty(), sys.stderr.isatty())
+
+    def inside(self, folder: str) -> Context:
+        """The same, in another folder (``mvc -C``).
+
+        Raises:
+            UserError: it is not a folder.
+        """
+        path = (self.cwd / folder).resolve()
+        if not path.is_dir():
+            raise UserError(f"{folder} is not a folder", hint="-C takes the folder to work in")
+        return replace(self, cwd=path)
+
+    @property
+    def colour(self) -> bool:
+        """Whether output may be coloured (https://no-color.org)."""
+        dumb = self.environment.get("TERM") == "dumb"
+        return self.stdout_is_tty and not dumb and not self.environment.get("NO_COLOR")
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 80 where nobody knows."""
+        columns = self.environment.get("COLUMNS", "")
+        if columns.isdecimal() and int(columns):
+            return int(columns)
+        try:
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
+
+    @property
+    def wants_traceback(self) -> bool:
+        """Whether a failure is to be shown with its traceback."""
+        return bool(self.environment.get("MVC_TRACEBACK"))
+
+    @property
+    def is_completing(self) -> bool:
+        """Whether a shell asks how a command line could go on."""
+        return "_MVC_COMPLETE" in self.environment
+
+    @property
+    def global_config(self) -> Path | None:
+        """The user's own settings, which hold in every repository; None for a user without a home."""
+        base = self.environment.get("XDG_CONFIG_HOME", "")
+        if base.startswith("/"):
+            return Path(base) / "mvc" / "config.toml"
+        home = self.environment.get("HOME")
+        return Path(home) / ".config" / "mvc" / "config.toml" if home else None
+
+    def now(self) -> Timestamp:
+        """This moment, with the local offset from UTC."""
+        moment = time.time_ns() // 1000
+        return Timestamp(moment, (time.localtime(moment // 1_000_000).tm_gmtoff or 0) // 60)
+
+    def author(
+        self, settings: Sequence[Config], *, given: str | None = None, ask_git: bool = False
+    ) -> Author:
+        """Who acts: ``given`` (``--author``), environment, settings in their order, Git's (a process, so
+        only where asked), login and host. Name and address are looked for separately.
+
+        Raises:
+            UsageError: ``given`` is no name.
+        """
+        name, email = (None, None) if given is None else parse_author(given)
+        name = name or self._variable("MVC_AUTHOR_NAME") or _setting(settings, "user.name")
+        if given is None:
+            email = self._variable("MVC_AUTHOR_EMAIL") or _setting(settings, "user.email")
+        if ask_git and given is None and not (name and email):
+            git_name, git_email = git_user(self.cwd)
+            name, email = name or git_name, email or git_email
+        login = self._login()
+        person = Person(name or login, f"{login}@{os.uname().nodename}" if email is None else email)
+        return Author(person, guessed=not name)
+
+    def _variable(self, name: str) -> str | None:
+        return _clean(self.environment.get(name, "")) or None
+
+    def _login(self) -> str:
+        name = self.environment.get("LOGNAME") or self.environment.get("USER")
+        if not name:
+            import pwd  # only where the environment does not say
+
+            try:
+                name = pwd.getpwuid(os.getuid()).pw_name
+            except KeyError:
+                name = f"user{os.getuid()}"
+        return _clean(name)
+
+
+def parse_author(text: str) -> tuple[str, str]:
+    """Name and address out of ``Name <address>``; the address may be missing.
+
+    Raises:
+        UsageError: there is no name in it.
+    """
+    match = _AUTHOR.fullmatch(text)
+    name, email = (match["name"], match["email"]) if match else (text.strip(), "")
+    if not name or "<" in name or ">" in name or _CONTROL.search(name + email):
+        raise UsageError(f"{text!r} is not an author", hint="--author 'Ada Lovelace <ada@example.org>'")
+    return name, email.strip()
+
+
+def git_user(folder: Path) -> tuple[str | None, str | None]:
+    """Name and address from Git's configuration; None where Git, or the setting, is missing."""
+    import subprocess  # a few milliseconds: only where it is used
+
+    command = ["git", "config", "--null", "--get-regexp", r"^user\.(name|email)$"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=GIT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None, None
+    found: dict[str, str] = {}
+    for item in done.stdout.decode(errors="replace").split("\0"):
+        key, _, value = item.partition("\n")
+        found[key] = _clean(value)
+    return found.get("user.name") or None, found.get("user.email") or None
+
+
+def _setting(settings: Sequence[Config], key: str) -> str | None:
+    for config in settings:
+        value = config.string(key)
+        if value is not None and _clean(value):
+            return _clean(value)
+    return None
+
+
+def _clean(text: str) -> str:
+    """One line without the brackets that set name and address apart."""
+    return re.sub(r"[<>]", "", _CONTROL.sub(" ", text)).strip()
