@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from mvc.fileio import FileIO
@@ -30,8 +31,11 @@ def same_content(io: FileIO, path: Path, manifest: Manifest) -> bool:
             return all(_same_part(io.read_at(fd, part.length, offset), part) for offset, part in batch)
 
         batches = _batches(manifest.placed_parts())
-        results = map(equal, batches) if manifest.size <= BATCH_BYTES else ordered_map(equal, batches)
-        return all(results)
+        if manifest.size <= BATCH_BYTES:
+            return all(map(equal, batches))
+        # Closed first, so that no thread still reads when the number of the handle is free for another file.
+        with closing(ordered_map(equal, batches)) as results:
+            return all(results)
     finally:
         io.close(fd)
 
