@@ -10,7 +10,7 @@ from mvc.fileio import storage_errors
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.paths import collisions
-from mvc.repo import View
+from mvc.repo import View, exists
 from mvc.restore import file_pieces
 from mvc.workspace import Workspace, manifest_reader
 from mvc.worktree.apply import Applied, apply
@@ -18,7 +18,7 @@ from mvc.worktree.compare import index_entry
 from mvc.worktree.index import IndexEntry, Moment
 from mvc.worktree.placements import folders_above
 from mvc.worktree.scan import scan
-from mvc.worktree.transition import Plan, write_files
+from mvc.worktree.transition import Plan, discard, write_files
 
 
 class Placed(NamedTuple):
@@ -58,7 +58,14 @@ def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Ite
         if written:
             _after(workspace, max(mtime for _size, mtime in written.values()))
         groups = _groups(names, plan)
-        return Placed(apply(io, workspace.root, repository.store, placements, token, groups), written)
+        try:
+            applied = apply(io, workspace.root, repository.store, placements, token, groups)
+        except BaseException:
+            # gigabytes that would stay until the next command sweeps; a journal that is left needs them
+            if not exists(io, repository.store / "journal"):
+                discard(io, placements)
+            raise
+        return Placed(applied, written)
 
 
 def remember_placed(

@@ -90,6 +90,8 @@ def test_a_save_during_a_checkout_is_not_lost(tmp_path, path, save, force):
     changed = {name for name, content in tree(folder).items() if content != before.get(name)}
     assert changed == {path}
     assert set(tree(folder)) == set(before)
+    left = [path.name for path in (folder / ".mvc" / "tmp").iterdir() if path.suffix != ".lock"]
+    assert left == [], "the new files are of no use any more"
     assert status(open_repository(folder)).branch == "main"
     assert_sound(folder)
 
