@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from mvc.bases import BaseFinder, no_bases
@@ -12,35 +12,41 @@ from mvc.history.treediff import build_tree
 from mvc.ingest import ingest_file
 from mvc.objectid import TreeId
 from mvc.objects import Tree, TreeEntry
+from mvc.placing import place, remember_placed
 from mvc.repo import View
 from mvc.transaction import Transaction, Update
 from mvc.workspace import Workspace, files_of, manifest_reader
 from mvc.worktree.apply import Applied
 from mvc.worktree.compare import WorkState, mode_of
-from mvc.worktree.transition import Plan, plan, refuse_losses
+from mvc.worktree.transition import plan, refuse_losses
 
 
 def switch(
     workspace: Workspace,
     tx: Transaction,
     target: Mapping[str, TreeEntry],
-    update: Update,
+    build: Callable[[View], Update],
     *,
     force: bool,
     everything: bool,
-    only: frozenset[str] | None = None,
+    partial: bool = False,
     version: Mapping[str, TreeEntry] | None = None,
 ) -> tuple[int, int]:
-    """Bring the work tree to ``target`` and publish ``update``; returns files written and removed.
+    """Bring the work tree to ``target`` and publish an update; returns files written and removed.
 
-    With ``everything``, local changes to files that are equal in both versions are taken back too. ``only``
-    limits what is touched; those paths are compared with the work tree itself, whatever HEAD has. What
-    ``force`` overwrites is stored first, so that ``undo`` brings it back.
+    ``build`` gives the update for the state as it is then, and refuses what does not go with ``target`` any
+    more; it is asked before the work tree is touched, and at each try to publish. With ``everything``, local
+    changes to files that are equal in both versions are taken back too. If ``partial``, only the paths of
+    ``target`` are touched, compared with the work tree itself whatever HEAD has. What ``force`` overwrites is
+    stored first, so that ``undo`` brings it back.
 
     Raises:
-        WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+        WouldOverwrite: uncommitted work is in the way, and ``force`` is not set; or work was written while
+            this ran.
+        RefMoved: HEAD was moved meanwhile.
     """
     view = tx.view
+    build(view)
     read_manifest = manifest_reader(view.objects)
     current = dict(files_of(view, view.head_commit()) if version is None else version)
     state = workspace.state(view, current, workspace.scan())
@@ -49,31 +55,33 @@ def switch(
             workspace.io,
             workspace.root,
             state,
-            _without(current, only),
+            current,
             target,
             read_manifest,
             everything=everything,
-        )
-    if only is not None:
-        result = Plan(
-            {p: e for p, e in result.write.items() if p in only}, [], [p for p in result.lost if p in only]
+            partial=partial,
         )
     refuse_losses(result.lost, force=force)
     gone: dict[str, TreeEntry | None] = {path: None for path in state.deleted if path in result.write}
     before = _tree(tx, current, {**_saved(workspace, tx, result.lost, state), **gone})
     after = _tree(tx, current, {path: result.write.get(path) for path in {*result.write, *result.remove}})
+
+    def update(now: View) -> Update:
+        _refuse_moved_head(view, now)
+        return build(now)
+
     if before == after and not result.write and not result.remove:
-        tx.publish(lambda now: _still(view, now, update))
+        tx.publish(update)
         return 0, 0
-    placed = workspace.place(view, result, tx.token)
+    placed = place(workspace, view, result, tx.token, {*target, *state.scan.files}.difference(result.remove))
     applied = placed.applied
     try:
-        tx.publish(lambda now: _still(view, now, replace(update, worktree=(before, after))))
+        tx.publish(lambda now: replace(update(now), worktree=(before, after)))
     except BaseException as error:
         _settle(tx, applied, error)
         raise
     applied.finish()
-    workspace.remember_placed(result, placed, state.fresh)
+    remember_placed(workspace, result, placed, state.fresh)
     return len(result.write), len(result.remove)
 
 
@@ -92,16 +100,10 @@ def _settle(tx: Transaction, applied: Applied, error: BaseException) -> None:
         applied.rollback()
 
 
-def _without(current: dict[str, TreeEntry], only: frozenset[str] | None) -> dict[str, TreeEntry]:
-    """HEAD's files, less those that are wanted from another version: so they count as different."""
-    return current if only is None else {path: entry for path, entry in current.items() if path not in only}
-
-
-def _still(planned: View, now: View, update: Update) -> Update:
+def _refuse_moved_head(planned: View, now: View) -> None:
     """Refuse to swap root when HEAD is no longer what the work tree was planned from."""
     if now.root.head != planned.root.head or now.head_commit() != planned.head_commit():
         raise RefMoved("HEAD was moved by another command", hint="run this one again")
-    return update
 
 
 def _saved(

@@ -1,48 +1,39 @@
-"""A repository's work tree as commands use it: locked, recovered, compared, switched."""
+"""A repository's work tree as commands use it: locked, recovered, scanned, compared."""
 
 from __future__ import annotations
 
-import time
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
-from mvc.errors import InvalidPath
+from mvc.errors import InvalidPath, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import flatten
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Manifest, Tree, TreeEntry
 from mvc.odb.database import ObjectDatabase
-from mvc.paths import collisions, shown
+from mvc.paths import shown
 from mvc.repo import Repository, View, exists
-from mvc.restore import file_pieces
-from mvc.worktree.apply import Applied, apply, recover
-from mvc.worktree.compare import ReadManifest, WorkState, compare, index_entry
+from mvc.worktree.apply import recover
+from mvc.worktree.compare import ReadManifest, WorkState, compare
 from mvc.worktree.index import IndexEntry, Moment, StatCache, file_system_time
 from mvc.worktree.scan import ScanResult, scan
-from mvc.worktree.transition import Plan, write_files
 
 EMPTY_TREE = Tree(())
 
-
-class Placed(NamedTuple):
-    """Files in place that can still be taken back; ``written`` maps paths to size and mtime as they were
-    written."""
-
-    applied: Applied
-    written: dict[str, tuple[int, int]]
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Workspace:
     """The work tree of a repository. Get one from :func:`locked`."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+    def __init__(self, repository: Repository, *, writable: bool = True) -> None:
+        self.repository = repository
         self.io = repository.io
         self.root = repository.worktree
         self.monitor = repository.monitor
         self.cache = StatCache.load(repository.io, repository.store / "index")
-        self._before = self._moment()
+        self._before = self.moment() if writable else None
 
     def scan(self, only: Sequence[str] = ()) -> ScanResult:
         """What lies in the work tree; skipped files are told to the monitor.
@@ -64,82 +55,23 @@ class Workspace:
             return compare(self.io, self.root, found, self.cache, version, manifest_reader(view.objects))
 
     def remember(self, entries: Mapping[str, IndexEntry]) -> None:
-        """Store what is known of the work tree's files, so that they need not be read again."""
-        if dict(entries) != self.cache.entries:
-            self._store(entries, self._before)
+        """Store what is known of the work tree's files, so that they need not be read again; nothing in a
+        store that cannot be written."""
+        if self._before is not None and dict(entries) != self.cache.entries:
+            self.store(entries, self._before)
 
-    def remember_placed(self, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]) -> None:
-        """Store what is known after :meth:`place`: ``others``, and the new files as far as nobody wrote to
-        them since."""
-        entries = {
-            path: entry
-            for path, entry in others.items()
-            if path not in plan.write and path not in plan.remove
-        }
-        before = self._before
-        if plan.write:
-            # only what was changed last in an earlier tick of the clock can be told from a later change
-            before = self._after(self._moment().time_ns)
-            found = scan(self.io, self.root, only=tuple(plan.write))
-            for path, entry in plan.write.items():
-                file = found.files.get(path)
-                if file is not None and (file.stat.st_size, file.stat.st_mtime_ns) == placed.written[path]:
-                    entries[path] = index_entry(file, ManifestId(entry.id))
-        self._store(entries, before)
-
-    def _store(self, entries: Mapping[str, IndexEntry], before: Moment) -> None:
-        repository = self._repository
+    def store(self, entries: Mapping[str, IndexEntry], before: Moment) -> None:
+        """Store the entries that can be believed: those whose keys were taken after ``before``."""
+        repository = self.repository
         with storage_errors("cannot write the index"):
             self.cache.store(
                 self.io, repository.temporary.new(), repository.store / "index", entries, before=before
             )
 
-    def _moment(self) -> Moment:
+    def moment(self) -> Moment:
+        """The file system's time."""
         with storage_errors("cannot ask the file system for its time"):
-            return file_system_time(self.io, self._repository.temporary.new())
-
-    def _after(self, time_ns: int) -> Moment:
-        """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after
-        20 ms."""
-        for _ in range(10):
-            moment = self._moment()
-            if moment.time_ns > time_ns:
-                break
-            time.sleep(0.002)
-        return moment
-
-    def _told(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            self.monitor.advance(len(piece))
-            yield piece
-
-    def place(self, view: View, plan: Plan, token: bytes) -> Placed:
-        """Write a plan's files and put them in place; the caller finishes or rolls back.
-
-        ``token`` is what :func:`locked` will look for to know, after a crash, whether the change was
-        committed.
-        """
-        repository = self._repository
-        with storage_errors("cannot write the work tree"):
-            read_manifest = manifest_reader(view.objects)
-            entries = plan.write.values()
-            self.monitor.start("write", sum(read_manifest(ManifestId(entry.id)).size for entry in entries))
-            placements = write_files(
-                self.io,
-                repository.temporary.new,
-                plan,
-                read_manifest,
-                lambda manifest: self._told(file_pieces(view.objects, manifest)),
-            )
-            self.monitor.finish()
-            new = {
-                item.path: self.io.stat(item.temporary) for item in placements if item.temporary is not None
-            }
-            written = {path: (status.st_size, status.st_mtime_ns) for path, status in new.items()}
-            if written:
-                self._after(max(mtime for _size, mtime in written.values()))
-            applied = apply(self.io, self.root, repository.store, placements, token, collisions(written))
-            return Placed(applied, written)
+            return file_system_time(self.io, self.repository.temporary.new())
 
 
 def manifest_reader(objects: ObjectDatabase) -> ReadManifest:
@@ -182,11 +114,17 @@ def refuse_names(found: ScanResult) -> None:
 def locked(repository: Repository, *, exclusive: bool) -> Iterator[Workspace]:
     """Keep the work tree from being switched (shared), or from being used at all (exclusive), meanwhile.
 
-    A checkout that was killed is finished or taken back first.
+    A checkout that was killed is finished or taken back first. Who only wants to read a store that takes no
+    files gets the work tree without a lock.
+
+    Raises:
+        StorageError: there is no lock to be had; or a checkout was killed in a store that takes no files.
     """
     io = repository.io
-    with storage_errors("cannot lock the work tree"):
-        fd = io.open_lock(repository.store / "worktree.lock")
+    fd = _open_lock(repository, exclusive)
+    if fd is None:
+        yield Workspace(repository, writable=False)
+        return
     try:
         with storage_errors("cannot lock the work tree"):
             _take(repository, fd, exclusive)
@@ -195,6 +133,23 @@ def locked(repository: Repository, *, exclusive: bool) -> Iterator[Workspace]:
     finally:
         with suppress(OSError):  # closed, and so unlocked, all the same
             io.close(fd)
+
+
+def _open_lock(repository: Repository, exclusive: bool) -> int | None:
+    """A handle of the lock file; None for a reader where the store takes no files."""
+    with storage_errors("cannot lock the work tree"):
+        try:
+            repository.temporary.new()
+            return repository.io.open_lock(repository.store / "worktree.lock")
+        except OSError as error:
+            if exclusive or error.errno not in _NOT_WRITABLE:
+                raise
+    if exists(repository.io, repository.store / "journal"):
+        raise StorageError(
+            "a checkout was interrupted, and the repository cannot be written to settle it",
+            hint="run 'mvc status' where the repository can be written",
+        )
+    return None
 
 
 def _take(repository: Repository, fd: int, exclusive: bool) -> None:

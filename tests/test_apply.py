@@ -31,7 +31,7 @@ from mvc.errors import Busy, CorruptFile, InvalidPath, MvcError, StorageError, W
 from mvc.fileio import FileIO, TemporaryNames, write_durable
 from mvc.odb.intents import sweep_temporary
 from mvc.worktree.apply import Placement, apply, recover
-from mvc.worktree.journal import Journal, Move
+from mvc.worktree.journal import Journal, Move, Seen
 
 TOKEN = b"sixteen bytes ok"
 
@@ -88,18 +88,27 @@ def expected(files, executable=()):
 OLD_TREE, NEW_TREE = expected(OLD), expected(NEW, EXECUTABLE)
 
 
+def seen(root, path):
+    """The file that is at a path now."""
+    try:
+        status = (root / path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return None if stat.S_ISDIR(status.st_mode) else Seen.of(status)
+
+
 def prepare(root, names, old=OLD, new=NEW):
     """Write the new files under temporary names; returns what leads from ``old`` to ``new``."""
     placements = []
     for path in sorted({*old, *new}):
         if path not in new:
-            placements.append(Placement(path, None, False))
+            placements.append(Placement(path, None, False, seen(root, path)))
         elif old.get(path) != new[path]:
             temporary = names.new()
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o777 if path in EXECUTABLE else 0o666)
             os.write(handle, new[path])
             os.close(handle)
-            placements.append(Placement(path, temporary, path in EXECUTABLE))
+            placements.append(Placement(path, temporary, path in EXECUTABLE, seen(root, path)))
     return placements
 
 
@@ -560,6 +569,92 @@ def test_what_comes_in_the_way_meanwhile_is_not_overwritten(root):
     assert tree(root) == OLD_TREE
 
 
+SAVE = b"a trainer's save"
+
+
+def save_in_place(root, path):
+    (root / path).write_bytes(SAVE)
+
+
+def save_by_rename(root, path):
+    """As one does it who wants no half files; size and time are those of the file before."""
+    before = (root / path).stat()
+    temporary = root / f"{path}.part"
+    temporary.write_bytes(SAVE[: before.st_size])
+    os.utime(temporary, ns=(before.st_atime_ns, before.st_mtime_ns))
+    temporary.rename(root / path)
+
+
+@pytest.mark.parametrize("save", [save_in_place, save_by_rename])
+@pytest.mark.parametrize("path", ["changed.bin", "folder/goes.bin"])
+@pytest.mark.parametrize("when", ["planned", "journal", "look"])
+def test_what_is_saved_after_the_plan_is_not_removed(root, path, save, when):
+    saved = []
+
+    class Trainer(FileIO):
+        """Saves at a certain step of the checkout."""
+
+        def save(self):
+            if not saved:
+                save(root, path)
+                saved.append((root / path).read_bytes())
+
+        def link(self, source, target):
+            super().link(source, target)
+            if when == "journal":
+                self.save()
+
+        def replace(self, source, target, **folders):
+            # the last moment: the file has been looked at and is about to be moved
+            if when == "look" and source == os.path.basename(path):
+                self.save()
+            super().replace(source, target, **folders)
+
+    io = Trainer()
+    with TemporaryNames(FileIO(), root / ".mvc" / "tmp") as names:
+        placements = prepare(root, names)
+        if when == "planned":
+            io.save()
+        with pytest.raises(WouldOverwrite, match=path):
+            apply(io, root, root / ".mvc", placements, TOKEN)
+        assert all(item.temporary is None or item.temporary.exists() for item in placements)
+    assert saved == [(root / path).read_bytes()]
+    assert tree(root) == OLD_TREE | {path: (saved[0], False)}
+    assert not (root / ".mvc" / "journal").exists()
+
+
+def test_a_file_where_the_plan_saw_none_is_not_removed(root):
+    refused(root, WouldOverwrite, new_file("same.bin"), match=r"same\.bin was written")
+
+
+@pytest.mark.parametrize("path", ["changed.bin", "folder/goes.bin"])
+def test_what_is_written_to_a_file_that_was_moved_away_is_set_aside(root, path):
+    with open(root / path, "r+b") as handle, TemporaryNames(FileIO(), root / ".mvc" / "tmp") as names:
+        applied = apply(FileIO(), root, root / ".mvc", prepare(root, names), TOKEN)
+        handle.write(SAVE)
+        handle.flush()
+        applied.finish()
+    [kept] = root.glob(f"{path}.mvc-saved-*")
+    assert kept.read_bytes() == SAVE
+    kept.unlink()
+    assert tree(root) == NEW_TREE
+
+
+def test_what_was_still_written_to_a_folder_that_went_is_set_aside_above_it(root):
+    with (
+        open(root / "folder-to-file" / "deep" / "b", "r+b") as handle,
+        TemporaryNames(FileIO(), root / ".mvc" / "tmp") as names,
+    ):
+        applied = apply(FileIO(), root, root / ".mvc", prepare(root, names), TOKEN)
+        handle.write(SAVE)
+        handle.flush()
+        applied.finish()
+    [kept] = root.glob("b.mvc-saved-*")
+    assert kept.read_bytes() == SAVE
+    kept.unlink()
+    assert tree(root) == NEW_TREE
+
+
 # --- kills -------------------------------------------------------------------------------------------------
 
 
@@ -631,6 +726,39 @@ def test_work_done_after_a_kill_is_not_lost_by_the_recovery(root):
     assert left == expected(OLD | kept)
 
 
+def test_work_done_after_a_kill_is_not_lost_when_the_recovery_goes_forward(root):
+    with (
+        open(root / "changed.bin", "r+b") as handle,
+        TemporaryNames(FileIO(), root / ".mvc" / "tmp") as names,
+    ):
+        applied = apply(FileIO(), root, root / ".mvc", prepare(root, names), TOKEN)
+        handle.write(SAVE)
+        handle.flush()
+        commit(root, FileIO())
+        applied.abandon()
+    assert recover_all(root)
+    [kept] = root.glob("changed.bin.mvc-saved-*")
+    assert kept.read_bytes() == SAVE
+    kept.unlink()
+    assert tree(root) == NEW_TREE
+
+
+def test_a_recovery_does_not_take_away_what_came_after_the_plan(root):
+    """A power cut has lost the rename, and somebody has saved in its place."""
+    with TemporaryNames(FileIO(), root / ".mvc" / "tmp") as names:
+        applied = apply(FileIO(), root, root / ".mvc", prepare(root, names), TOKEN)
+        [move] = [move for move in applied._journal.moves if move.path == "folder/goes.bin"]
+        (root / ".mvc" / "tmp" / move.old).rename(root / move.path)
+        save_in_place(root, move.path)
+        commit(root, FileIO())
+        applied.abandon()
+    assert recover_all(root)
+    [kept] = root.glob("folder/goes.bin.mvc-saved-*")
+    assert kept.read_bytes() == SAVE
+    kept.unlink()
+    assert tree(root) == NEW_TREE
+
+
 def test_the_sweep_does_not_touch_an_interrupted_checkout(root):
     killed_half_way(root)
     before = left_in_store(root)
@@ -664,7 +792,10 @@ def test_a_question_that_fails_leaves_the_recovery_to_the_next(root):
 
 
 GOOD = "1-0123456789abcdef-0123456789abcdef"
-JOURNAL = Journal(TOKEN, (Move("a/b", GOOD, None, 3, 7), Move("c", None, GOOD)), ("a",), (("d", 0o755),))
+KEY = Seen(5, 11, 13)
+JOURNAL = Journal(
+    TOKEN, (Move("a/b", GOOD, None, 3, 7), Move("c", None, GOOD, seen=KEY)), ("a",), (("d", 0o755),)
+)
 
 
 def test_a_journal_reads_back():
@@ -689,7 +820,11 @@ def test_a_damaged_journal_is_told(data):
         Journal(TOKEN, (Move("../../.ssh/authorized_keys", GOOD, None),), (), ()),
         Journal(TOKEN, (Move(".git/hooks/post-checkout", GOOD, None),), (), ()),
         Journal(TOKEN, (Move("a", f"{GOOD}/../../x", None),), (), ()),
-        Journal(TOKEN, (Move("a", None, "../../x"),), (), ()),
+        Journal(TOKEN, (Move("a", None, "../../x", seen=KEY),), (), ()),
+        Journal(TOKEN, (Move("a", None, GOOD),), (), ()),
+        Journal(TOKEN, (Move("a", GOOD, None, seen=KEY),), (), ()),
+        Journal(TOKEN, (Move("a", None, GOOD, seen=(5, "11", 13)),), (), ()),
+        Journal(TOKEN, (Move("a", None, GOOD, seen=(5, 11)),), (), ()),
         Journal(TOKEN, (Move("a", "head", None),), (), ()),
         Journal(TOKEN, (), ("../x",), ()),
         Journal(TOKEN, (), (), (("/etc", 0o777),)),
@@ -774,7 +909,7 @@ def test_files_of_one_size_and_time_are_not_mixed_up(root):
         temporary.write_bytes(b"NEW WEIGHTS"[: len(OLD["changed.bin"])])
         for path in (temporary, root / "changed.bin"):
             os.utime(path, ns=(10**18, 10**18))
-        placements = [Placement("changed.bin", temporary, False)]
+        placements = [Placement("changed.bin", temporary, False, seen(root, "changed.bin"))]
         applied = apply(FileIO(), root, root / ".mvc", placements, TOKEN)
         applied._mover.backward()
         temporary.unlink()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mvc.errors import ConflictError, RevisionNotFound
+from mvc.errors import ConflictError, RefMoved, RevisionNotFound
 from mvc.history.revisions import check_ref_name, resolve, resolve_commit
 from mvc.objectid import CommitId
-from mvc.objects import Person, Timestamp, TreeEntry
+from mvc.objects import Person, Timestamp
 from mvc.paths import is_below
 from mvc.refs import BRANCHES, encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
-from mvc.transaction import Update, begin
+from mvc.transaction import Update, begin, expect
 from mvc.workspace import files_of, locked
 
 
@@ -44,6 +44,8 @@ def checkout(
 
     Raises:
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+        ConflictError: ``new_branch`` exists, and ``force`` is not set.
+        RefMoved: the branch or HEAD was moved by another command meanwhile.
     """
     if new_branch is not None:
         check_ref_name(new_branch)
@@ -53,23 +55,24 @@ def checkout(
     ):
         view = tx.view
         if new_branch is not None and revision == "HEAD" and view.head_commit() is None:
-            tx.publish(lambda _view: Update(head=BRANCHES + new_branch))
+            tx.publish(lambda now_view: _unborn(now_view, new_branch))
             return CheckedOut(None, new_branch, 0, 0)
         target = resolve_commit(revision, view.objects, view)
         ref = None if detach else _branch_of(view, revision)
-        head: str | CommitId = ref or target
-        refs: dict[str, bytes | None] = {}
-        if new_branch is not None:
-            head = BRANCHES + new_branch
-            if view.refs.value(head) is not None and not force:
-                raise ConflictError(
-                    f"a branch called {new_branch!r} exists", hint=f"mvc checkout {new_branch}"
-                )
-            refs[head] = encode_target(target)
-        done = switch(
-            workspace, tx, files_of(view, target), Update(refs=refs, head=head), force=force, everything=force
-        )
-        return CheckedOut(target, head.removeprefix(BRANCHES) if isinstance(head, str) else None, *done)
+
+        def build(now_view: View) -> Update:
+            if new_branch is not None:
+                if not force:
+                    _refuse_taken(now_view, new_branch)
+                name = BRANCHES + new_branch
+                return Update(refs={name: encode_target(target)}, head=name)
+            if ref is not None:
+                expect(now_view, ref, target)
+            return Update(head=ref or target)
+
+        done = switch(workspace, tx, files_of(view, target), build, force=force, everything=force)
+        branch = new_branch or (None if ref is None else ref.removeprefix(BRANCHES))
+        return CheckedOut(target, branch, *done)
 
 
 def checkout_paths(
@@ -99,19 +102,22 @@ def checkout_paths(
                     f"{revision} has no file {name!r}", hint=f"mvc ls {revision} lists them"
                 )
         done = switch(
-            workspace,
-            tx,
-            _overlay(files_of(view, view.head_commit()), wanted),
-            Update(),
-            force=force,
-            everything=False,
-            only=frozenset(wanted),
+            workspace, tx, wanted, lambda _view: Update(), force=force, everything=False, partial=True
         )
         return CheckedOut(target, view.branch(), *done)
 
 
-def _overlay(files: dict[str, TreeEntry], wanted: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
-    return {**files, **wanted}
+def _unborn(view: View, new_branch: str) -> Update:
+    """HEAD to a branch without commits, in a repository without any."""
+    if view.head_commit() is not None:
+        raise RefMoved("HEAD was moved by another command", hint="run this one again")
+    _refuse_taken(view, new_branch)
+    return Update(head=BRANCHES + new_branch)
+
+
+def _refuse_taken(view: View, new_branch: str) -> None:
+    if view.refs.value(BRANCHES + new_branch) is not None:
+        raise ConflictError(f"a branch called {new_branch!r} exists", hint=f"mvc checkout {new_branch}")
 
 
 def _branch_of(view: View, revision: str) -> str | None:

@@ -36,7 +36,6 @@ def undo(
     with locked(repository, exclusive=True) as workspace, repository.reading() as view:
         found = _newest(view) if operation is None else _named(view, operation)
         with begin(repository, f"undo {found.command}", who, now) as tx:
-            update = _reversed(tx.view, found)
             if found.worktree is None:
                 tx.publish(lambda now_view: _reversed(now_view, found))
                 return found
@@ -45,7 +44,7 @@ def undo(
                 workspace,
                 tx,
                 files_of_tree(tx.view, before),
-                update,
+                lambda now_view: _reversed(now_view, found),
                 force=force,
                 everything=True,
                 version=files_of_tree(tx.view, after),
@@ -56,10 +55,11 @@ def undo(
 def _newest(view: View) -> Operation:
     undone: set[OperationId] = set()
     for operation in view.operations():
-        if operation.undoes is not None:
-            undone.add(operation.undoes)
-        elif operation.id not in undone:
+        if operation.id in undone:
+            continue
+        if operation.undoes is None:
             return operation
+        undone.add(operation.undoes)
     raise UserError("there is nothing left to undo", hint="'mvc oplog' lists what was done")
 
 

@@ -46,13 +46,15 @@ class Applied:
         self._mover = Mover(WorkTree(io, root), store / "tmp", journal)
 
     def finish(self) -> None:
-        """The change is committed: forget the old files.
+        """The change is committed: forget the old files, but for those that are still being written: they get
+        a name with ``.mvc-saved-``.
 
         Raises:
-            StorageError: the journal could not be removed; the next command tries again.
+            StorageError: a step failed; the next command tries again.
         """
         try:
             with storage_errors(_DOING):
+                self._mover.keep_written()
                 self._remove_journal()
             for move in self._journal.moves:
                 if move.old is not None:
@@ -110,7 +112,8 @@ def apply(
 
     Raises:
         InvalidPath: a path is not valid, or two do not go together here.
-        WouldOverwrite: something else is in the way: other files in a folder, a link instead of a folder.
+        WouldOverwrite: something else is in the way: other files in a folder, a link instead of a folder, a
+            file that was written since the placements were planned.
         Busy: a journal is there: another process is at it, or :func:`recover` was not called.
         StorageError: the disk refused, or part of the work tree is on another file system.
     """

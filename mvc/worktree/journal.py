@@ -3,19 +3,22 @@
 ``.mvc/journal`` is ``mvcJRNL1``, a canonical msgpack map, and the BLAKE3 hash of both (32 bytes)::
 
     made     folders to create, parents first
-    moves    [path, new, old, size, mtime in ns] in the order in which files are moved away
+    moves    [path, new, old, size, mtime in ns, seen] in the order in which files are moved away
     removed  [folder, permission bits] to remove, children first
     token    bytes that tell, by way of root, whether the checkout was committed
 
 ``new`` and ``old`` are names in ``.mvc/tmp`` or nil: where the coming file lies, and where the one that is
-there now goes. Size and mtime are the coming file's. Which of the two names exist tells how far a move has
-come, so nothing is ever added to a journal.
+there now goes. Size and mtime are the coming file's. ``seen`` is [size, mtime in ns, inode] of the old file
+as it was when the checkout was planned, nil if ``old`` is: another file has been written since, and is not
+ours to remove. Which of the two names exist tells how far a move has come, so nothing is ever added to a
+journal.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from blake3 import blake3
 
@@ -28,11 +31,28 @@ MAGIC = b"mvcJRNL1"
 HASH_BYTES = 32
 
 
+class Seen(NamedTuple):
+    """What tells a file from what somebody writes in its place: size in bytes, mtime in ns, inode.
+
+    Unlike a :class:`mvc.worktree.index.StatKey` it stays the same when the file is moved.
+    """
+
+    size_bytes: int
+    time_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Of a file's status, or of a link's own."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One path's change. ``new`` is None if no file comes, ``old`` if none was there.
+    """One path's change. ``new`` is None if no file comes, ``old`` and ``seen`` if none was there.
 
     ``size_bytes`` and ``time_ns`` (mtime) are those of the coming file, to know it again; 0 if there is none.
+    ``seen`` is the old file as the plan saw it.
     """
 
     path: str
@@ -40,6 +60,7 @@ class Move:
     old: str | None
     size_bytes: int = 0
     time_ns: int = 0
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +77,10 @@ class Journal:
         body = MAGIC + canonical.pack(
             {
                 "made": list(self.made),
-                "moves": [[m.path, m.new, m.old, m.size_bytes, m.time_ns] for m in self.moves],
+                "moves": [
+                    [m.path, m.new, m.old, m.size_bytes, m.time_ns, m.seen and list(m.seen)]
+                    for m in self.moves
+                ],
                 "removed": [list(item) for item in self.removed],
                 "token": self.token,
             }
@@ -92,8 +116,11 @@ def _damaged(why: str) -> CorruptFile:
     )
 
 
-def _move(path: Any, new: Any, old: Any, size: Any, time: Any) -> Move:
-    return Move(_path(path), _name(new), _name(old), _exactly(int, size), _exactly(int, time))
+def _move(path: Any, new: Any, old: Any, size: Any, time: Any, seen: Any) -> Move:
+    if (old is None) != (seen is None):
+        raise ValueError(f"{path!r} has an old file or has none")
+    key = None if seen is None else Seen(*(_exactly(int, number) for number in seen))
+    return Move(_path(path), _name(new), _name(old), _exactly(int, size), _exactly(int, time), key)
 
 
 def _path(path: Any) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mvc.errors import WouldOverwrite
 from mvc.fileio import FileIO, exists
-from mvc.worktree.journal import Journal, Move
+from mvc.worktree.journal import Journal, Move, Seen
 
 MISSING = (FileNotFoundError, NotADirectoryError)
 """What a walk meets where there is no such way; a link in the way is "not a directory" too."""
@@ -90,7 +90,8 @@ class Mover:
     def forward(self, *, strict: bool) -> None:
         """Bring the new files into place; when it returns they are durable there.
 
-        What has come into the way since the journal was written is refused if ``strict``, else set aside.
+        What has come into the way since the plan was made, or was written in an old file's place, is refused
+        if ``strict``, else set aside.
 
         Raises:
             WouldOverwrite: something is in the way.
@@ -98,7 +99,7 @@ class Mover:
         """
         for move in self._journal.moves:
             if move.old is not None and not self._in_temporary(move.old) and not self._has_come(move):
-                self._take_away(move, move.old)
+                self._take_away(move, move.old, strict=strict)
         # The old files must be safe under their new names before anything takes their place.
         self._io.sync_folder(self._temporary)
         for path, _ in self._journal.removed:
@@ -134,6 +135,21 @@ class Mover:
                 self._bring(move.old, move.path, strict=False)
         self._sync()
 
+    def keep_written(self) -> None:
+        """Set aside old files that somebody who had them open has written to since they were moved away.
+
+        Raises:
+            OSError: a step failed.
+        """
+        for move in self._journal.moves:
+            if move.old is None or move.seen is None or not self._in_temporary(move.old):
+                continue
+            # Who writes through a handle leaves the inode as it is, and a copy of a store has other ones.
+            if self._key_of(move.old)[:2] != move.seen[:2]:
+                with self._nearest_folder(move.path) as folder:
+                    self._set_aside(self._temporary / move.old, move.path.rpartition("/")[2], folder)
+                    self._io.sync_folder(folder)
+
     # --- single steps
     # ----------------------------------------------------------------------------------------
     def _in_temporary(self, name: str) -> bool:
@@ -157,13 +173,22 @@ class Mover:
             and (status.st_size, status.st_mtime_ns) == (move.size_bytes, move.time_ns)
         )
 
-    def _take_away(self, move: Move, old: str) -> None:
+    def _take_away(self, move: Move, old: str, *, strict: bool) -> None:
         status = self._tree.look(move.path)
         # A folder is not what the plan saw; whatever wants its place finds it in the way.
         if status is None or stat.S_ISDIR(status.st_mode):
             return
         with self._tree.place(move.path) as (folder, name):
-            self._io.replace(name, self._temporary / old, source_folder=folder)
+            if Seen.of(status) == move.seen:
+                self._io.replace(name, self._temporary / old, source_folder=folder)
+            elif not strict:
+                self._set_aside(name, name, folder, source_folder=folder)
+        # Asked again: it may have been another file's turn between the question and the move.
+        if strict and (Seen.of(status) != move.seen or self._key_of(old) != move.seen):
+            raise written_meanwhile(move.path)
+
+    def _key_of(self, temporary: str) -> Seen:
+        return Seen.of(self._io.stat(self._temporary / temporary))
 
     def _bring(self, temporary: str, path: str, *, strict: bool) -> None:
         if not strict:
@@ -172,7 +197,7 @@ class Mover:
             if exists(self._io, name, folder=folder):
                 if strict:
                     raise _in_the_way(path)
-                self._set_aside(folder, name)
+                self._set_aside(name, name, folder, source_folder=folder)
             # What somebody puts here between the question and this line is lost. No portable call renames a
             # file only if the new name is free.
             self._io.replace(self._temporary / temporary, name, target_folder=folder)
@@ -201,18 +226,16 @@ class Mover:
                     return
             if strict:
                 raise _in_the_way(path)
-            self._set_aside(folder, name)
+            self._set_aside(name, name, folder, source_folder=folder)
             self._io.make_folder(name, folder=folder)
 
     def _make_way(self, path: str) -> None:
         """Make sure that a folder and those above it are there."""
-        status = self._tree.look(path)
-        if status is None or not stat.S_ISDIR(status.st_mode):
+        if not self._is_folder(path):
             self._make_folder(path, strict=False)
 
     def _restore_folder(self, path: str, mode: int) -> None:
-        status = self._tree.look(path)
-        if status is not None and stat.S_ISDIR(status.st_mode):
+        if self._is_folder(path):
             return
         self._make_folder(path, strict=False)
         with self._tree.folder(path) as handle:
@@ -222,13 +245,28 @@ class Mover:
         with self._tree.folder(parent_of(path)) as handle:
             self._io.sync_folder(handle)
 
-    def _set_aside(self, folder: int, name: str) -> None:
-        """Give what is in the way another name beside its own: it may be the only copy of somebody's work."""
+    @contextmanager
+    def _nearest_folder(self, path: str) -> Iterator[int]:
+        """A handle of a path's folder or, where that is gone, of the nearest one above."""
+        folder = parent_of(path)
+        while folder and not self._is_folder(folder):
+            folder = parent_of(folder)
+        with self._tree.folder(folder) as handle:
+            yield handle
+
+    def _is_folder(self, path: str) -> bool:
+        status = self._tree.look(path)
+        return status is not None and stat.S_ISDIR(status.st_mode)
+
+    def _set_aside(
+        self, source: Path | str, name: str, folder: int, *, source_folder: int | None = None
+    ) -> None:
+        """Give a file another name beside ``name``: it may be the only copy of somebody's work."""
         # Fifty characters have at most 200 bytes, so the name fits where the old one did.
         self._io.replace(
-            name,
+            source,
             f"{name[:50]}.mvc-saved-{os.urandom(4).hex()}",
-            source_folder=folder,
+            source_folder=source_folder,
             target_folder=folder,
         )
 
@@ -240,6 +278,13 @@ class Mover:
         for path in sorted(touched):
             with suppress(*MISSING), self._tree.folder(path) as handle:
                 self._io.sync_folder(handle)
+
+
+def written_meanwhile(path: str) -> WouldOverwrite:
+    """The refusal to remove a file that is not the one that the plan saw."""
+    return WouldOverwrite(
+        f"{path} was written while this command ran", hint="look at 'mvc status', then run it again"
+    )
 
 
 def _in_the_way(path: str) -> WouldOverwrite:

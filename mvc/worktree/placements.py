@@ -12,8 +12,8 @@ from pathlib import Path
 from mvc.errors import InvalidPath, StorageError, WouldOverwrite
 from mvc.fileio import FileIO, TemporaryNames, exists
 from mvc.paths import check_path
-from mvc.worktree.journal import Journal, Move
-from mvc.worktree.moves import WorkTree
+from mvc.worktree.journal import Journal, Move, Seen
+from mvc.worktree.moves import WorkTree, written_meanwhile
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Placement:
     """A file that comes to ``path``, or goes from there if ``temporary`` is None.
 
     ``temporary`` is a regular file in the store's ``tmp``, whole and synced, created with mode 0o666, or
-    0o777 if it is ``executable``, so that the user's umask has had its say.
+    0o777 if it is ``executable``, so that the user's umask has had its say. ``seen`` is the file that may be
+    removed from ``path``, None if there must be none: any other is somebody's work.
     """
 
     path: str
     temporary: Path | None
     executable: bool
+    seen: Seen | None = None
 
 
 class Planner:
@@ -37,7 +39,7 @@ class Planner:
         self._io = tree.io
         self._names = names
         self._coming = {item.path: item for item in placements if item.temporary is not None}
-        self._going = {item.path for item in placements if item.temporary is None}
+        self._going = {item.path: item for item in placements if item.temporary is None}
         self._above_coming = {folder for path in self._coming for folder in folders_above(path)}
         self._device = self._io.stat(names.folder).st_dev
         self._seen: dict[str, os.stat_result | None] = {}
@@ -49,13 +51,13 @@ class Planner:
 
         Raises:
             InvalidPath: a path is not valid, occurs twice, or is both a file and a folder.
-            WouldOverwrite: something that is none of these placements is in the way.
+            WouldOverwrite: something that is none of these placements is in the way, or not what they saw.
             StorageError: a folder is on another file system than the store.
         """
         away = [path for path in sorted(self._going) if self._is_there(path)]
         made: set[str] = set()
         removed: dict[str, int] = {}
-        moves = [Move(path, None, self._names.new().name) for path in away]
+        moves = [Move(path, None, self._names.new().name, seen=self._going[path].seen) for path in away]
         for path, item in sorted(self._coming.items()):
             made.update(self._missing_above(path))
             moves.append(self._arrival(item, removed))
@@ -72,7 +74,7 @@ class Planner:
     def _check_paths(self, placements: Sequence[Placement]) -> None:
         for item in placements:
             check_path(item.path)
-        if len(self._going.union(self._coming)) != len(placements):
+        if len({*self._going, *self._coming}) != len(placements):
             raise InvalidPath("a path is to be placed twice")
         for path in self._coming:
             if path in self._above_coming:
@@ -100,7 +102,8 @@ class Planner:
         status = self._look(path)
         if status is None or stat.S_ISDIR(status.st_mode):
             return False
-        return _movable(path, status)
+        _check_movable(self._going[path], status)
+        return True
 
     def _missing_above(self, path: str) -> list[str]:
         """The folders that must be made for a coming file."""
@@ -132,9 +135,10 @@ class Planner:
                     hint="move those files away",
                 )
             removed.update(folders)
-        elif status is not None and _movable(item.path, status):
+        elif status is not None:
+            _check_movable(item, status)
             old = self._names.new().name
-        return Move(item.path, coming.name, old, *self._signature(coming))
+        return Move(item.path, coming.name, old, *self._signature(coming), item.seen if old else None)
 
     def _prepare(self, item: Placement) -> Path:
         """Check the coming file, and see to its executable bits where its maker has not."""
@@ -226,11 +230,12 @@ def refuse_collisions(io: FileIO, names: TemporaryNames, groups: Sequence[Sequen
                 )
 
 
-def _movable(path: str, status: os.stat_result) -> bool:
+def _check_movable(item: Placement, status: os.stat_result) -> None:
     """A link in a file's place is moved as itself, whatever it leads to."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-        raise WouldOverwrite(f"{path} is a device, pipe or socket", hint="move it away")
-    return True
+        raise WouldOverwrite(f"{item.path} is a device, pipe or socket", hint="move it away")
+    if Seen.of(status) != item.seen:
+        raise written_meanwhile(item.path)
 
 
 def _linked(folder: str) -> WouldOverwrite:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 from mvc.fileio import FileIO
 from mvc.objectid import BlobId
@@ -30,8 +32,11 @@ def same_content(io: FileIO, path: Path, manifest: Manifest) -> bool:
             return all(_same_part(io.read_at(fd, part.length, offset), part) for offset, part in batch)
 
         batches = _batches(manifest.placed_parts())
-        results = map(equal, batches) if manifest.size <= BATCH_BYTES else ordered_map(equal, batches)
-        return all(results)
+        if manifest.size <= BATCH_BYTES:
+            return all(map(equal, batches))
+        # Closed first, so that no thread still reads when the number of the handle is free for another file.
+        with closing(cast(Generator[bool, None, None], ordered_map(equal, batches))) as results:
+            return all(results)
     finally:
         io.close(fd)
 

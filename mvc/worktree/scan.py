@@ -13,6 +13,7 @@ from pathlib import Path
 from mvc.fileio import FileIO, storage_errors
 from mvc.paths import collisions, path_fault, shown
 from mvc.worktree.ignore import IGNORE_FILE, IgnoreRules
+from mvc.worktree.journal import Seen
 
 MAX_IGNORE_FILE_BYTES = 64 << 10
 """Rules are tried one by one on every path, and they come with a clone."""
@@ -31,11 +32,13 @@ class WorkFile:
 
     ``stat`` describes the content that will be read: for a link, that of its target. ``link_target`` is the
     path in the repository that a symbolic link ends at; the link is committed as that file's content.
+    ``seen`` is what stands at the path itself: for a link, the link.
     """
 
     path: str
     stat: os.stat_result
     executable: bool
+    seen: Seen
     link_target: str | None = None
 
 
@@ -106,7 +109,7 @@ class _Walk:
             elif is_folder:
                 self.folder(path, rules, everything=selected)
             elif entry.is_symlink():
-                self._link(path)
+                self._link(path, entry)
             else:
                 self._file(path, entry)
 
@@ -138,7 +141,7 @@ class _Walk:
         if not stat.S_ISREG(status.st_mode):
             self.result.skipped.append((path, f"is {_kind(status)}"))
         elif self._readable(path, path, status):
-            self.result.files[path] = WorkFile(path, status, _executable(status))
+            self.result.files[path] = WorkFile(path, status, _executable(status), Seen.of(status))
 
     def _readable(self, path: str, real: str, status: os.stat_result) -> bool:
         """Try to open what not everybody may read; ``real`` is where the content of ``path`` lies."""
@@ -153,9 +156,10 @@ class _Walk:
             return False
         return True
 
-    def _link(self, path: str) -> None:
+    def _link(self, path: str, entry: os.DirEntry[str]) -> None:
         """A link counts as the file that it ends at, if that is a file of this work tree."""
         try:
+            seen = Seen.of(entry.stat(follow_symlinks=False))
             target = self._resolve(path)
             status = None if target is None else self._io.stat(self._on_disk(target))
         except PermissionError:
@@ -177,7 +181,7 @@ class _Walk:
         elif not stat.S_ISREG(status.st_mode):
             self.result.skipped.append((path, f"is a link to {shown(target)}, which is {_kind(status)}"))
         elif self._readable(path, target, status):
-            self.result.files[path] = WorkFile(path, status, _executable(status), target)
+            self.result.files[path] = WorkFile(path, status, _executable(status), seen, target)
 
     def _resolve(self, path: str) -> str | None:
         """The repository path at the end of a link, ``""`` for the root; None if it lies outside."""

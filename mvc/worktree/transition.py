@@ -13,6 +13,7 @@ from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, Manifest, TreeEntry
 from mvc.worktree.apply import Placement
 from mvc.worktree.compare import ReadManifest, WorkState
+from mvc.worktree.journal import Seen
 from mvc.worktree.recheck import same_content
 
 Pieces = Callable[[Manifest], Iterable[bytes]]
@@ -21,11 +22,12 @@ Pieces = Callable[[Manifest], Iterable[bytes]]
 @dataclass(slots=True)
 class Plan:
     """``write`` maps paths to what they become, ``remove`` lists files that go; ``lost`` are paths whose
-    uncommitted content either of them would destroy."""
+    uncommitted content either of them would destroy. ``seen`` has the files that were at these paths."""
 
     write: dict[str, TreeEntry] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    seen: dict[str, Seen] = field(default_factory=dict)
 
 
 def plan(
@@ -37,26 +39,31 @@ def plan(
     read_manifest: ReadManifest,
     *,
     everything: bool,
+    partial: bool = False,
 ) -> Plan:
     """What leads from the work tree to ``target``.
 
     ``state`` compares the work tree with ``current``. A path that is equal in both versions is left alone,
     with what the user did to it, unless ``everything`` is set. Files that neither version has are never
-    touched.
+    touched. If ``partial``, only the paths of ``target`` are, and whatever ``current`` has there, they are
+    compared with the work tree itself.
     """
     result = Plan()
     dirty = {*state.added, *state.modified}
-    for path in sorted({*current, *target}):
+    for path in sorted(target if partial else {*current, *target}):
         old, new = current.get(path), target.get(path)
-        if old == new and not (everything and (path in dirty or path in state.deleted)):
+        wanted = partial or (everything and (path in dirty or path in state.deleted))
+        if old == new and not wanted:
             continue
-        there = _present(io, root, path, state)
-        if new is not None and there and _is(io, root, path, new, state, read_manifest):
+        there = _look(io, root, path, state)
+        if new is not None and there is not None and _is(io, root, path, new, state, read_manifest):
             continue
-        if new is None and not there:
+        if new is None and there is None:
             continue
-        if there and (path in dirty or path not in state.scan.files):
-            result.lost.append(path)
+        if there is not None:
+            result.seen[path] = there
+            if path in dirty or path not in state.scan.files:
+                result.lost.append(path)
         if new is None:
             result.remove.append(path)
         else:
@@ -64,19 +71,16 @@ def plan(
     return result
 
 
-def _present(io: FileIO, root: Path, path: str, state: WorkState) -> bool:
+def _look(io: FileIO, root: Path, path: str, state: WorkState) -> Seen | None:
+    """The file at a path, as it was before its content was compared; None if there is none."""
     if path in state.scan.files:
-        return True
+        return state.scan.files[path].seen
     try:
         # an ignored file is not in the scan, yet it must not be overwritten unseen
-        return not _is_folder(io, root / path)
+        status = io.stat(root / path)
     except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _is_folder(io: FileIO, path: Path) -> bool:
-
-    return S_ISDIR(io.stat(path).st_mode)
+        return None
+    return None if S_ISDIR(status.st_mode) else Seen.of(status)
 
 
 def _is(
@@ -113,13 +117,13 @@ def write_files(
     pieces: Pieces,
 ) -> list[Placement]:
     """Write every new file under a temporary name, durable; all of them go again if one fails."""
-    placements = [Placement(path, None, executable=False) for path in result.remove]
+    placements = [Placement(path, None, False, result.seen.get(path)) for path in result.remove]
     try:
         for path, entry in result.write.items():
             temporary = new_temporary()
             executable = entry.mode == EXECUTABLE
             fd = io.create(temporary, 0o777 if executable else 0o666)
-            placements.append(Placement(path, temporary, executable))
+            placements.append(Placement(path, temporary, executable, result.seen.get(path)))
             try:
                 for piece in pieces(read_manifest(ManifestId(entry.id))):
                     write_all(io, fd, piece)

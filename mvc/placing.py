@@ -1,0 +1,111 @@
+"""Writes a plan's files and puts them in place, and remembers what was written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from mvc.fileio import storage_errors
+from mvc.monitor import Monitor
+from mvc.objectid import ManifestId
+from mvc.paths import collisions
+from mvc.repo import View, exists
+from mvc.restore import file_pieces
+from mvc.workspace import Workspace, manifest_reader
+from mvc.worktree.apply import Applied, apply
+from mvc.worktree.compare import index_entry
+from mvc.worktree.index import IndexEntry, Moment
+from mvc.worktree.placements import folders_above
+from mvc.worktree.scan import scan
+from mvc.worktree.transition import Plan, discard, write_files
+
+
+class Placed(NamedTuple):
+    """Files in place that can still be taken back; ``written`` maps paths to size and mtime as they were
+    written."""
+
+    applied: Applied
+    written: dict[str, tuple[int, int]]
+
+
+def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Iterable[str]) -> Placed:
+    """Write a plan's files and put them in place; the caller finishes or rolls back.
+
+    ``token`` is what :func:`mvc.workspace.locked` will look for to know, after a crash, whether the change
+    was committed. ``names`` are the files that the work tree is to hold then, to find those that this file
+    system cannot hold side by side.
+
+    Raises:
+        WouldOverwrite: a file is not the one that the plan saw.
+        InvalidPath: names that do not go together here.
+        StorageError: the disk refused.
+    """
+    repository, io, monitor = workspace.repository, workspace.io, workspace.monitor
+    with storage_errors("cannot write the work tree"):
+        read_manifest = manifest_reader(view.objects)
+        monitor.start("write", sum(read_manifest(ManifestId(e.id)).size for e in plan.write.values()))
+        placements = write_files(
+            io,
+            repository.temporary.new,
+            plan,
+            read_manifest,
+            lambda manifest: _told(monitor, file_pieces(view.objects, manifest)),
+        )
+        monitor.finish()
+        new = {item.path: io.stat(item.temporary) for item in placements if item.temporary is not None}
+        written = {path: (status.st_size, status.st_mtime_ns) for path, status in new.items()}
+        if written:
+            _after(workspace, max(mtime for _size, mtime in written.values()))
+        groups = _groups(names, plan)
+        try:
+            applied = apply(io, workspace.root, repository.store, placements, token, groups)
+        except BaseException:
+            # gigabytes that would stay until the next command sweeps; a journal that is left needs them
+            if not exists(io, repository.store / "journal"):
+                discard(io, placements)
+            raise
+        return Placed(applied, written)
+
+
+def remember_placed(
+    workspace: Workspace, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]
+) -> None:
+    """Store what is known after :func:`place`: ``others``, and the new files as far as nobody wrote to them
+    since."""
+    gone = {*plan.write, *plan.remove}
+    entries = {path: entry for path, entry in others.items() if path not in gone}
+    if not plan.write:
+        workspace.remember(entries)
+        return
+    # only what was changed last in an earlier tick of the clock can be told from a later change
+    before = _after(workspace, workspace.moment().time_ns)
+    found = scan(workspace.io, workspace.root, only=tuple(plan.write))
+    for path, entry in plan.write.items():
+        file = found.files.get(path)
+        if file is not None and (file.stat.st_size, file.stat.st_mtime_ns) == placed.written[path]:
+            entries[path] = index_entry(file, ManifestId(entry.id))
+    workspace.store(entries, before)
+
+
+def _groups(names: Iterable[str], plan: Plan) -> list[list[str]]:
+    """Names that some file systems cannot hold side by side, as far as the plan brings one of them."""
+    coming = {name for path in plan.write for name in (path, *folders_above(path))}
+    return [group for group in collisions({*names, *plan.write}) if not coming.isdisjoint(group)]
+
+
+def _told(monitor: Monitor, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        monitor.advance(len(piece))
+        yield piece
+
+
+def _after(workspace: Workspace, time_ns: int) -> Moment:
+    """The file system's time once it is later than ``time_ns``; on a coarse clock whatever it is after
+    20 ms."""
+    for _ in range(10):
+        moment = workspace.moment()
+        if moment.time_ns > time_ns:
+            break
+        time.sleep(0.002)
+    return moment
