@@ -1,7 +1,8 @@
 """Builds the optional native kernel; everything else about the package stands in pyproject.toml.
 
-``optional``: where there is no compiler, or it fails, mvc is installed without the kernel and does the same in numpy.
-The kernel is no Python module, it is loaded by ctypes; building it as an extension gives it a name and a place.
+``optional``: where there is no compiler, or it fails, mvc is installed without the kernel and does the same
+in numpy. The kernel is no Python module, it is loaded by ctypes; building it as an extension gives it a name
+and a place.
 """
 
 import sys

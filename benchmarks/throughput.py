@@ -1,10 +1,10 @@
 """Commit and checkout of related bf16 versions, next to git-lfs and to cp.
 
-    python -m benchmarks.throughput [--versions 6] [--megabytes 100] [--repetitions 3]
+    python -m benchmarks.throughput [--versions 6] [--megabytes 100] [--repetitions 3] [--no-native]
 
 The versions are made here: a base of normally distributed bf16 weights, each following one moved by about 1
 % of its norm, as a fine-tune moves. Commits run in one process; git-lfs runs ``add`` and ``commit`` of the
-same files.
+same files. ``--no-native`` leaves the native kernel out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import run
+from mvc.codecs import native
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.objects import Person, Timestamp
@@ -141,7 +142,11 @@ def main() -> None:
     parser.add_argument("--versions", type=int, default=6)
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--no-native", action="store_true")
     options = parser.parse_args()
+    if options.no_native:
+        native.KERNEL = None
+    print(f"native kernel: {'yes' if native.available() else 'no'}")
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         paths = make_versions(place, options.versions, options.megabytes)

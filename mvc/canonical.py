@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from mvc.errors import CorruptObject
+from mvc.errors import CorruptObject, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -52,7 +52,10 @@ def _check(value: Any, depth: int = 0) -> None:
 
 def pack(value: Any) -> bytes:
     """Encode None, booleans, integers, floats, strings, bytes, lists and string-keyed dicts."""
-    return bytes(msgpack.packb(_ordered(value), use_bin_type=True))
+    try:
+        return bytes(msgpack.packb(_ordered(value), use_bin_type=True))
+    except UnicodeEncodeError as error:
+        raise UsageError(f"text that is not valid Unicode cannot be stored: {error.object!a}") from None
 
 
 def _no_extension(code: int, data: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mvc.errors import RootMoved
 from mvc.odb.intents import announce
+from mvc.odb.pack import pack_key
 from mvc.repo import Repository
 from mvc.root import Fossil
 from mvc.transaction import add_entries, sweep
@@ -31,5 +32,7 @@ def consolidate(repository: Repository) -> int:
         try:
             repository.roots.swap(view.raw, root)
         except RootMoved:
+            for name in {entry.pack for entry in entries}:
+                repository.backend.delete(pack_key(name))
             return 0
         return len(condemned)

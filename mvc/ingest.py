@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mvc.bases import BaseFinder, FileBases
@@ -88,18 +89,32 @@ class _Done:
 
 
 def ingest_file(
-    io: FileIO, path: Path, name: str, writer: ObjectWriter, finder: BaseFinder, monitor: Monitor
+    io: FileIO,
+    path: Path,
+    name: str,
+    writer: ObjectWriter,
+    finder: BaseFinder,
+    monitor: Monitor,
+    *,
+    seen: os.stat_result | None = None,
 ) -> Ingested:
     """Store a file under its repository path ``name``.
 
+    ``seen`` is the status of the file that was found there and judged: another one that has taken its place,
+    or that of a folder above it, is not read.
+
     Raises:
-        FileChanged: it kept changing while it was read.
+        FileChanged: it kept changing while it was read, or is no longer the file that was seen.
         OSError: it cannot be read.
     """
     for _attempt in range(ATTEMPTS):
-        fd = io.open_read(path, follow=True)
+        try:
+            fd = io.open_read(path, follow=True)
+        except FileNotFoundError:
+            raise FileChanged(f"{name} vanished before it was read", hint="run the command again") from None
         try:
             source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
+            _check_same(source, seen, name)
             try:
                 manifest = _ingest(source, writer, finder.file(name), monitor)
             except FileChanged:
@@ -114,6 +129,16 @@ def ingest_file(
     raise FileChanged(
         f"{name} keeps changing while it is read", hint="wait until it is written, then commit again"
     )
+
+
+def _check_same(source: OpenFile, seen: os.stat_result | None, name: str) -> None:
+    """Refuse what was swapped in since the work tree was looked at: a link out of it, a FIFO, another
+    file."""
+    status = source.status
+    if not S_ISREG(status.st_mode):
+        raise FileChanged(f"{name} is no longer a file", hint="run the command again")
+    if seen is not None and (status.st_dev, status.st_ino) != (seen.st_dev, seen.st_ino):
+        raise FileChanged(f"{name} was replaced before it was read", hint="run the command again")
 
 
 def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifest:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mvc.errors import Busy, CorruptFile, ObjectMissing, RefMoved, RootMoved
+from mvc.errors import Busy, CorruptFile, RefMoved, RootMoved
+from mvc.fileio import storage_errors
 from mvc.locators import segments_needed, write_locator
 from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
@@ -77,6 +78,7 @@ class Transaction:
             try:
                 self._repository.roots.swap(view.raw, root)
             except RootMoved:
+                _discard_segments(self._repository, view.root, root)
                 # jitter, so that two that meet do not meet again; imported only where it happens
                 import random
 
@@ -95,10 +97,11 @@ class Transaction:
             return
         for identity in self.writer.relied:
             if identity not in view.objects:
-                raise ObjectMissing(
-                    f"{identity.word} {identity.short} was removed while this command ran",
-                    hint="run it again",
-                )
+                raise _moved(identity)
+        for identity, depth in self.writer.leaned_on.items():
+            found = view.objects.entries(identity)
+            if not found or found[0].depth > depth:
+                raise _moved(identity)
 
     def _next_root(self, view: View, update: Update) -> tuple[Root, Operation]:
         refs, replaced = view.refs.changed(update.refs)
@@ -128,6 +131,18 @@ class Transaction:
         before = {row.name for row in view.root.segments}
         own = [row.name for row in root.segments if row.name not in before]
         write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
+
+
+def _moved(identity: ObjectId) -> Busy:
+    return Busy(f"{identity.word} {identity.short} was moved while this command ran", hint="run it again")
+
+
+def _discard_segments(repository: Repository, before: Root, never: Root) -> None:
+    """Delete the index segments of a root that was never swapped in: nobody else can know their names."""
+    known = {row.name for row in before.segments}
+    for row in never.segments:
+        if row.name not in known:
+            repository.backend.delete(segment_key(row.name))
 
 
 def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
@@ -187,6 +202,10 @@ def sweep(repository: Repository, now: Root, following: Root) -> Root:
 
     gone = {item.key for item in now.retired if free(item.epoch)}
     dead = {fossil.pack for fossil in now.fossils if not fossil.deleted and free(fossil.epoch)}
+    if gone or dead:
+        # who swapped in the root that condemns them may have died before it was durable
+        with storage_errors("cannot sync the store"):
+            repository.io.sync_folder(repository.store)
     for key in gone:
         repository.backend.delete(key)
     for pack in dead:

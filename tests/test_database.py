@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 
 from mvc.backends.memory import MemoryBackend
 from mvc.bases import MAX_TENSOR_DEPTH, anchor
-from mvc.codecs import Step
+from mvc.codecs import CODECS, Step
 from mvc.dtypes import DTYPES
-from mvc.errors import CorruptObject, DamageError, ObjectMissing, UnsupportedFeature
+from mvc.errors import CorruptObject, DamageError, ObjectMissing, UnsupportedFeature, UserError
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, ManifestId, TreeId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.index import Index, Merge, merge
 from mvc.odb.pack import PackWriter, pack_key
-from mvc.odb.record import Base, Recipe, Record
+from mvc.odb.record import MAX_PLAIN, Base, Recipe, Record
 from mvc.odb.segment import Segment
 from mvc.odb.writer import Hint, ObjectWriter
+from mvc.predictors import PREDICTORS
 
 
 class Store:
@@ -212,3 +213,77 @@ def test_a_damaged_base_does_not_keep_a_new_version_from_being_stored():
     store.add(writer.flush())
     assert store.open().get(identity) == new
     assert store.monitor.damage
+
+
+def test_a_new_record_never_leans_on_one_as_deep_as_itself():
+    """The shallow record of a base is damaged, a deeper one is sound: what is stored upon it must stay
+    readable."""
+    store, rng = Store(), np.random.default_rng(3)
+    ground, base, new = (bf16(weights(rng, 4000)) for _ in range(3))
+    (shallow,) = store.put_records(raw(base))
+    store.put_records(raw(ground), raw(base, 1, (Base(BlobId.of(ground), 0, len(ground)),)))
+    store.damage(shallow)
+    assert store.open().get(BlobId.of(base)) == base
+    writer = store.writer()
+    writer.database.get(BlobId.of(base))  # now it is in the cache, from the deeper record
+    moved = (np.frombuffer(base, "<u2") + 1).astype("<u2").tobytes()
+    identity = writer.put(BlobId, moved, Hint(DTYPES["BF16"], (Base(BlobId.of(base), 0, len(base)),), 0))
+    assert new != moved
+    store.add(writer.flush())
+    assert store.open().get(identity) == moved
+
+
+def test_what_no_record_may_hold_is_refused_before_it_is_written():
+    writer = Store().writer()
+    with pytest.raises(UserError, match="larger than one object"):
+        writer.put(ManifestId, bytes(MAX_PLAIN + 1))
+    assert writer.flush() == []
+
+
+def test_a_bomb_of_shared_bases_ends():
+    """Each object names the one before twice: two to the power of 40 decodes, were there no budget."""
+    store = Store()
+    previous = b"seed" * 1000
+    records = [raw(previous)]
+    for depth in range(1, 41):
+        plain = previous[:2000] + previous[:2000]
+        plain = plain[:-2] + depth.to_bytes(2, "little")
+        base = Base(BlobId.of(previous), 0, 2000)
+        records.append(raw(plain, depth, (base, base), (Step("zstd", 1, {}, 4),), stored=b"junk"))
+        previous = plain
+    store.put_records(*records)
+    with pytest.raises(DamageError):
+        store.open().get(BlobId.of(previous))
+
+
+def test_bases_are_bounded_before_they_are_fetched():
+    base = Base(BlobId.of(b"b"), 0, 2 << 20)
+    with pytest.raises(CorruptObject, match="more bytes than it may"):
+        Record.from_bytes(b"".join(raw(b"x", 1, (base,) * 33).to_pieces()))
+
+
+def test_a_missing_pack_is_damage():
+    store = Store()
+    (entry,) = store.put_records(raw(b"here"))
+    store.backend.delete(pack_key(entry.pack))
+    with pytest.raises(DamageError, match="missing"):
+        store.open().get(BlobId.of(b"here"))
+
+
+def test_a_predictor_may_need_no_base(monkeypatch):
+    class Constant:
+        name, version = "constant", 1
+
+        def predict(self, bases, params, length):
+            assert bases == []
+            return bytes([params["byte"]]) * length
+
+    monkeypatch.setitem(PREDICTORS, ("constant", 1), Constant())
+    store, plain = Store(), bytes([7]) * 300
+    params = {"width": 1, "shift": 0, "bits": 0, "block": 4096}
+    residual = CODECS["ig", 1].encode(plain, params, plain)
+    chain = (Step("ig", 1, params, 300),)
+    store.put_records(
+        Record(BlobId.of(plain), 300, 0, chain, Recipe("constant", 1, {"byte": 7}), (), bytes(residual))
+    )
+    assert store.open().get(BlobId.of(plain)) == plain

@@ -19,6 +19,7 @@ from mvc.errors import (
     ConflictError,
     FileChanged,
     InvalidPath,
+    RefMoved,
     RepositoryNotFound,
     UserError,
     WouldOverwrite,
@@ -397,6 +398,98 @@ def test_what_others_commit_while_a_snapshot_is_taken_is_not_taken_back(tmp_path
         assert "run.sh" not in names
         assert b"".join(cat(view, "HEAD:theirs")) == b"theirs"
         assert b"".join(cat(view, "HEAD:kept.txt")) == b"theirs too"
+
+
+def test_amend_does_not_replace_what_others_committed_meanwhile(tmp_path):
+    folder = tmp_path / "repo"
+    two_versions(folder)
+    theirs = []
+
+    def meanwhile() -> None:
+        theirs.append(snapshot(open_repository(folder), "theirs", allow_empty=True).id)
+
+    (folder / "ours").write_bytes(bytes(300_000))
+    with pytest.raises(RefMoved):
+        snapshot(open_repository(folder, Late(meanwhile)), "amended", amend=True)
+    assert history(open_repository(folder))[0] == theirs[0]
+
+
+def test_what_is_swapped_in_while_a_snapshot_is_taken_is_not_followed(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "z.txt").write_text("secret")
+    (folder / "a.bin").write_bytes(bytes(300_000))
+    (folder / "sub").mkdir()
+    (folder / "sub" / "z.txt").write_text("inside")
+
+    def meanwhile() -> None:
+        shutil.rmtree(folder / "sub")
+        (folder / "sub").symlink_to(outside)
+
+    with pytest.raises(InvalidPath, match="sub"):
+        snapshot(open_repository(folder, Late(meanwhile)))
+    assert history(open_repository(folder)) == []
+
+
+def test_a_file_that_goes_or_is_replaced_while_a_snapshot_is_taken(tmp_path):
+    folder = tmp_path / "repo"
+    make_repository(folder)
+    for name in ("a.bin", "gone", "replaced"):
+        (folder / name).write_bytes(name.encode() * 50_000)
+
+    def meanwhile() -> None:
+        (folder / "gone").unlink()
+        (folder / "fresh").write_text("new content")
+        (folder / "fresh").rename(folder / "replaced")
+
+    snapshot(open_repository(folder, Late(meanwhile)))
+    with open_repository(folder).reading() as view:
+        assert [row.path for row in files(view)] == ["a.bin", "replaced"]
+        assert b"".join(cat(view, "HEAD:replaced")) == b"new content"
+
+
+def test_a_path_that_cannot_be_looked_at_is_not_deleted_by_name_either(tmp_path):
+    repository, _one, _two = two_versions(tmp_path / "repo")
+    folder = tmp_path / "repo"
+    (folder / "kept.txt").unlink()
+    os.mkfifo(folder / "kept.txt")
+    (folder / "run.sh").write_text("changed")
+    snapshot(repository, "by path", paths=["kept.txt", "run.sh"])
+    with repository.reading() as view:
+        assert "kept.txt" in [row.path for row in files(view)]
+
+
+def test_a_file_becomes_a_folder_by_path(tmp_path):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    (folder / "a").write_text("file")
+    snapshot(repository)
+    (folder / "a").unlink()
+    (folder / "a").mkdir()
+    (folder / "a" / "b").write_text("in a folder")
+    snapshot(repository, "by path", paths=["a/b"])
+    with repository.reading() as view:
+        assert [row.path for row in files(view)] == ["a/b"]
+
+
+def test_a_damaged_index_does_not_make_packs_superfluous(tmp_path):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    for number in range(MAX_PACKS - 1):
+        (folder / "file").write_text(f"content {number}")
+        snapshot(repository, str(number))
+    largest = max((folder / ".mvc" / "segments").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) * 2 // 3] ^= 1
+    largest.chmod(0o644)
+    largest.write_bytes(data)
+    packs = set((folder / ".mvc" / "packs").rglob("*.pack"))
+    for number in range(10):
+        (folder / "file").write_text(f"more {number}")
+        snapshot(open_repository(folder), f"more {number}")
+    assert packs <= set((folder / ".mvc" / "packs").rglob("*.pack"))
 
 
 def test_small_packs_are_joined_and_nothing_is_lost(tmp_path):

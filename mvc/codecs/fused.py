@@ -1,15 +1,13 @@
 """A transform with ``planes`` behind it, coded and decoded in one pass of the native kernel.
 
-``rot`` or ``ig`` and then ``planes`` is how most tensors are stored. One after the other, each writes all bytes
-for the next one to read again; together they read the plain bytes once. What is stored is the same.
+``rot`` or ``ig`` and then ``planes`` is how most tensors are stored. One after the other, each writes all
+bytes for the next one to read again; together they read the plain bytes once. What is stored is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mvc.codecs import Codec, ig, native, planes, rot
 from mvc.codecs.elements import U8, octets, scratch, view
@@ -66,7 +64,7 @@ def decode(
     if step.kind == RESIDUAL:
         if prediction is None or memoryview(prediction).nbytes != length:
             raise CorruptObject(f"ig: no prediction of {length} bytes")
-        base = np.frombuffer(prediction, np.uint8) if length else planes.NOTHING
+        base = octets(view(prediction, 1)[0])
     plain, out = native.new_bytes(length)
     room = scratch("fused.block", min(cut.block, length), U8)
     for place, apart in planes.decode_blocks(data, cut, out):

@@ -1,7 +1,8 @@
-"""The optional native kernel: the tensor codecs' inner loops in C, where a compiler was at hand when mvc was installed.
+"""The optional native kernel: the tensor codecs' inner loops in C, built where there was a compiler.
 
-The numpy code of the codecs is the definition and is always there; the kernel gives the same bytes faster, and its
-calls leave the interpreter lock to other threads. That there is none is a normal state: :func:`available` tells.
+The numpy code of the codecs is the definition and is always there; the kernel gives the same bytes faster,
+and its calls leave the interpreter lock to other threads. That there is none is a normal state, which
+:func:`available` tells.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ NONE, ROTATE, RESIDUAL = 0, 1, 2
 class Step(NamedTuple):
     """What happens to elements of ``width`` bytes before they are split into planes.
 
-    ``kind`` is NONE, ROTATE (the codec ``rot``) or RESIDUAL (the codec ``ig``, whose ``shift`` and ``bits`` these are).
+    ``kind`` is NONE, ROTATE (the codec ``rot``) or RESIDUAL (the codec ``ig``, whose ``shift`` and ``bits``
+    these are).
     """
 
     kind: int
@@ -56,15 +58,15 @@ class Kernel:
     ) -> None:
         """The step and then the byte planes of each block of ``block`` elements, end to end into ``planes``.
 
-        ``target``, ``base`` (None unless the step is RESIDUAL) and ``planes`` have the same whole number of elements;
-        ``scratch`` has a block if the step has ``bits``.
+        ``target``, ``base`` (None unless the step is RESIDUAL) and ``planes`` have the same whole number of
+        elements; ``scratch`` has a block if the step has ``bits``.
         """
         count = target.size // step.width
         _fit(target.size == planes.size == count * step.width and block > 0)
         _fit(step.bits == 0 or scratch.size >= min(block, count) * step.width)
         _fit((base is None) == (step.kind != RESIDUAL) and (base is None or base.size == target.size))
         done = self._split(
-            *_head(step), _address(target), _address(base), count, block, _address(scratch), _address(planes)
+            *_head(step), _source(target), _source(base), count, block, _target(scratch), _target(planes)
         )
         _fit(done == 0)
 
@@ -76,8 +78,8 @@ class Kernel:
         _fit(len(planes) == step.width and all(plane.size == count for plane in planes))
         _fit(out.size == count * step.width and (step.bits == 0 or scratch.size >= out.size))
         _fit((base is None) == (step.kind != RESIDUAL) and (base is None or base.size == out.size))
-        pointers = (c_void_p * step.width)(*map(_address, planes))
-        done = self._join(*_head(step), pointers, _address(base), count, _address(scratch), _address(out))
+        pointers = (c_void_p * step.width)(*map(_source, planes))
+        done = self._join(*_head(step), pointers, _source(base), count, _target(scratch), _target(out))
         _fit(done == 0)
 
     def histograms(
@@ -85,30 +87,30 @@ class Kernel:
     ) -> NDArray[np.int64]:
         """How often each byte occurs in each plane after the step, for the elements of each key that occurs.
 
-        A view of ``room`` with the shape (width, keys, 256), keys ascending; there is one key if the step has no
-        ``bits``. ``room`` has as many items as that can be.
+        A view of ``room`` with the shape (width, keys, 256), keys ascending; there is one key if the step has
+        no ``bits``. ``room`` has as many items as that can be.
         """
         count = target.size // step.width
         most = min(256, count) if step.bits else 1
         _fit(target.size == count * step.width and room.size >= step.width * most * 256)
         _fit((base is None) == (step.kind != RESIDUAL) and (base is None or base.size == target.size))
-        groups = self._histograms(*_head(step), _address(target), _address(base), count, room.ctypes.data)
+        groups = self._histograms(*_head(step), _source(target), _source(base), count, _target(room))
         _fit(groups >= 0)
         return room[: step.width * groups * 256].reshape(step.width, groups, 256)
 
     def pack_nibbles(self, plane: Bytes, packed: Bytes, escapes: Bytes) -> int:
-        """Two values per byte into ``packed``, those of 15 or more into ``escapes``; returns how many these are."""
+        """Two values per byte into ``packed``, those of 15 or more into ``escapes``; returns their number."""
         _fit(packed.size == (plane.size + 1) // 2 and escapes.size >= plane.size)
-        return int(self._pack(_address(plane), plane.size, _address(packed), _address(escapes)))
+        return int(self._pack(_source(plane), plane.size, _target(packed), _target(escapes)))
 
     def unpack_nibbles(self, packed: Bytes, plane: Bytes) -> int:
         """The values of ``packed``, as many as ``plane`` has room for; returns how many of them are 15."""
         _fit(packed.size == (plane.size + 1) // 2)
-        return int(self._unpack(_address(packed), plane.size, _address(plane)))
+        return int(self._unpack(_source(packed), plane.size, _target(plane)))
 
     def fill_escapes(self, plane: Bytes, escapes: Bytes) -> None:
-        """Put ``escapes`` in the place of the values 15 of ``plane``, which are as many and the greatest there."""
-        _fit(self._fill(_address(plane), plane.size, _address(escapes), escapes.size) == 0)
+        """Put ``escapes`` in the place of the values 15 of ``plane``, which are as many."""
+        _fit(self._fill(_target(plane), plane.size, _source(escapes), escapes.size) == 0)
 
 
 def available() -> bool:
@@ -119,13 +121,13 @@ def available() -> bool:
 def new_bytes(length: int) -> tuple[bytes, Bytes]:
     """A bytes object whose content is not written yet, and an array over that content to write it through.
 
-    For results that come from the kernel: no copy, and no page is touched while the interpreter lock is held. The
-    array is good as long as the object lives, and is let go before anybody else gets to see the object.
+    For results that come from the kernel: no copy, and no page is touched while the interpreter lock is held.
+    The array is good as long as the object lives, and is let go before anybody else gets to see the object.
     """
     # documented: what PyBytes_FromStringAndSize made of NULL may be written to until it is used
     made = _NEW_BYTES(None, length)
     content = (c_uint8 * length).from_address(_CONTENT_OF(made))
-    return made, np.ndarray(length, np.uint8, content)
+    return made, np.ndarray(length, np.uint8, memoryview(content))
 
 
 _NEW_BYTES = pythonapi["PyBytes_FromStringAndSize"]
@@ -135,7 +137,7 @@ _CONTENT_OF.restype, _CONTENT_OF.argtypes = c_void_p, (py_object,)
 
 
 def _function(library: CDLL, name: str, result: Any, arguments: str) -> Any:
-    types = {"u": c_uint, "p": c_void_p, "n": c_size_t}
+    types: dict[str, Any] = {"u": c_uint, "p": c_void_p, "n": c_size_t}
     function = library[name]
     function.restype = result
     function.argtypes = [types[letter] for letter in arguments]
@@ -146,8 +148,19 @@ def _head(step: Step) -> tuple[int, int, int, int]:
     return step.kind, step.width, step.shift, step.bits
 
 
-def _address(array: NDArray[Any] | None) -> int | None:
-    return None if array is None else array.__array_interface__["data"][0]
+def _source(array: NDArray[Any] | None) -> int | None:
+    """Address of an array that the library reads."""
+    if array is None:
+        return None
+    _fit(array.flags.c_contiguous)
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _target(array: NDArray[Any]) -> int | None:
+    """Address of an array that the library writes to."""
+    _fit(array.flags.writeable)
+    return _source(array)
 
 
 def _fit(does: bool) -> None:
@@ -202,21 +215,21 @@ def _fingerprint(kernel: Kernel) -> str:
         ):
             other = base if step.kind == RESIDUAL else None
             kernel.split(step, size, target, other, scratch, apart)
-            seen.update(apart)
+            seen.update(apart.data)
             for start in range(0, 1208, 600):
                 block = slice(start, start + 600)
                 planes = apart[block].reshape(width, -1)
                 kernel.join(step, list(planes), None if other is None else other[block], scratch, back[block])
-            seen.update(back)
+            seen.update(back.data)
             seen.update(kernel.histograms(step, target, other, room).tobytes())
     packed, plane = apart[:600], back[:1199]
     escaped = kernel.pack_nibbles(target[:1199] // 14, packed, scratch)
-    seen.update(packed)
-    seen.update(scratch[:escaped])
+    seen.update(packed.data)
+    seen.update(scratch[:escaped].data)
     if kernel.unpack_nibbles(packed, plane) != escaped:
         return ""
     kernel.fill_escapes(plane, scratch[:escaped])
-    seen.update(plane)
+    seen.update(plane.data)
     return seen.hexdigest()
 
 

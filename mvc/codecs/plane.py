@@ -90,7 +90,7 @@ def pack_nibbles(plane: Plane) -> tuple[Plane, Plane]:
 
 
 def unpack_nibbles(packed: Plane, plane: Plane) -> int:
-    """Fill ``plane`` with the values of ``packed``; returns how many of them are 15, which stand for escapes."""
+    """Fill ``plane`` with the values of ``packed``; returns how many are 15, which stand for escapes."""
     if native.KERNEL is not None:
         return native.KERNEL.unpack_nibbles(packed, plane)
     pairs = scratch("plane.pairs", packed.size, _U16)

@@ -31,7 +31,7 @@ OPAQUE = "opaque"
 """The format of a file that no scanner understands."""
 
 MAX_TABLE_BYTES = 8 << 20
-"""Estimated encoded size of a tensor table: it stands in the manifest, whose record holds at most 16 MiB."""
+"""Estimated encoded size of a tensor table: it stands in the manifest, whose record holds at most 48 MiB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from mvc.paths import MAX_DEPTH, check_path, shown
 
 MAX_FILES = 1_000_000
 """Files in one version. Folders that share their subfolders can claim billions in a few kilobytes."""
+MAX_FOLDERS = 1_000_000
+"""Folders in one version, for the same reason: shared folders need hold no file."""
 
 ChangeKind = Literal["added", "removed", "modified", "mode", "renamed"]
 
@@ -67,11 +69,15 @@ def diff_trees(reader: ObjectReader, old: TreeId | None, new: TreeId | None) -> 
     Raises:
         CorruptObject: folders are nested deeper than any path may be.
     """
+    left = MAX_FOLDERS
     # A stack of iterators instead of recursion: the depth of somebody else's folders is not to be trusted.
     stack = [_pair_entries(reader, old, new, "")]
     while stack:
         for path, before, after in stack[-1]:
             if _is_folder(before or after):
+                left -= 1
+                if left < 0:
+                    raise CorruptObject(f"a tree holds more than {MAX_FOLDERS:,} folders")
                 if len(stack) == MAX_DEPTH:
                     raise CorruptObject(f"folders are nested deeper than {MAX_DEPTH} levels: {shown(path)}")
                 stack.append(_pair_entries(reader, _folder_id(before), _folder_id(after), path + "/"))
@@ -199,6 +205,17 @@ def flatten(reader: ObjectReader, tree: TreeId) -> dict[str, TreeEntry]:
         if len(files) > MAX_FILES:
             raise CorruptObject(f"tree {tree.short} holds more than {MAX_FILES:,} files")
     return files
+
+
+def overlay(files: Mapping[str, TreeEntry], over: Mapping[str, TreeEntry]) -> dict[str, TreeEntry]:
+    """``files`` with ``over`` laid upon them: a file there takes a folder's place here, and the reverse."""
+    folders = {path[:end] for path in over for end in range(len(path)) if path[end] == "/"}
+    result = {
+        path: entry
+        for path, entry in files.items()
+        if path not in folders and not any(path[:end] in over for end in range(len(path)) if path[end] == "/")
+    }
+    return {**result, **over}
 
 
 def build_tree(files: Mapping[str, FileEntry], put: Callable[[Tree], TreeId]) -> TreeId:

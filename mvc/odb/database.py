@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from mvc.backends import Backend
 from mvc.errors import (
@@ -23,9 +23,12 @@ from mvc.odb.record import MAX_DEPTH, Record
 from mvc.odb.segment import Entry
 from mvc.predictors import PREDICTORS
 
-CACHE_BYTES = 48 << 20
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
-_Id = TypeVar("_Id", bound=ObjectId)
+CACHE_BYTES = 48 << 20
+MAX_DECODED = 10_000
+MAX_DECODED_BYTES = 1 << 30
 
 
 class ObjectDatabase:
@@ -57,7 +60,7 @@ class ObjectDatabase:
             ObjectMissing: there is no record of it.
             CorruptObject: no record of it, or of what it is built on, is sound.
         """
-        return self._get(identity, MAX_DEPTH + 1)
+        return self._get(identity, MAX_DEPTH + 1, _Budget())
 
     def find_prefix(self, hex_prefix: str) -> set[ObjectId]:
         """Ids of all kinds whose hexadecimal form starts so."""
@@ -70,6 +73,10 @@ class ObjectDatabase:
             raise ObjectMissing(f"{identity.word} {identity.short} is missing", hint="run 'mvc fsck'")
         return read_record(self.backend, entries[0])
 
+    def get_below(self, identity: ObjectId, below: int) -> bytes:
+        """Plain bytes read from a record of a depth below that, as who wants to lean on it needs."""
+        return self._get(identity, below, _Budget())
+
     def decode(self, record: Record) -> bytes:
         """A record's plain bytes, checked against its id.
 
@@ -77,25 +84,31 @@ class ObjectDatabase:
             CorruptObject: they do not hash to it.
             UnsupportedFeature: it was encoded by something this mvc does not know.
         """
-        prediction = self._predict(record) if record.bases else None
+        return self._decode(record, _Budget())
+
+    def _decode(self, record: Record, budget: _Budget) -> bytes:
+        budget.spend(record.plain_length)
+        leans = record.bases or record.recipe is not None
+        prediction = self._predict(record, budget) if leans else None
         plain = bytes(decode_chain(record.chain, record.stored, record.plain_length, prediction))
         if type(record.id).of(plain) != record.id:
             raise CorruptObject(f"{record.id.word} {record.id.short} does not hash to its id")
         return plain
 
-    def _get(self, identity: ObjectId, below: int) -> bytes:
-        plain = self._cache.get(identity)
+    def _get(self, identity: ObjectId, below: int, budget: _Budget) -> bytes:
+        plain = self._cache.get(identity, below)
         if plain is not None:
             return plain
         trouble: list[Failure] = []
-        for entry in self.entries(identity):
+        entries = self.entries(identity)
+        for entry in entries:
             if entry.depth >= below:
                 continue
             try:
                 record = read_record(self.backend, entry)
                 if record.depth >= below:
                     raise CorruptObject("a record is deeper than the index says")
-                plain = self.decode(record)
+                plain = self._decode(record, budget)
             except (DamageError, StorageError, UnsupportedFeature) as error:
                 trouble.append(error)
                 continue
@@ -103,31 +116,59 @@ class ObjectDatabase:
                 self._monitor.note_damage(
                     f"{identity.word} {identity.short}: {failure.message}; used another record"
                 )
-            self._cache.put(identity, plain)
+            self._cache.put(identity, plain, record.depth)
             return plain
-        if not trouble:
-            raise ObjectMissing(f"{identity.word} {identity.short} is missing", hint="run 'mvc fsck'")
-        if len(trouble) == 1 and not isinstance(trouble[0], CorruptObject | CorruptFile):
-            raise trouble[0]
-        raise CorruptObject(
-            f"{identity.word} {identity.short} cannot be read: {trouble[0].message}", hint="run 'mvc fsck'"
-        ) from trouble[0]
+        raise self._failure(identity, entries, trouble)
 
-    def _predict(self, record: Record) -> bytes | memoryview:
-        pieces = []
+    def _failure(self, identity: ObjectId, entries: list[Entry], trouble: list[Failure]) -> Failure:
+        """The error for an object that no record gives."""
+        name, hint = f"{identity.word} {identity.short}", "run 'mvc fsck'"
+        if trouble:
+            if len(trouble) == 1 and not isinstance(trouble[0], CorruptObject | CorruptFile):
+                return trouble[0]
+            return CorruptObject(f"{name} cannot be read: {trouble[0].message}", hint=hint)
+        if entries:
+            return CorruptObject(f"{name} has only records that lean on what leans on it", hint=hint)
+        # a damaged id column hides ids; only a sound index may say that something is not there
+        for damage in self.index.damage():
+            return CorruptFile(f"{name} is not found, and the index is damaged: {damage.message}", hint=hint)
+        return ObjectMissing(f"{name} is missing", hint=hint)
+
+    def _predict(self, record: Record, budget: _Budget) -> bytes | memoryview:
+        pieces: list[Buffer] = []
         for base in record.bases:
-            plain = memoryview(self._get(base.id, record.depth))
+            plain = memoryview(self._get(base.id, record.depth, budget))
             if base.offset + base.length > len(plain):
                 raise CorruptObject("a record uses more of its base than there is")
-            pieces.append(plain[base.offset : base.offset + base.length])
+            whole = base.length == len(plain)
+            # a copy of a small stretch lets go of a large base; the sum of the stretches is bounded
+            pieces.append(plain if whole else bytes(plain[base.offset : base.offset + base.length]))
         name, version, params = record.recipe or ("concat", 1, {})
         predictor = PREDICTORS.get((name, version))
         if predictor is None:
             raise UnsupportedFeature(
                 f"a record needs the predictor {name!r} version {version}", hint="upgrade mvc"
             )
-        length = sum(len(piece) for piece in pieces)
-        return memoryview(predictor.predict(pieces, params, length))
+        return memoryview(predictor.predict(pieces, params, record.plain_length))
+
+
+class _Budget:
+    """What one object may take to decode: depth and bases alone would allow 64 to the power of 64 records."""
+
+    def __init__(self) -> None:
+        self._records = MAX_DECODED
+        self._bytes = MAX_DECODED_BYTES
+
+    def spend(self, count_bytes: int) -> None:
+        """One more record, of so many plain bytes.
+
+        Raises:
+            CorruptObject: that was too much.
+        """
+        self._records -= 1
+        self._bytes -= count_bytes
+        if self._records < 0 or self._bytes < 0:
+            raise CorruptObject("an object takes more to decode than any honest one does")
 
 
 Failure = DamageError | StorageError | UnsupportedFeature

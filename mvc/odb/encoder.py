@@ -103,16 +103,17 @@ def _encode(
 def _apply(
     plain: Buffer, steps: Sequence[tuple[Codec, Mapping[str, Any]]], prediction: Buffer | None
 ) -> tuple[list[Step], Buffer]:
+    """The chain of these steps, and what it stores."""
     if len(steps) == 2:
         from mvc.codecs import fused  # deferred: needs numpy
 
-        data = fused.encode(*steps, plain, prediction)
-        if data is not None:
-            lengths = (memoryview(plain).nbytes, len(data))
-            named = zip(steps, lengths, strict=True)
-            return [Step(codec.name, codec.version, params, n) for (codec, params), n in named], data
-    chain: list[Step] = []
+        (first, params), (second, cut) = steps
+        stored = fused.encode(steps[0], steps[1], plain, prediction)
+        if stored is not None:
+            middle = Step(first.name, first.version, params, memoryview(plain).nbytes)
+            return [middle, Step(second.name, second.version, cut, len(stored))], stored
     data = plain
+    chain: list[Step] = []
     for codec, params in steps:
         data = codec.encode(data, params, prediction)
         chain.append(Step(codec.name, codec.version, params, memoryview(data).nbytes))

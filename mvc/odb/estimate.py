@@ -125,8 +125,8 @@ def _zstd_cost(sample: Elements) -> int:
 def histograms(step: Step, sample: Elements, base: Elements | None) -> NDArray[np.int64]:
     """How often each byte occurs in each plane that the step makes of a sample.
 
-    Shape (width, groups, 256): a group for each key that occurs in ``base``, ascending, if the step has ``bits``,
-    else one. Valid until the next call.
+    Shape (width, groups, 256): a group for each key that occurs in ``base``, ascending, if the step has
+    ``bits``, else one. Valid until the next call.
     """
     groups = min(256, sample.size) if step.bits else 1
     room = scratch("estimate.counts", step.width * groups * 256, np.dtype(np.int64))

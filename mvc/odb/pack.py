@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from mvc.backends import Backend
+from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.odb.record import PREFIX, Record, read_lengths
 from mvc.odb.segment import Entry
@@ -78,7 +78,11 @@ def read_record(backend: Backend, entry: Entry) -> Record:
     Raises:
         CorruptObject: it is damaged, or another object's.
     """
-    record = Record.from_bytes(backend.get_range(pack_key(entry.pack), entry.offset, entry.length))
+    try:
+        data = backend.get_range(pack_key(entry.pack), entry.offset, entry.length)
+    except NotFound:
+        raise CorruptFile(f"pack {entry.pack.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
+    record = Record.from_bytes(data)
     if record.id != entry.id or record.id.kind != entry.kind:
         raise CorruptObject("the index points to another object's record")
     return record
@@ -93,7 +97,7 @@ def scan_pack(name: bytes, data: Buffer) -> Iterator[tuple[int, int, Record | Co
         CorruptFile: not a pack at all.
     """
     view = memoryview(data)
-    if len(view) < HEAD_BYTES or view[:8] != MAGIC:
+    if not HEAD_BYTES <= len(view) <= MAX_PACK or view[:8] != MAGIC:
         raise CorruptFile(f"pack {name.hex()[:12]} does not begin as a pack")
     offset = HEAD_BYTES
     while offset < len(view):

@@ -22,7 +22,8 @@ PREFIX = struct.Struct("<4sHI16s")
 _LENGTHS = struct.Struct("<HI")
 
 MAX_PLAIN = 48 << 20
-MAX_STORED = (64 << 20) - 4096
+MAX_STORED = (64 << 20) - (128 << 10)
+MAX_BASE_BYTES = 64 << 20
 MAX_STEPS = 8
 MAX_BASES = 64
 MAX_DEPTH = 64
@@ -133,13 +134,16 @@ def _parse(header: Any, stored: memoryview) -> Record:
     last = steps[-1].output_length if steps else plain_length
     if last != len(stored):
         raise CorruptObject("a record's steps do not end in its stored length")
+    stretches = tuple(_base(item) for item in bases)
+    if sum(base.length for base in stretches) > MAX_BASE_BYTES:
+        raise CorruptObject("a record leans on more bytes than it may")
     return Record(
         _object_id(kind, identity),
         plain_length,
         depth,
         steps,
         None if recipe is None else _recipe(recipe),
-        tuple(_base(item) for item in bases),
+        stretches,
         stored,
     )
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mvc.dtypes import DType
-from mvc.errors import DamageError
+from mvc.errors import DamageError, UserError
 from mvc.monitor import Monitor
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
 from mvc.odb.pack import PackWriter
-from mvc.odb.record import Base, Record
+from mvc.odb.record import MAX_DEPTH, MAX_PLAIN, Base, Record
 from mvc.odb.segment import Entry
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ NO_HINT = Hint()
 class ObjectWriter:
     """Writes new objects and knows what it relied on.
 
-    ``relied`` holds the ids that were found in the database instead of being written: if packs were condemned
-    meanwhile, they must be looked up again before the root is swapped. Only :meth:`prepare` may be called
-    from several threads.
+    ``relied`` holds the ids that were found in the database instead of being written, ``leaned_on`` the
+    bases of new records with the greatest depth at which each must be found: if packs were condemned
+    meanwhile, both must be looked up again before root is swapped. :meth:`known` and :meth:`prepare` may be
+    called from several threads.
     """
 
     def __init__(self, database: ObjectDatabase, monitor: Monitor) -> None:
@@ -51,6 +52,7 @@ class ObjectWriter:
         self._packs = PackWriter(database.backend)
         self._new: set[ObjectId] = set()
         self.relied: set[ObjectId] = set()
+        self.leaned_on: dict[ObjectId, int] = {}
 
     def known(self, identity: ObjectId) -> bool:
         """Whether the object needs no writing; remembers that it was relied upon."""
@@ -62,7 +64,17 @@ class ObjectWriter:
         return False
 
     def prepare(self, identity: ObjectId, plain: Buffer, hint: Hint = NO_HINT) -> Record:
-        """Encode an object into a record, without adding it. ``plain`` may be reused afterwards."""
+        """Encode an object into a record, without adding it. ``plain`` may be reused afterwards.
+
+        Raises:
+            UserError: it is larger than a record may be.
+        """
+        size = len(memoryview(plain))
+        if size > MAX_PLAIN:
+            raise UserError(
+                f"a {identity.word} of {size:,} bytes is larger than one object may be ({MAX_PLAIN:,})",
+                hint="split the file, or the folder, into smaller ones",
+            )
         try:
             prediction = self._prediction(hint)
         except DamageError as error:
@@ -81,7 +93,9 @@ class ObjectWriter:
             return
         self._packs.add(record)
         self._new.add(record.id)
-        self.relied.update(base.id for base in record.bases if base.id not in self._new)
+        for base in record.bases:
+            if base.id not in self._new:
+                self.leaned_on[base.id] = min(record.depth - 1, self.leaned_on.get(base.id, MAX_DEPTH))
 
     def put(self, cls: type[_Id], plain: bytes, hint: Hint = NO_HINT) -> _Id:
         """Store plain bytes of a kind; returns their id."""
@@ -105,7 +119,7 @@ class ObjectWriter:
             return None
         pieces = []
         for base in hint.bases:
-            plain = self.database.get(base.id)
+            plain = self.database.get_below(base.id, hint.depth + 1)
             pieces.append(plain[base.offset : base.offset + base.length])
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -32,7 +32,7 @@ def cat(view: View, revision: str) -> Iterator[bytes]:
         raise UsageError(f"{found.path} is a folder", hint=f"mvc ls {revision}")
     manifest = Manifest.from_bytes(view.objects.get(ManifestId(entry.id)))
     if found.tensor is None:
-        return file_pieces(view.objects, manifest)
+        return file_pieces(view.objects, manifest, verify=True)
     for span in manifest.tensors:
         if span.name == found.tensor:
             return read_range(view.objects, manifest, span.offset, span.length)

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 
 from mvc.bases import BaseFinder, text_hint
 from mvc.consolidation import consolidate
-from mvc.errors import AnswerIsNo, MvcError, UserError
+from mvc.errors import AnswerIsNo, FileChanged, MvcError, RefMoved, UserError
 from mvc.fileio import storage_errors
-from mvc.history.treediff import build_tree
-from mvc.ingest import ingest_file
+from mvc.history.treediff import build_tree, overlay
+from mvc.ingest import ATTEMPTS, Ingested, ingest_file
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
-from mvc.paths import is_below
+from mvc.paths import is_below, shown
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, locked, refuse_names
 from mvc.worktree.compare import index_entry, mode_of, was_skipped
 from mvc.worktree.index import IndexEntry
-from mvc.worktree.scan import ScanResult
+from mvc.worktree.scan import ScanResult, WorkFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +127,9 @@ class _Job:
                 self.fresh[path] = index_entry(file, identity)
                 monitor.advance(file.stat.st_size)
             else:
-                with storage_errors(f"cannot store {path}"):
-                    stored = ingest_file(
-                        self._workspace.io,
-                        self._workspace.root / path,
-                        path,
-                        self._tx.writer,
-                        finder,
-                        monitor,
-                    )
+                stored = self._ingest(file, finder)
+                if stored is None:
+                    continue
                 identity = stored.id
                 self._read_bytes += stored.manifest.size
                 self.fresh[path] = index_entry(replace(file, stat=stored.status), identity)
@@ -144,13 +138,43 @@ class _Job:
         monitor.finish()
         return files
 
+    def _ingest(self, file: WorkFile, finder: BaseFinder) -> Ingested | None:
+        """Store one file; None if it has gone since the scan. What has taken its place is looked at
+        afresh."""
+        path, workspace = file.path, self._workspace
+        now: WorkFile | None = file
+        for attempt in range(ATTEMPTS):
+            if now is None:
+                return None
+            try:
+                with storage_errors(f"cannot store {shown(path)}"):
+                    return ingest_file(
+                        workspace.io,
+                        workspace.root / path,
+                        path,
+                        self._tx.writer,
+                        finder,
+                        workspace.monitor,
+                        seen=now.stat,
+                    )
+            except FileChanged:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                # from the top, so that a folder that has become a link is seen and refused
+                found = workspace.scan((path.partition("/")[0],))
+                refuse_names(found)
+                now = found.files.get(path)
+        return None
+
     def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
         """The commit on top of the state as it is now."""
         request = self._request
         head = view.head_commit()
+        if request.amend and head != self._tx.view.head_commit():
+            raise RefMoved("another commit was made meanwhile", hint="look at 'mvc log', then amend again")
         before = files_of(view, head)
         if request.paths:
-            after = self._selected(before, files)
+            after = self._selected(before, self._kept(before, files))
         else:
             after = self._joined(head, before, self._kept(before, files))
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
@@ -199,14 +223,14 @@ class _Job:
             for path, entry in before.items()
             if not any(is_below(path, wanted) for wanted in self._request.paths)
         }
-        return {**outside, **files}
+        return overlay(outside, files)
 
     def _tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
         previous = None if head is None else view.commit(head).tree
 
         def put(tree: Tree) -> TreeId:
             data = tree.to_bytes()
-            return self._tx.writer.put(TreeId, data, text_hint(view.objects, previous, len(data)))
+            return self._tx.writer.put(TreeId, data, text_hint(self._tx.view.objects, previous, len(data)))
 
         return build_tree(files, put)
 
@@ -219,12 +243,8 @@ class _Job:
         if head == began:
             return ours
         base = files_of(self._tx.view, began)
-        joined = {}
-        for path in {*theirs, *ours}:
-            entry = theirs.get(path) if ours.get(path) == base.get(path) else ours.get(path)
-            if entry is not None:
-                joined[path] = entry
-        return joined
+        kept = {path: entry for path, entry in theirs.items() if ours.get(path) == base.get(path)}
+        return overlay(kept, {path: entry for path, entry in ours.items() if entry != base.get(path)})
 
     def _is_idle(self, head: CommitId | None) -> bool:
         """Whether a commit of the tree that HEAD has already would say nothing; not when another commit,

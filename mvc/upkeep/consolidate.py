@@ -30,6 +30,10 @@ def copy_packs(
 
     A pack with a damaged record stays where it is: nothing that might still be repaired is thrown away.
     """
+    for error in index.damage():
+        # a damaged id column hides records that are needed: then nothing may be called superfluous
+        monitor.note_damage(f"{error.message}; small packs are not joined until it is repaired")
+        return [], []
     writer = PackWriter(backend)
     condemned: list[bytes] = []
     for name in names:
