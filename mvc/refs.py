@@ -6,11 +6,22 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Self
 
 from mvc.backends import Backend
 from mvc.errors import CorruptObject
-from mvc.objectid import AliasId, CommitId, ObjectId, TagId
+from mvc.fields import (
+    damaged,
+    is_ref_value,
+    parse_bytes,
+    parse_exact_map,
+    parse_list,
+    parse_ref_name,
+    parse_ref_value,
+    parse_row,
+)
+from mvc.objectid import ID_BYTES, AliasId, CommitId, ObjectId, TagId
 from mvc.oplog import read_piece, write_piece
 
 MAX_RECENT = 64
@@ -35,7 +46,7 @@ def decode_target(value: bytes) -> ObjectId:
     Raises:
         CorruptObject: not a ref's value.
     """
-    if type(value) is not bytes or not value or value[0] not in _TARGETS or len(value) != _length(value[0]):
+    if not is_ref_value(value):
         raise CorruptObject("a ref points to nothing that a ref may name")
     return _TARGETS[value[0]](value[1:33])
 
@@ -46,10 +57,6 @@ def peeled_target(value: bytes) -> CommitId | None:
     if isinstance(identity, CommitId):
         return identity
     return CommitId(value[33:]) if isinstance(identity, TagId) else None
-
-
-def _length(kind: int) -> int:
-    return 65 if kind == TagId.kind else 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,27 @@ class RefPieces:
 
     @classmethod
     def from_value(cls, value: Any) -> Self:
-        """Parse the canonical map."""
-        return cls(value["recent"], tuple((str(first), bytes(name)) for first, name in value["pieces"]))
+        """Parse the canonical map.
+
+        Raises:
+            CorruptFile: it is not one.
+            UnsupportedFeature: a newer mvc requires something of its readers.
+        """
+        parse_exact_map(value, "the list of refs", ("pieces", "recent"))
+        recent = value["recent"]
+        if type(recent) is not dict or len(recent) > MAX_RECENT:
+            damaged("the list of recent refs", f"is not a map of at most {MAX_RECENT} names")
+        for name, target in recent.items():
+            parse_ref_value(target, f"the value of {parse_ref_name(name, 'a recent ref')}")
+        pieces = []
+        for item in parse_list(value["pieces"], "the list of pieces of refs"):
+            first, name = parse_row(item, "a piece of refs", 2)
+            pieces.append(
+                (parse_ref_name(first, "a piece's first name"), parse_bytes(name, "a piece's name", ID_BYTES))
+            )
+        if not all(one[0] < two[0] for one, two in pairwise(pieces)):
+            damaged("the list of pieces of refs", "is out of order")
+        return cls(recent, tuple(pieces))
 
 
 class RefTable:
@@ -84,12 +110,24 @@ class RefTable:
 
     def _piece(self, number: int) -> dict[str, bytes]:
         if number not in self._loaded:
-            value = read_piece(self._backend, self._refs.pieces[number][1])
-            try:
-                self._loaded[number] = value["refs"]
-            except (KeyError, TypeError):
-                raise CorruptObject("a piece of refs holds no refs") from None
+            self._loaded[number] = self._read(number)
         return self._loaded[number]
+
+    def _read(self, number: int) -> dict[str, bytes]:
+        """A piece's refs; all of them lie in its range, or look-ups would miss what lists show."""
+        first, name = self._refs.pieces[number]
+        what = f"piece {name.hex()[:12]}"
+        rows = parse_exact_map(read_piece(self._backend, name), what, ("nonce", "refs"))["refs"]
+        if type(rows) is not dict:
+            damaged(what, "holds no refs")
+        after = self._firsts[number + 1] if number + 1 < len(self._firsts) else None
+        for ref, value in rows.items():
+            parse_ref_name(ref, f"a name in {what}")
+            if not is_ref_value(value):
+                damaged(f"the value of {ref}", "is not what a ref may point to")
+            if ref < first or (after is not None and ref >= after):
+                damaged(what, "holds names outside of its range")
+        return rows
 
     def value(self, name: str) -> bytes | None:
         """A ref's raw value, or None."""

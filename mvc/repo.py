@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+from mvc.backends import NotFound
 from mvc.backends.folder import FolderBackend
 from mvc.config import Config
-from mvc.errors import CorruptFile, RepositoryNotFound, UnsupportedFeature, UserError
+from mvc.errors import CorruptFile, InvalidName, RepositoryNotFound, UnsupportedFeature, UserError
 from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
+from mvc.history.refnames import check_ref_name, short_ref_name
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
 from mvc.objects import Commit
@@ -18,8 +21,8 @@ from mvc.odb.database import CACHE_BYTES, ObjectDatabase
 from mvc.odb.index import Index
 from mvc.odb.intents import TemporaryNames, announce, sweep_temporary
 from mvc.odb.segment import Segment
-from mvc.oplog import Operation
-from mvc.refs import BRANCHES, RefTable, decode_target
+from mvc.oplog import HeadValue, Operation
+from mvc.refs import BRANCHES, RefTable, decode_target, peeled_target
 from mvc.root import Root, RootStore
 
 STORE = ".mvc"
@@ -34,11 +37,15 @@ def segment_key(name: bytes) -> str:
 
 def index_of(root: Root, backend: FolderBackend) -> Index:
     """The index that a root describes."""
-    return Index(
-        root.segments,
-        lambda name: Segment.open(name, backend.view(segment_key(name))),
-        frozenset(fossil.pack for fossil in root.fossils),
-    )
+
+    def open_segment(name: bytes) -> Segment:
+        try:
+            return Segment.open(name, backend.view(segment_key(name)))
+        except NotFound:
+            # root names it, so this is damage, not something that the user asked for and that is not there
+            raise CorruptFile(f"index segment {name.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
+
+    return Index(root.segments, open_segment, frozenset(fossil.pack for fossil in root.fossils))
 
 
 class View:
@@ -47,6 +54,7 @@ class View:
     def __init__(
         self, root: Root, raw: bytes, backend: FolderBackend, monitor: Monitor, cache: PlainCache
     ) -> None:
+        _check_head(root.head)
         self.root = root
         self.raw = raw
         self.backend = backend
@@ -70,17 +78,43 @@ class View:
         return self.refs.names(prefix)
 
     def previous(self, name: str, n: int) -> ObjectId | None:
-        """The n-th earlier value of a ref, or of HEAD; 0 is the value now."""
+        """The n-th earlier value of a ref, or of HEAD; 0 is the value now.
+
+        A ref's own changes count. For HEAD, as in Git's reflog, every switch counts (even to the same
+        commit), and every move of the branch that was the current one then.
+        """
         if n == 0:
             return self.head_commit() if name == "HEAD" else self.get(name)
+        earlier = self._earlier_heads() if name == "HEAD" else self._earlier_values(name)
+        return next(islice(earlier, n - 1, None), None)
+
+    def _earlier_values(self, name: str) -> Iterator[ObjectId]:
+        """The values that a ref had before each of its changes, newest first."""
         for operation in self.operations():
-            before = _before(operation, name, self.root.head)
-            if before is None:
+            for change in operation.changes:
+                if change.name == name and isinstance(change.before, bytes):
+                    yield decode_target(change.before)
+
+    def _earlier_heads(self) -> Iterator[CommitId]:
+        """The commits that HEAD meant before each of its changes, newest first.
+
+        Operations are taken back one by one, so that each is seen with the branch that was current then.
+        """
+        head: HeadValue = self.root.head
+        values: dict[str, HeadValue] = {}
+        for operation in self.operations():
+            changed = {change.name: change.before for change in operation.changes}
+            moved = "HEAD" in changed or head in changed
+            head = changed.pop("HEAD", head)
+            values.update(changed)
+            if not moved:
                 continue
-            n -= 1
-            if n == 0:
-                return CommitId(before) if len(before) == 32 else decode_target(before)
-        return None
+            before = head
+            if isinstance(head, str):
+                value = values[head] if head in values else self.refs.value(head)
+                before = peeled_target(value) if isinstance(value, bytes) else None
+            if isinstance(before, bytes):
+                yield CommitId(before)
 
     # --- what commands ask first
     # ---------------------------------------------------------------------------------
@@ -105,14 +139,13 @@ class View:
         return self.root.oplog.newest_first(self.backend)
 
 
-def _before(operation: Operation, name: str, head: object) -> bytes | None:
-    """A ref's value before an operation that changed it; HEAD moves with its branch too."""
-    for change in operation.changes:
-        if change.name == name and isinstance(change.before, bytes):
-            return change.before
-        if name == "HEAD" and change.name == head and isinstance(change.before, bytes):
-            return change.before
-    return None
+def _check_head(head: str | CommitId | None) -> None:
+    """Refuse a current branch that nobody could have made, whatever root says."""
+    if isinstance(head, str):
+        try:
+            check_ref_name(short_ref_name(head))
+        except InvalidName as error:
+            raise CorruptFile(f"HEAD: {error.message}", hint="run 'mvc doctor'") from None
 
 
 class Repository:

@@ -4,6 +4,7 @@ compare-and-swap."""
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -12,15 +13,21 @@ from blake3 import blake3
 
 from mvc import canonical
 from mvc.backends import Backend
-from mvc.errors import CorruptFile, CorruptObject, UnsupportedFeature
-from mvc.objectid import CommitId
+from mvc.errors import CorruptFile, CorruptObject
+from mvc.fields import damaged, parse_bytes, parse_count, parse_head, parse_list, parse_map, parse_row
+from mvc.objectid import ID_BYTES, CommitId
 from mvc.odb.index import SegmentRow
-from mvc.oplog import OpLog
+from mvc.oplog import OpLog, piece_key
 from mvc.refs import RefPieces
 
 KEY = "root"
 MAGIC = b"mvcROOT1"
-_KNOWN = {"epoch", "fossils", "head", "nonce", "oplog", "refs", "retired", "segments", "tombstones"}
+_NONCE_BYTES = 16
+_PREFIX_BYTES = 8
+_KNOWN = frozenset(
+    {"epoch", "fossils", "head", "nonce", "oplog", "refs", "retired", "segments", "tombstones"}
+)
+_RETIRED_KEY = re.compile(r"segments/[0-9a-f]{64}\.seg|pieces/[0-9a-f]{64}\.piece")
 
 
 class Fossil(NamedTuple):
@@ -87,29 +94,81 @@ class Root:
             raise CorruptFile("root is damaged", hint="run 'mvc doctor'")
         try:
             value = canonical.unpack(body[len(MAGIC) :], "root")
-            for key in value:
-                if key.startswith("!"):
-                    raise UnsupportedFeature(
-                        f"this repository needs the feature {key[1:]!r}", hint="upgrade mvc"
-                    )
-            head = value.get("head")
-            return cls(
-                head=CommitId(head) if isinstance(head, bytes) else head,
-                refs=RefPieces.from_value(value["refs"]),
-                segments=tuple(SegmentRow(*row) for row in value["segments"]),
-                oplog=OpLog.from_value(value["oplog"]),
-                epoch=value["epoch"],
-                fossils=tuple(Fossil(*item) for item in value["fossils"]),
-                retired=tuple(Retired(*item) for item in value["retired"]),
-                tombstones=value["tombstones"],
-                extra={key: item for key, item in value.items() if key not in _KNOWN},
-            )
-        except (CorruptObject, KeyError, TypeError, ValueError) as error:
-            raise CorruptFile(f"root is damaged: {error}", hint="run 'mvc doctor'") from error
+        except CorruptObject as error:
+            raise CorruptFile(f"root is damaged: {error.message}", hint="run 'mvc doctor'") from None
+        return cls._from_value(parse_map(value, "root", _KNOWN - {"head"}))
+
+    @classmethod
+    def _from_value(cls, value: dict[str, Any]) -> Root:
+        """Check every part: what root says is deleted and overwritten, so nothing in it is taken on trust."""
+        parse_bytes(value["nonce"], "root's nonce", _NONCE_BYTES)
+        head = parse_head(value.get("head"), "HEAD")
+        if type(value["tombstones"]) is not dict:
+            damaged("root's list of tombstones", "is not a map")
+        epoch = parse_count(value["epoch"], "root's epoch")
+        root = cls(
+            head=CommitId(head) if isinstance(head, bytes) else head,
+            refs=RefPieces.from_value(value["refs"]),
+            segments=tuple(_segment(item) for item in parse_list(value["segments"], "the list of segments")),
+            oplog=OpLog.from_value(value["oplog"]),
+            epoch=epoch,
+            fossils=tuple(_fossil(item, epoch) for item in parse_list(value["fossils"], "the fossils")),
+            retired=tuple(
+                _retired(item, epoch) for item in parse_list(value["retired"], "the retired files")
+            ),
+            tombstones=value["tombstones"],
+            extra={key: item for key, item in value.items() if key not in _KNOWN},
+        )
+        root._check_apart()
+        return root
+
+    def _check_apart(self) -> None:
+        """Each segment is listed once, and nothing that is in use is to be deleted."""
+        live = [f"segments/{row.name.hex()}.seg" for row in self.segments]
+        if len(set(live)) != len(live):
+            damaged("the list of segments", "names one twice")
+        live += [piece_key(name) for _first, name in self.refs.pieces]
+        live += [piece_key(name) for name in (self.oplog.piece,) if name is not None]
+        if not {item.key for item in self.retired}.isdisjoint(live):
+            damaged("root", "retires what it still uses")
 
     def with_changes(self, **changes: Any) -> Root:
         """A copy with some fields replaced."""
         return replace(self, **changes)
+
+
+def _segment(item: Any) -> SegmentRow:
+    name, run, entries, first, last = parse_row(item, "a segment's row", 5)
+    row = SegmentRow(
+        parse_bytes(name, "a segment's name", ID_BYTES),
+        parse_count(run, "a segment's run"),
+        parse_count(entries, "a segment's number of entries"),
+        parse_bytes(first, "a segment's first id", _PREFIX_BYTES),
+        parse_bytes(last, "a segment's last id", _PREFIX_BYTES),
+    )
+    if not row.entries or row.first > row.last:
+        damaged("a segment's row", "claims an impossible range")
+    return row
+
+
+def _fossil(item: Any, epoch: int) -> Fossil:
+    pack, condemned, deleted = parse_row(item, "a fossil", 3)
+    if type(deleted) is not bool:
+        damaged("a fossil", "does not say whether it is deleted")
+    return Fossil(parse_bytes(pack, "a fossil's name", ID_BYTES), _past(condemned, epoch), deleted)
+
+
+def _retired(item: Any, epoch: int) -> Retired:
+    key, condemned = parse_row(item, "a retired file", 2)
+    if type(key) is not str or not _RETIRED_KEY.fullmatch(key):
+        damaged("a retired file", "is neither a segment nor a piece")
+    return Retired(key, _past(condemned, epoch))
+
+
+def _past(value: Any, epoch: int) -> int:
+    if parse_count(value, "an epoch") > epoch:
+        damaged("an epoch", "is later than root's own")
+    return int(value)
 
 
 class RootStore:

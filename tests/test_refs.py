@@ -11,8 +11,12 @@ from mvc.errors import CorruptFile, CorruptObject, RootMoved, UnsupportedFeature
 from mvc.objectid import CommitId, OperationId, TagId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import MAX_RECENT, Operation, OpLog, RefChange
+from mvc.ops import branch, tag
+from mvc.ops.fsck import fsck
+from mvc.ops.undo import undo
 from mvc.refs import MAX_PIECE_BYTES, RefPieces, RefTable, decode_target, encode_target, peeled_target
 from mvc.root import Root, RootStore
+from tests.engine import make_repository, now, open_repository, snapshot, switch_to
 
 ME = Person("Ada", "")
 NOW = Timestamp(1, 0)
@@ -133,3 +137,65 @@ def test_swap_has_one_winner():
     with pytest.raises(RootMoved):
         store.swap(raw, Root(head="refs/heads/two"))
     assert store.read()[0].head == "refs/heads/one"
+
+
+# --- earlier values ---------------------------------------------------------------------------------------
+def earlier(repository, name: str) -> list[CommitId]:
+    """NAME@{0}, NAME@{1}, … until there is no more."""
+    found = []
+    with repository.reading() as view:
+        while (value := view.previous(name, len(found))) is not None:
+            found.append(value)
+    return found
+
+
+def save(repository, text: str) -> CommitId:
+    (repository.worktree / "a.txt").write_text(text)
+    return snapshot(repository, text).id
+
+
+def test_head_remembers_switches_as_gits_reflog_does(tmp_path):
+    repository = make_repository(tmp_path)
+    one, two = save(repository, "one"), save(repository, "two")
+    assert earlier(repository, "HEAD") == earlier(repository, "refs/heads/main") == [two, one]
+    switch_to(repository, "HEAD", new_branch="side")  # the same commit, and yet an entry
+    assert earlier(repository, "HEAD") == [two, two, one]
+    three = save(repository, "three")
+    switch_to(repository, "main")
+    heads = [two, three, two, two, one]
+    assert earlier(repository, "HEAD") == heads
+    tag.create(repository, "t", "HEAD", ME, now(), message=None)  # moves no HEAD
+    branch.create(repository, "other", "side", ME, now())
+    branch.create(repository, "side", "main", ME, now(), force=True)  # a branch that is not the current one
+    assert earlier(repository, "HEAD") == heads
+    assert earlier(repository, "refs/heads/side") == [two, three, two]
+    assert earlier(repository, "refs/heads/main") == [two, one]
+    four = save(repository, "four")
+    assert earlier(repository, "HEAD") == [four, *heads]
+    undo(repository, ME, now())
+    assert earlier(repository, "HEAD") == [two, four, *heads]
+    assert earlier(repository, "refs/heads/main") == [two, four, two, one]
+    switch_to(repository, one.hex(), force=True)  # detached
+    assert earlier(repository, "HEAD") == [one, two, four, *heads]
+    branch.delete(repository, "main", ME, now(), force=True)  # history does not need today's names
+    assert earlier(repository, "HEAD") == [one, two, four, *heads]
+
+
+def test_a_missing_segment_is_damage(tmp_path):
+    repository = make_repository(tmp_path)
+    save(repository, "one")
+    (segment,) = (repository.store / "segments").iterdir()
+    segment.unlink()
+    again = open_repository(tmp_path)
+    with again.reading() as view, pytest.raises(CorruptFile, match=r"segment .* is missing"):
+        view.commit(view.head_commit())
+    report = fsck(again)
+    assert any("is missing" in item.how for item in report.damage)
+
+
+def test_a_head_that_nobody_could_have_named_is_damage(tmp_path):
+    repository = make_repository(tmp_path)
+    root, raw = repository.roots.read()
+    repository.roots.swap(raw, root.with_changes(head="refs/heads/a.lock"))
+    with pytest.raises(CorruptFile, match="HEAD"), repository.reading():
+        pass

@@ -17,9 +17,9 @@ from mvc.context import Context
 from mvc.errors import DamageError, MvcError, RepositoryNotFound
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
-from mvc.odb.intents import oldest_epoch
+from mvc.odb.intents import TemporaryNames, oldest_epoch
 from mvc.refs import BRANCHES, TAGS
-from mvc.repo import STORE, Repository
+from mvc.repo import STORE, Repository, View
 
 DISTRIBUTION = "modelvc"
 LIBRARIES = {  # module -> distribution
@@ -56,7 +56,7 @@ def findings(context: Context, io: FileIO) -> Iterator[Finding]:
         yield _space(context.cwd)
         return
     yield from _repository(store, io)
-    yield from _file_system(store)
+    yield from _file_system(store, io)
     yield from _leftovers(store, io)
 
 
@@ -112,14 +112,18 @@ def _repository(store: Path, io: FileIO) -> Iterator[Finding]:
     yield Finding("ok", "repository", str(store.parent))
     yield _config(repository)
     try:
-        view = repository.read()
-        head = view.head_commit()
-        branches, tags = (sum(1 for _ in view.names(prefix)) for prefix in (BRANCHES, TAGS))
-        names = f"{count(branches, 'branch', 'branches')}, {count(tags, 'tag')}"
-        yield Finding("ok", "root", f"{names}, {count(len(view.root.segments), 'segment')}")
+        # announced, so that nothing that this root lists is deleted while it is looked at
+        with repository.reading() as view:
+            yield from _state(view)
     except MvcError as error:
         yield _trouble("root", error)
-        return
+
+
+def _state(view: View) -> Iterator[Finding]:
+    head = view.head_commit()
+    branches, tags = (sum(1 for _ in view.names(prefix)) for prefix in (BRANCHES, TAGS))
+    names = f"{count(branches, 'branch', 'branches')}, {count(tags, 'tag')}"
+    yield Finding("ok", "root", f"{names}, {count(len(view.root.segments), 'segment')}")
     for row in view.root.segments:
         try:
             view.index.segment(row.name).verify()
@@ -160,22 +164,22 @@ def _space(folder: Path) -> Finding:
     return Finding("ok", "free space", size(free))
 
 
-def _file_system(store: Path) -> Iterator[Finding]:
+def _file_system(store: Path, io: FileIO) -> Iterator[Finding]:
     yield _space(store)
-    probe = store / "tmp" / f"doctor-{os.getpid()}"
-    try:
-        probe.parent.mkdir(exist_ok=True)
-        probe.touch()
-    except OSError as error:
-        yield Finding(
-            "problem", "file system", f"{store} cannot be written: {error.strerror}", "check its permissions"
-        )
-        return
-    try:
-        yield _case(probe)
-        yield _links(probe)
-    finally:
-        probe.unlink(missing_ok=True)
+    # names of a living owner: should this process be killed, the next command clears them away
+    with TemporaryNames(io, store / "tmp") as temporary:
+        try:
+            probe = temporary.new()
+            probe.touch()
+        except OSError as error:
+            says = f"{store} cannot be written: {error.strerror}"
+            yield Finding("problem", "file system", says, "check its permissions")
+            return
+        try:
+            yield _case(probe)
+            yield _links(probe, temporary.new())
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def _case(probe: Path) -> Finding:
@@ -185,8 +189,7 @@ def _case(probe: Path) -> Finding:
     return Finding("ok", "letter case", "told apart")
 
 
-def _links(probe: Path) -> Finding:
-    second = probe.with_name(probe.name + "-link")
+def _links(probe: Path, second: Path) -> Finding:
     try:
         os.link(probe, second)
     except OSError as error:

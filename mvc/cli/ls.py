@@ -14,8 +14,9 @@ from mvc.repo import View
     "mvc ls",
     "mvc ls --tensors v1.0:model.safetensors",
     "mvc ls --json HEAD~1:tokenizer",
-    data="An array of files: path, bytes, sha256, format, tensors (how many), executable. With --tensors "
-    "an array of tensors: path, name, dtype, shape, bytes, stored_bytes, codecs, depth.",
+    data="An array of files: path, bytes, sha256, format, reason (why a scanner refused an opaque file, or "
+    "null), tensors (how many), executable. With --tensors an array of tensors: path, name, dtype, shape, "
+    "bytes, stored_bytes, codecs, depth.",
 )
 def ls(
     call: Call,
@@ -27,6 +28,7 @@ def ls(
 ) -> None:
     """List the files of a version, or with --tensors the tensors in them and how they are stored.
 
+    With -v, a file whose tensors could not be read has the reason below it.
     Stored bytes are those of the records that hold a tensor; what tensors share counts for each of them.
     """
     revision = call.revision(what or "HEAD")
@@ -42,8 +44,10 @@ def _files(call: Call, view: View, revision: str, *, json: bool) -> None:
     if json:
         call.data([_file_json(row) for row in rows])
         return
-    for line in table([_file_cells(row) for row in rows], right=(0, 2)):
+    for row, line in zip(rows, table([_file_cells(row) for row in rows], right=(0, 2)), strict=True):
         call.print(line)
+        if call.verbose and row.manifest.reason is not None:
+            call.print(f"    {one_line(row.manifest.reason)}")
 
 
 def _tensors(call: Call, view: View, revision: str, *, json: bool) -> None:
@@ -79,6 +83,7 @@ def _file_json(row: FileRow) -> dict[str, Any]:
         "bytes": row.manifest.size,
         "sha256": row.manifest.sha256.hex(),
         "format": row.manifest.format,
+        "reason": row.manifest.reason,
         "tensors": len(row.manifest.tensors),
         "executable": row.executable,
     }

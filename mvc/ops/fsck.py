@@ -29,24 +29,28 @@ def fsck(repository: Repository, *, full: bool = False) -> Report:
     return report
 
 
-def _targets(view: View) -> tuple[dict[str, ObjectId], list[tuple[str, str]]]:
-    """What must be there, by the name that needs it; and damage of the lists themselves."""
-    targets: dict[str, ObjectId] = {}
+def _targets(view: View) -> tuple[dict[ObjectId, str], list[tuple[str, str]]]:
+    """What must be there, each with the first name that needs it; and damage of the lists themselves."""
+    targets: dict[ObjectId, str] = {}
     damage: list[tuple[str, str]] = []
     try:
         for name, value in view.refs.values():
-            targets[name] = decode_target(value)
+            targets.setdefault(decode_target(value), name)
     except DamageError as error:
         damage.append(("refs", error.message))
     if isinstance(view.root.head, CommitId):
-        targets["HEAD"] = view.root.head
+        targets.setdefault(view.root.head, "HEAD")
     try:
         for operation in view.operations():
+            needed_by = f"operation {operation.id.short}"
             for change in operation.changes:
                 for state in (change.before, change.after):
                     if isinstance(state, bytes):
                         target = CommitId(state) if len(state) == 32 else decode_target(state)
-                        targets.setdefault(f"operation {operation.id.short} ({change.name})", target)
+                        targets.setdefault(target, f"{needed_by} ({change.name})")
+            # what a forced checkout overwrote is in no version, and undo needs it
+            for tree in operation.worktree or ():
+                targets.setdefault(tree, needed_by)
     except DamageError as error:
         damage.append(("operation log", error.message))
     return targets, damage

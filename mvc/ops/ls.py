@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mvc.errors import RevisionNotFound
+from mvc.errors import ObjectMissing, RevisionNotFound
 from mvc.history.reader import PartTable
 from mvc.history.revisions import resolve
 from mvc.history.treediff import flatten
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import EXECUTABLE, Manifest
 from mvc.odb.database import ObjectDatabase
-from mvc.odb.record import Record
+from mvc.odb.header import read_header
 from mvc.paths import is_below
 from mvc.repo import View
 from mvc.spans import Span
@@ -93,8 +93,11 @@ def _row(objects: ObjectDatabase, path: str, span: Span, located: PartTable) -> 
             stored += piece.length
             codecs["inline"] = None
             continue
-        record: Record = objects.record(part.blob)
-        stored += len(memoryview(record.stored))
-        codecs[record.codec] = None
-        depth = max(depth, record.depth)
+        entries = objects.entries(part.blob)
+        if not entries:
+            raise ObjectMissing(f"blob {part.blob.short} is missing", hint="run 'mvc fsck'")
+        header = read_header(objects.backend, entries[0])
+        stored += header.stored_length
+        codecs[header.codec] = None
+        depth = max(depth, header.depth)
     return TensorRow(path, span, stored, tuple(codecs), depth)

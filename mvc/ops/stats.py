@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import groupby
 
 from mvc.history.decorations import Decorations
 from mvc.history.graph import walk
 from mvc.history.treediff import flatten
 from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId
 from mvc.objects import Manifest
-from mvc.odb.pack import read_record
-from mvc.odb.segment import Entry
+from mvc.odb.header import read_header
+from mvc.odb.segment import Entry, SegmentRow, entry_order
 from mvc.refs import peeled_target
 from mvc.repo import Repository, View
 
@@ -65,32 +67,38 @@ class Stats:
 
 
 def stats(repository: Repository, view: View) -> Stats:
-    """Count everything; reads every record's header."""
+    """Count everything; reads every record's header, and keeps no more than ids and sizes."""
     result = Stats()
-    entries = _least_depth(view)
-    _add_versions(result, view, entries)
-    for entry in entries.values():
-        record = read_record(view.backend, entry)
+    _add_versions(result, view)
+    for entry in _least_depth(view):
+        header = read_header(view.backend, entry)
         for table, key in (
             (result.by_kind, KINDS[entry.kind].word),
-            (result.by_codec, record.codec + (" from a base" if record.bases else "")),
+            (result.by_codec, header.codec + (" from a base" if header.based else "")),
         ):
             share = table.setdefault(key, Share())
             share.objects += 1
-            share.plain_bytes += record.plain_length
+            share.plain_bytes += header.plain_length
             share.stored_bytes += entry.length
     _add_store(result, repository)
     return result
 
 
-def _least_depth(view: View) -> dict[ObjectId, Entry]:
-    found: dict[ObjectId, Entry] = {}
-    for entry in view.index.entries():
-        identity = KINDS[entry.kind](entry.id)
-        known = found.get(identity)
-        if known is None or entry.depth < known.depth:
-            found[identity] = entry
-    return found
+def _least_depth(view: View) -> Iterator[Entry]:
+    """The record of each object that is read first, by ascending id: runs are sorted, so nothing is kept."""
+    runs: dict[int, list[SegmentRow]] = {}
+    for row in view.index.rows:
+        runs.setdefault(row.run, []).append(row)
+    merged = merge(*(_entries(view, rows) for rows in runs.values()), key=entry_order)
+    for _identity, entries in groupby(merged, key=lambda entry: (entry.id, entry.kind)):
+        yield next(entries)
+
+
+def _entries(view: View, run: list[SegmentRow]) -> Iterator[Entry]:
+    for row in sorted(run, key=lambda row: (row.first, row.last)):
+        yield from (
+            entry for entry in view.index.segment(row.name) if entry.pack not in view.index.dead_packs
+        )
 
 
 def starts(view: View) -> list[CommitId]:
@@ -100,32 +108,35 @@ def starts(view: View) -> list[CommitId]:
     return list(dict.fromkeys(target for target in (*targets, head) if target is not None))
 
 
-def _add_versions(result: Stats, view: View, entries: dict[ObjectId, Entry]) -> None:
+def _add_versions(result: Stats, view: View) -> None:
     seen: set[ObjectId] = set()
     files: set[tuple[int, bytes]] = set()
-    manifests: dict[ManifestId, Manifest] = {}
+    contents: dict[ManifestId, tuple[int, bytes]] = {}
     decorations = Decorations(view.refs)
 
     def cost(identity: ObjectId) -> int:
         """Record bytes of an object and of what it is built on, as far as no earlier version needed them."""
-        if identity in seen or identity not in entries:
+        if identity in seen:
             return 0
         seen.add(identity)
-        return entries[identity].length
+        entries = view.objects.entries(identity)
+        return entries[0].length if entries else 0
 
-    for identity, commit in reversed(list(walk(view.objects, starts(view)))):
+    oldest_first = [identity for identity, _commit in walk(view.objects, starts(view))][::-1]
+    for identity in oldest_first:
+        commit = view.commit(identity)
         total, new, stored = 0, 0, cost(identity) + cost(commit.tree)
         for entry in flatten(view.objects, commit.tree).values():
             file = ManifestId(entry.id)
-            if file not in manifests:
-                manifests[file] = Manifest.from_bytes(view.objects.get(file))
-            manifest = manifests[file]
-            total += manifest.size
-            if (manifest.size, manifest.sha256) not in files:
-                files.add((manifest.size, manifest.sha256))
-                new += manifest.size
-            if file not in seen:
+            if file not in contents:
+                manifest = Manifest.from_bytes(view.objects.get(file))
+                contents[file] = manifest.size, manifest.sha256
                 stored += cost(file) + sum(cost(blob) for blob in _blobs(manifest))
+            content = contents[file]
+            total += content[0]
+            if content not in files:
+                files.add(content)
+                new += content[0]
         names = decorations.entry(identity, commit).tags
         result.versions.append(Version(identity, commit.subject, names, total, new, stored))
         result.raw_bytes += new

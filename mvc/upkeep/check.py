@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from blake3 import blake3
 
 from mvc.backends import Backend
-from mvc.errors import CorruptFile, CorruptObject, DamageError, MvcError, StorageError
+from mvc.errors import CorruptFile, CorruptObject, MvcError, StorageError
 from mvc.history.treediff import flatten
-from mvc.objectid import CommitId, ManifestId, ObjectId, TagId
+from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import Commit, Manifest, Tag
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.index import Index
@@ -33,7 +33,7 @@ class Damage:
     needed_by: str = ""
 
 
-@dataclass(slots=True)
+@dataclass
 class Report:
     """What a check looked at and what it found."""
 
@@ -44,22 +44,30 @@ class Report:
     packs: int = 0
     damage: list[Damage] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._known = set(self.damage)  # no field: it is not part of what is reported
+
     def add(self, what: str, how: str, needed_by: str = "") -> None:
         """Note damage, once."""
         found = Damage(what, how, needed_by)
-        if found not in self.damage:
+        if found not in self._known:
+            self._known.add(found)
             self.damage.append(found)
 
 
 class Checker:
-    """Checks one consistent state of a store. ``advance`` hears the bytes that were read."""
+    """Checks one consistent state of a store.
+
+    ``targets`` are the objects that must be there with all that they lead to, each with who needs it.
+    ``advance`` hears the bytes that were read.
+    """
 
     def __init__(
         self,
         backend: Backend,
         index: Index,
         objects: ObjectDatabase,
-        targets: dict[str, ObjectId],
+        targets: Mapping[ObjectId, str],
         advance: Callable[[int], None],
     ) -> None:
         self._backend = backend
@@ -67,7 +75,8 @@ class Checker:
         self._objects = objects
         self._targets = targets
         self._advance = advance
-        self._manifests: dict[ManifestId, Manifest | None] = {}
+        self._full = False
+        self._seen: set[ObjectId] = set()  # commits, trees of versions and manifests: each is checked once
         self.report = Report()
 
     def quick(self) -> Report:
@@ -80,12 +89,10 @@ class Checker:
 
     def full(self) -> Report:
         """As :meth:`quick`, and every record decoded, every pack and every file hashed."""
+        self._full = True
         self.quick()
-        for name in sorted({entry.pack for entry in self._index.entries()}):
+        for name in self._packs():
             self._check_pack(name)
-        for identity, manifest in self._manifests.items():
-            if manifest is not None:
-                self._check_file(identity, manifest)
         return self.report
 
     # --- files of the store
@@ -108,6 +115,16 @@ class Checker:
             self.report.add("index", error.message)
         for name in missing:
             self.report.add(f"pack {name.hex()[:12]}", "is missing")
+
+    def _packs(self) -> list[bytes]:
+        """Names of all packs that have a live entry in a sound segment."""
+        names: set[bytes] = set()
+        for row in self._index.rows:
+            try:
+                names.update(self._index.segment(row.name).packs)
+            except (CorruptFile, StorageError) as error:
+                self.report.add("index", error.message)
+        return sorted(names - set(self._index.dead_packs))
 
     def _check_pack(self, name: bytes) -> None:
         self.report.packs += 1
@@ -137,23 +154,26 @@ class Checker:
     # --- history
     # -------------------------------------------------------------------------------------------------
     def _check_history(self) -> None:
-        seen: set[CommitId] = set()
         stack: list[tuple[CommitId, str]] = []
-        for name, target in self._targets.items():
+        for target, name in self._targets.items():
             commit = self._peeled(target, name)
             if commit is not None:
                 stack.append((commit, name))
         while stack:
             identity, needed_by = stack.pop()
-            if identity in seen:
+            if identity in self._seen:
                 continue
-            seen.add(identity)
+            self._seen.add(identity)
             commit_object = self._read(identity, Commit.from_bytes, needed_by)
             if commit_object is None:
                 continue
             self.report.commits += 1
             stack += [(parent, f"commit {identity.short}") for parent in commit_object.parents]
-            self._check_tree(identity, commit_object)
+            self._check_tree(commit_object.tree, f"commit {identity.short}", f"{identity.short}:")
+        # after the versions, so that what is missing is told with its version and path where it has one
+        for target, name in self._targets.items():
+            if isinstance(target, TreeId):
+                self._check_tree(target, name)
 
     def _peeled(self, target: ObjectId, needed_by: str) -> CommitId | None:
         if isinstance(target, TagId):
@@ -161,41 +181,56 @@ class Checker:
             return None if tag is None else tag.target
         return target if isinstance(target, CommitId) else None
 
-    def _check_tree(self, identity: CommitId, commit: Commit) -> None:
+    def _check_tree(self, tree: TreeId, needed_by: str, place: str = "") -> None:
+        """Everything below a tree. ``place`` goes before a file's path in what is reported of it; without
+        one, files are needed by whoever needs the tree."""
+        if tree in self._seen:
+            return
+        self._seen.add(tree)
         try:
-            entries = flatten(self._objects, commit.tree)
-        except DamageError as error:
-            self.report.add(f"tree {commit.tree.short}", error.message, f"commit {identity.short}")
+            entries = flatten(self._objects, tree)
+        except MvcError as error:
+            self.report.add(f"tree {tree.short}", error.message, needed_by)
             return
         for path, entry in entries.items():
             file = ManifestId(entry.id)
-            if file not in self._manifests:
-                needed_by = f"{identity.short}:{path}"
-                manifest = self._read(file, Manifest.from_bytes, needed_by)
-                self._manifests[file] = manifest
-                if manifest is not None:
-                    self.report.files += 1
-                    self._check_blobs(manifest, needed_by)
+            if file not in self._seen:
+                self._seen.add(file)
+                self._check_manifest(file, place + path if place else needed_by)
+
+    def _check_manifest(self, identity: ManifestId, needed_by: str) -> None:
+        manifest = self._read(identity, Manifest.from_bytes, needed_by)
+        if manifest is None:
+            return
+        self.report.files += 1
+        self._check_blobs(manifest, needed_by)
+        if self._full:
+            self._check_file(identity, manifest, needed_by)
 
     def _check_blobs(self, manifest: Manifest, needed_by: str) -> None:
         for part in manifest.parts:
             if part.blob is not None:
                 self.report.objects += 1
-                if part.blob not in self._objects:
-                    self.report.add(f"blob {part.blob.short}", "is missing", needed_by)
+                try:
+                    if part.blob not in self._objects:
+                        self.report.add(f"blob {part.blob.short}", "is missing", needed_by)
+                except (CorruptFile, StorageError) as error:
+                    self.report.add("index", error.message)
 
-    def _check_file(self, identity: ManifestId, manifest: Manifest) -> None:
+    def _check_file(self, identity: ManifestId, manifest: Manifest, needed_by: str) -> None:
         digest = hashlib.sha256()
         try:
             for piece in file_pieces(self._objects, manifest):
                 digest.update(piece)
                 self._advance(len(piece))
         except MvcError as error:
-            self.report.add(f"file of manifest {identity.short}", error.message)
+            self.report.add(f"file of manifest {identity.short}", error.message, needed_by)
             return
         if digest.digest() != manifest.sha256:
             self.report.add(
-                f"file of manifest {identity.short}", "does not have the SHA-256 that its manifest says"
+                f"file of manifest {identity.short}",
+                "does not have the SHA-256 that its manifest says",
+                needed_by,
             )
 
     def _read(self, identity: ObjectId, parse: Callable[[bytes], _T], needed_by: str) -> _T | None:
