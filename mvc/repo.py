@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR
 
 from mvc.backends import NotFound
 from mvc.backends.folder import FolderBackend
@@ -28,6 +29,7 @@ from mvc.root import Root, RootStore
 STORE = ".mvc"
 FORMAT = "mvc repository format 1\n"
 DEFAULT_BRANCH = "main"
+FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", "intents")
 
 
 def segment_key(name: bytes) -> str:
@@ -174,7 +176,7 @@ class Repository:
         if exists(io, store / "format"):
             raise UserError(f"{worktree} is a repository already", hint="mvc status")
         with storage_errors("cannot create the repository"):
-            for folder in ("tmp", "packs", "segments", "pieces", "locators", "intents"):
+            for folder in FOLDERS:
                 make_folders(io, store / folder)
             repository = cls(io, worktree, monitor)
             for name, text in ((".gitignore", "*\n"), ("config", CONFIG_TEMPLATE)):
@@ -213,6 +215,8 @@ class Repository:
             if text.startswith("mvc repository format "):
                 raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
             raise CorruptFile(f"{path} is damaged")
+        for name in FOLDERS:
+            _refuse_link(io, worktree / STORE / name)
         return cls(io, worktree, monitor)
 
     def read(self) -> View:
@@ -248,6 +252,18 @@ class Repository:
     def _write(self, name: str, text: str) -> None:
         with storage_errors(f"cannot write {name}"):
             write_durable(self.io, self.temporary.new(), self.store / name, [text.encode()], replace=True)
+
+
+def _refuse_link(io: FileIO, folder: Path) -> None:
+    """Refuse a store whose folders lead elsewhere: what is written and deleted there must stay inside.
+
+    Raises:
+        CorruptFile: it is not a folder.
+    """
+    if exists(io, folder):
+        with storage_errors(f"cannot look at {folder.name}"):
+            if not S_ISDIR(io.stat(folder).st_mode):
+                raise CorruptFile(f"{folder} is not a folder", hint="mvc never makes links in its store")
 
 
 CONFIG_TEMPLATE = """\

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from stat import S_ISREG
 
 from mvc.bases import BaseFinder, no_bases
-from mvc.errors import MvcError, RefMoved
+from mvc.errors import MvcError, RefMoved, StorageError
 from mvc.fileio import storage_errors
-from mvc.history.treediff import build_tree
+from mvc.history.treediff import build_tree, overlay
 from mvc.ingest import ingest_file
 from mvc.objectid import TreeId
 from mvc.objects import Tree, TreeEntry
+from mvc.paths import shown
 from mvc.placing import place, remember_placed
 from mvc.repo import View
 from mvc.transaction import Transaction, Update
@@ -80,7 +82,12 @@ def switch(
     except BaseException as error:
         _settle(tx, applied, error)
         raise
-    applied.finish()
+    try:
+        applied.finish()
+    except StorageError as error:
+        # done and durable; the journal that stays tells the next command so
+        workspace.monitor.warn(f"{error.message}; the next command tidies up")
+        return len(result.write), len(result.remove)
     remember_placed(workspace, result, placed, state.fresh)
     return len(result.write), len(result.remove)
 
@@ -113,19 +120,24 @@ def _saved(
     finder = BaseFinder(tx.view.objects, no_bases)
     saved: dict[str, TreeEntry | None] = {}
     for path in lost:
-        with storage_errors(f"cannot store {path}"):
-            done = ingest_file(
-                workspace.io, workspace.root / path, path, tx.writer, finder, workspace.monitor
-            )
         file = state.scan.files.get(path)
+        place = workspace.root / path
+        with storage_errors(f"cannot store {shown(path)}"):
+            seen = workspace.io.stat(place) if file is None else file.stat
+            if not S_ISREG(seen.st_mode):
+                # a link, FIFO or device is not content, and what it leads to is not ours to read
+                workspace.monitor.warn(f"{shown(path)} is no plain file; 'mvc undo' will not bring it back")
+                continue
+            done = ingest_file(workspace.io, place, path, tx.writer, finder, workspace.monitor, seen=seen)
         saved[path] = TreeEntry(path.rsplit("/", 1)[-1], 0 if file is None else mode_of(file), done.id)
     return saved
 
 
 def _tree(tx: Transaction, files: Mapping[str, TreeEntry], edits: Mapping[str, TreeEntry | None]) -> TreeId:
-    merged = {**files, **edits}
+    edited = {path: entry for path, entry in edits.items() if entry is not None}
+    merged = overlay({path: entry for path, entry in files.items() if path not in edits}, edited)
 
     def put(tree: Tree) -> TreeId:
         return tx.writer.put(TreeId, tree.to_bytes())
 
-    return build_tree({path: entry for path, entry in merged.items() if entry is not None}, put)
+    return build_tree(merged, put)

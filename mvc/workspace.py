@@ -61,12 +61,18 @@ class Workspace:
             self.store(entries, self._before)
 
     def store(self, entries: Mapping[str, IndexEntry], before: Moment) -> None:
-        """Store the entries that can be believed: those whose keys were taken after ``before``."""
+        """Store the entries that can be believed: those whose keys were taken after ``before``.
+
+        The index is derived: a command that did its work must not fail for it.
+        """
         repository = self.repository
-        with storage_errors("cannot write the index"):
-            self.cache.store(
-                self.io, repository.temporary.new(), repository.store / "index", entries, before=before
-            )
+        try:
+            with storage_errors("cannot write the index"):
+                self.cache.store(
+                    self.io, repository.temporary.new(), repository.store / "index", entries, before=before
+                )
+        except StorageError as error:
+            self.monitor.warn(f"{error.message}; the next command reads the files again")
 
     def moment(self) -> Moment:
         """The file system's time."""

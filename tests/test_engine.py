@@ -17,6 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from mvc.errors import (
     AnswerIsNo,
     ConflictError,
+    CorruptFile,
     FileChanged,
     InvalidPath,
     RefMoved,
@@ -521,6 +522,45 @@ def test_a_reader_keeps_what_it_reads_while_packs_are_joined(tmp_path):
         assert len(list((folder / ".mvc" / "packs").rglob("*.pack"))) > MAX_PACKS
     snapshot(repository, "last", allow_empty=True)
     assert len(list((folder / ".mvc" / "packs").rglob("*.pack"))) < 40
+    assert_sound(folder)
+
+
+def test_a_store_with_links_is_refused(tmp_path):
+    two_versions(tmp_path / "repo")
+    packs = tmp_path / "repo" / ".mvc" / "packs"
+    packs.rename(tmp_path / "elsewhere")
+    packs.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CorruptFile, match="not a folder"):
+        open_repository(tmp_path / "repo")
+
+
+def test_a_commit_that_took_place_does_not_fail_for_its_index(tmp_path):
+    repository, _one, _two = two_versions(tmp_path / "repo")
+    folder = tmp_path / "repo"
+    (folder / ".mvc" / "index").unlink()
+    (folder / ".mvc" / "index").mkdir()
+    (folder / "kept.txt").write_text("changed")
+    assert snapshot(repository, "three").id == history(repository)[0]
+    assert any("stat cache" in text for text in repository.monitor.warnings)
+
+
+@pytest.mark.parametrize("thing", ["link to a file", "link outside", "dangling", "loop"])
+def test_force_replaces_whatever_is_there(tmp_path, thing):
+    repository, one, _two = two_versions(tmp_path / "repo")
+    folder = tmp_path / "repo"
+    (tmp_path / "secret").write_text("secret")
+    victim = folder / "model.safetensors"
+    victim.unlink()
+    targets = {
+        "link to a file": "kept.txt",
+        "link outside": tmp_path / "secret",
+        "dangling": "no",
+        "loop": victim,
+    }
+    victim.symlink_to(targets[thing])
+    switch_to(repository, one.hex(), force=True)
+    assert victim.is_file() and not victim.is_symlink()
+    assert (tmp_path / "secret").read_text() == "secret"
     assert_sound(folder)
 
 

@@ -18,6 +18,7 @@ index that does not check out is an empty one.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -151,8 +152,10 @@ def _encode(entries: Mapping[str, IndexEntry]) -> bytes:
 def _read(io: FileIO, path: Path) -> bytes:
     try:
         fd = io.open_read(path, follow=False)
-    except FileNotFoundError:
-        return b""
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):  # nothing there, or a link: no index of ours
+            return b""
+        raise
     try:
         status = io.stat_handle(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
