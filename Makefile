@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: demo test test-full check lint types floors docs bench clean
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $(STAMP)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mvc.dtypes import DTYPES
+from mvc.errors import DamageError
 from mvc.objectid import ManifestId, ObjectId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
@@ -81,8 +82,12 @@ def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) 
         return None
     depth = entries[0].depth
     while depth >= cap:
-        record = database.record(identity)
-        if len(record.bases) != 1 or record.recipe is not None or record.bases[0].length != length:
+        try:
+            record = database.record(identity)
+        except DamageError as error:
+            _note(database, error)
+            return None
+        if record.recipe is not None or len(record.bases) != 1 or record.bases[0][1:] != (0, length):
             return None
         identity = record.bases[0].id
         entries = database.entries(identity)
@@ -100,7 +105,17 @@ def text_hint(database: ObjectDatabase, previous: ObjectId | None, length: int) 
     entries = database.entries(previous)
     if not entries or entries[0].depth >= MAX_TEXT_DEPTH:
         return NO_HINT
-    return Hint(None, (Base(previous, 0, len(database.get(previous))),), entries[0].depth)
+    try:
+        plain = database.get(previous)
+    except DamageError as error:
+        _note(database, error)
+        return NO_HINT
+    return Hint(None, (Base(previous, 0, len(plain)),), entries[0].depth)
+
+
+def _note(database: ObjectDatabase, error: DamageError) -> None:
+    """An old version that cannot be read must not keep a new one from being stored."""
+    database.note_damage(f"{error.message}; stored without it as a base")
 
 
 class BaseFinder:
@@ -113,16 +128,16 @@ class BaseFinder:
         self._database = database
         self._earlier = earlier
 
-    def previous(self, path: str) -> ManifestId | None:
-        """The manifest that this path has in the parents."""
-        return self._earlier(path)
-
     def file(self, path: str) -> FileBases | None:
         """What the path's previous version offers."""
         identity = self._earlier(path)
         if identity is None:
             return None
-        return FileBases(self._database, Manifest.from_bytes(self._database.get(identity)))
+        try:
+            return FileBases(self._database, Manifest.from_bytes(self._database.get(identity)))
+        except DamageError as error:
+            _note(self._database, error)
+            return None
 
     def manifest(self, path: str, length: int) -> Hint:
         """Hint for a path's new manifest of so many bytes."""

@@ -73,6 +73,10 @@ class ObjectDatabase:
             raise ObjectMissing(f"{identity.word} {identity.short} is missing", hint="run 'mvc fsck'")
         return read_record(self.backend, entries[0])
 
+    def note_damage(self, message: str) -> None:
+        """Tell the monitor of damage that stops nothing."""
+        self._monitor.note_damage(message)
+
     def get_below(self, identity: ObjectId, below: int) -> bytes:
         """Plain bytes read from a record of a depth below that, as who wants to lean on it needs."""
         return self._get(identity, below, _Budget())

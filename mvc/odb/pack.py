@@ -42,6 +42,7 @@ class PackWriter:
 
     def _begin(self) -> None:
         self._pieces: list[Buffer] = [MAGIC, os.urandom(16)]
+        self._hasher = blake3(b"".join(bytes(piece) for piece in self._pieces))
         self._length = HEAD_BYTES
         self._open: list[tuple[Record, int, int]] = []
 
@@ -51,6 +52,8 @@ class PackWriter:
         length = len(head) + len(memoryview(stored))
         if self._open and self._length + length > TARGET_PACK:
             self.flush()
+        self._hasher.update(head)
+        self._hasher.update(stored)
         self._pieces += [head, stored]
         self._open.append((record, self._length, length))
         self._length += length
@@ -59,10 +62,7 @@ class PackWriter:
         """Put the open pack, if it holds anything."""
         if not self._open:
             return
-        hasher = blake3()
-        for piece in self._pieces:
-            hasher.update(piece)
-        name = hasher.digest()
+        name = self._hasher.digest()
         self._backend.put(pack_key(name), self._pieces)
         self.written_bytes += self._length
         self.entries += [
