@@ -1,0 +1,60 @@
+"""Repositories of every released format version keep reading, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mvc.ops.fsck import fsck
+from mvc.ops.undo import undo
+from tests.engine import ME, assert_sound, now, open_repository, snapshot, switch_to, tree
+
+GOLDEN = Path(__file__).parent / "golden"
+VERSIONS = sorted(path.name.removesuffix(".tar.gz") for path in GOLDEN.glob("*.tar.gz"))
+
+
+@pytest.fixture
+def unpacked(request, tmp_path) -> tuple[Path, dict]:
+    with tarfile.open(GOLDEN / f"{request.param}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path, json.loads((GOLDEN / f"{request.param}.json").read_text())
+
+
+def test_there_is_one_for_each_format_version():
+    assert VERSIONS == ["format-1"]
+
+
+@pytest.mark.parametrize("unpacked", VERSIONS, indirect=True)
+def test_every_version_in_it_comes_back(unpacked):
+    folder, expected = unpacked
+    repository = open_repository(folder)
+    for identity, files in expected["versions"].items():
+        switch_to(repository, identity, force=True)
+        found = {
+            path: [hashlib.sha256(data).hexdigest(), mode] for path, (data, mode) in tree(folder).items()
+        }
+        assert found == files
+    with repository.reading() as view:
+        assert {name: value.hex() for name, value in view.refs.values()} == expected["refs"]
+    assert fsck(repository, full=True).damage == []
+
+
+@pytest.mark.parametrize("unpacked", VERSIONS, indirect=True)
+def test_work_goes_on_in_it(unpacked):
+    folder, expected = unpacked
+    repository = open_repository(folder)
+    with repository.reading() as view:
+        head = view.head_commit()
+    switch_to(repository, "main", force=True)
+    (folder / "new.txt").write_text("new")
+    assert snapshot(repository, "by a newer mvc").commit.parents == (head,)
+    undo(repository, ME, now())
+    with repository.reading() as view:
+        assert view.head_commit() == head
+        assert sum(1 for _ in view.operations()) > 90
+    assert head.hex() in expected["versions"]
+    assert_sound(folder)
