@@ -7,7 +7,8 @@ from mvc.odb.intents import announce
 from mvc.odb.pack import pack_key
 from mvc.repo import Repository
 from mvc.root import Fossil
-from mvc.transaction import add_entries, sweep
+from mvc.sweep import sweep
+from mvc.transaction import add_entries
 from mvc.upkeep.consolidate import copy_packs, small_packs
 
 

@@ -9,18 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mvc.errors import Busy, CorruptFile, RefMoved, RootMoved
-from mvc.fileio import storage_errors
 from mvc.locators import segments_needed, write_locator
 from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.odb.index import Merge, merge, plan_merge
-from mvc.odb.intents import Intent, announce, oldest_epoch
-from mvc.odb.pack import pack_key
-from mvc.odb.segment import Entry, Segment
+from mvc.odb.intents import Intent, announce
+from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import HeadValue, Operation, RefChange, piece_key
 from mvc.repo import Repository, View, segment_key
-from mvc.root import Fossil, Retired, Root
+from mvc.root import Retired, Root
+from mvc.sweep import sweep
 
 ATTEMPTS = 200
 FEW = 16  # entries, up to which a command must not pay for importing numpy
@@ -184,47 +183,6 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
         return root
     epoch = root.epoch + 1
     return root.with_changes(epoch=epoch, retired=(*root.retired, *(Retired(key, epoch) for key in keys)))
-
-
-def sweep(repository: Repository, now: Root, following: Root) -> Root:
-    """Delete what was condemned before and nobody can still be reading; returns root without it.
-
-    ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent
-    after it was read sees it or something newer. The caller's own intent counts too: it may still be reading
-    an older state.
-    """
-    if not now.retired and all(fossil.deleted for fossil in now.fossils):
-        return following
-    oldest = oldest_epoch(repository.io, repository.store / "intents")
-
-    def free(epoch: int) -> bool:
-        return oldest is None or epoch <= oldest
-
-    gone = {item.key for item in now.retired if free(item.epoch)}
-    dead = {fossil.pack for fossil in now.fossils if not fossil.deleted and free(fossil.epoch)}
-    if gone or dead:
-        # who swapped in the root that condemns them may have died before it was durable
-        with storage_errors("cannot sync the store"):
-            repository.io.sync_folder(repository.store)
-    for key in gone:
-        repository.backend.delete(key)
-    for pack in dead:
-        repository.backend.delete(pack_key(pack))
-    fossils = tuple(Fossil(f.pack, f.epoch, f.deleted or f.pack in dead) for f in following.fossils)
-    if any(fossil.deleted for fossil in fossils):
-        mentioned = _mentioned(repository, following)
-        fossils = tuple(fossil for fossil in fossils if not fossil.deleted or fossil.pack in mentioned)
-    return following.with_changes(
-        retired=tuple(item for item in following.retired if item.key not in gone), fossils=fossils
-    )
-
-
-def _mentioned(repository: Repository, root: Root) -> set[bytes]:
-    """Packs that segments still mention."""
-    packs: set[bytes] = set()
-    for row in root.segments:
-        packs.update(Segment.open(row.name, repository.backend.view(segment_key(row.name))).packs)
-    return packs
 
 
 @contextmanager

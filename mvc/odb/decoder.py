@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mvc.codecs import CODECS, Codec, Step
 from mvc.errors import CorruptObject, UnsupportedFeature
+from mvc.odb.record import MAX_PLAIN, MAX_STEPS
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-MAX_STEPS = 8
-MAX_PLAIN_LENGTH = 48 << 20  # bytes
 _SLACK = 4096  # bytes that a step may put out beyond twice the plain length: framing of very short objects
 
 
@@ -50,7 +49,7 @@ def decode_chain(
 
 def _check(chain: Sequence[Step], stored_length: int, plain_length: int, has_prediction: bool) -> list[Codec]:
     """Refuse a chain before anything is allocated for it; returns the codecs of its steps."""
-    if not 0 <= plain_length <= MAX_PLAIN_LENGTH:
+    if not 0 <= plain_length <= MAX_PLAIN:
         raise CorruptObject(f"a plain length of {plain_length} bytes is not allowed")
     if len(chain) > MAX_STEPS:
         raise CorruptObject(f"a chain of {len(chain)} steps; at most {MAX_STEPS} are allowed")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mvc.errors import UnsupportedFeature
 from mvc.fileio import storage_errors
-from mvc.history.reader import ObjectReader
+from mvc.history.reader import ObjectReader, read_manifest
 from mvc.history.revisions import resolve_commit
 from mvc.history.tensordiff import diff_tensors, moved_share
 from mvc.history.treediff import Change, diff_trees, pair_renames
@@ -102,7 +102,7 @@ def _work_change(
 
 
 def _manifest(view: View, entry: TreeEntry | None) -> Manifest | None:
-    return None if entry is None else Manifest.from_bytes(view.objects.get(ManifestId(entry.id)))
+    return None if entry is None else read_manifest(view.objects, ManifestId(entry.id))
 
 
 def _moved(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mvc.errors import ObjectMissing, RevisionNotFound
-from mvc.history.reader import PartTable
+from mvc.history.reader import PartTable, read_manifest
 from mvc.history.revisions import resolve
 from mvc.history.treediff import flatten
 from mvc.objectid import CommitId, ManifestId
@@ -63,11 +63,6 @@ def files(view: View, revision: str = "HEAD") -> Iterator[FileRow]:
         raise RevisionNotFound(
             f"{revision.split(':')[0] or 'HEAD'} has no file {wanted!r}", hint="'mvc ls' lists them"
         )
-
-
-def read_manifest(objects: ObjectDatabase, identity: ManifestId) -> Manifest:
-    """A file's manifest."""
-    return Manifest.from_bytes(objects.get(identity))
 
 
 def tensors(view: View, revision: str = "HEAD", tensor: str | None = None) -> Iterator[TensorRow]:
