@@ -64,9 +64,15 @@ def switch(
             partial=partial,
         )
     refuse_losses(result.lost, force=force)
-    gone: dict[str, TreeEntry | None] = {path: None for path in state.deleted if path in result.write}
-    before = _tree(tx, current, {**_saved(workspace, tx, result.lost, state), **gone})
-    after = _tree(tx, current, {path: result.write.get(path) for path in {*result.write, *result.remove}})
+    touched = {path for path in {*current, *target} if current.get(path) != target.get(path)}
+    if partial:
+        touched.intersection_update(target)
+    touched.update(result.write, result.remove)
+    saved = _saved(workspace, tx, result.lost, state)
+    before = _tree(
+        tx, current, {path: _present_entry(path, current, target, state, saved) for path in touched}
+    )
+    after = _tree(tx, current, {path: target.get(path) for path in touched})
 
     def update(now: View) -> Update:
         _refuse_moved_head(view, now)
@@ -90,6 +96,24 @@ def switch(
         return len(result.write), len(result.remove)
     remember_placed(workspace, result, placed, state.fresh)
     return len(result.write), len(result.remove)
+
+
+def _present_entry(
+    path: str,
+    current: Mapping[str, TreeEntry],
+    target: Mapping[str, TreeEntry],
+    state: WorkState,
+    saved: Mapping[str, TreeEntry | None],
+) -> TreeEntry | None:
+    """What lies in the work tree at a path before it is switched, so that ``undo`` can bring back just
+    that."""
+    if path in saved:
+        return saved[path]
+    if path in state.deleted:
+        return None
+    if path in state.modified or path in state.added:
+        return target.get(path)  # uncommitted, yet not lost: it is what the target has
+    return current.get(path)
 
 
 def _settle(tx: Transaction, applied: Applied, error: BaseException) -> None:
@@ -127,6 +151,7 @@ def _saved(
             if not S_ISREG(seen.st_mode):
                 # a link, FIFO or device is not content, and what it leads to is not ours to read
                 workspace.monitor.warn(f"{shown(path)} is no plain file; 'mvc undo' will not bring it back")
+                saved[path] = None
                 continue
             done = ingest_file(workspace.io, place, path, tx.writer, finder, workspace.monitor, seen=seen)
         saved[path] = TreeEntry(path.rsplit("/", 1)[-1], 0 if file is None else mode_of(file), done.id)

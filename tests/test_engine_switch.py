@@ -366,3 +366,49 @@ def test_reading_commands_in_a_store_that_takes_no_files(tmp_path, error):
     with pytest.raises(StorageError, match="interrupted"):
         status(other)
     assert repository.store == folder / ".mvc"
+
+
+def test_undo_of_a_checkout_brings_back_what_was_uncommitted_and_equal_to_the_target(tmp_path):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    (folder / "f").write_text("1")
+    one = snapshot(repository).id
+    (folder / "f").write_text("2")
+    (folder / "a").write_text("a")
+    snapshot(repository)
+    (folder / "f").write_text("1")
+    before = tree(folder)
+    switch_to(repository, one.hex())
+    undo(repository, ME, now())
+    assert tree(folder) == before
+    assert status(repository).state.modified == ["f"]
+
+
+def test_undo_of_a_checkout_brings_no_deleted_file_back(tmp_path):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    (folder / "f").write_text("1")
+    one = snapshot(repository).id
+    (folder / "a").write_text("a")
+    snapshot(repository)
+    (folder / "a").unlink()
+    before = tree(folder)
+    switch_to(repository, one.hex())
+    undo(repository, ME, now())
+    assert tree(folder) == before
+    assert status(repository).state.deleted == ["a"]
+
+
+def test_undo_leaves_edits_alone_that_the_checkout_left_alone(tmp_path):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    (folder / "f").write_text("1")
+    (folder / "kept").write_text("kept")
+    one = snapshot(repository).id
+    (folder / "f").write_text("2")
+    snapshot(repository)
+    (folder / "kept").write_text("edited")
+    switch_to(repository, one.hex())
+    undo(repository, ME, now())
+    assert (folder / "kept").read_text() == "edited"
+    assert (folder / "f").read_text() == "2"

@@ -49,6 +49,7 @@ def findings(context: Context, io: FileIO) -> Iterator[Finding]:
     yield _python()
     for module, distribution in LIBRARIES.items():
         yield _library(module, distribution)
+    yield _kernel()
     yield _git()
     store = _store(context.cwd)
     if store is None:
@@ -66,6 +67,19 @@ def version() -> str:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "of no installed package"
+
+
+def _kernel() -> Finding:
+    from mvc.codecs import native  # imports numpy: only for this command
+
+    if native.available():
+        return Finding("ok", "native kernel", "in use")
+    return Finding(
+        "warning",
+        "native kernel",
+        "not built; tensors are coded by numpy, slower",
+        "install a C compiler, then mvc again",
+    )
 
 
 # --- the installation -------------------------------------------------------------------------------------

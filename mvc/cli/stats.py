@@ -14,7 +14,8 @@ from mvc.ops.stats import stats as read_stats
     "mvc stats",
     "mvc stats --json | jq .ratio",
     data="An object: raw_bytes (each distinct file once), copies_bytes (a copy for each version), "
-    "stored_bytes, ratio (stored_bytes ÷ raw_bytes), pack_bytes, index_bytes, packs, segments; "
+    "stored_bytes, ratio (stored_bytes ÷ raw_bytes), unreached_bytes (of undone work, mostly), "
+    "pack_bytes, index_bytes, packs, segments; "
     "by_kind and by_codec: objects, plain_bytes, stored_bytes; versions, oldest first: id, subject, "
     "tags, files_bytes, new_files_bytes, stored_bytes.",
 )
@@ -35,6 +36,7 @@ def stats(
 def _json(found: Stats) -> dict[str, Any]:
     value = asdict(found)
     value["ratio"] = found.ratio
+    value["unreached_bytes"] = found.unreached_bytes
     value["versions"] = [
         {**asdict(version), "id": version.id.hex(), "tags": list(version.tags)} for version in found.versions
     ]
@@ -54,6 +56,9 @@ def _lines(found: Stats) -> list[str]:
         ("  packs", size(found.pack_bytes), count(found.packs, "file")),
         ("  index", size(found.index_bytes), f"{count(found.segments, 'segment')}, names and log"),
     ]
+    if found.unreached_bytes > found.pack_bytes // 100:
+        told = "what no branch or tag reaches, such as undone commits; kept, so that undo can be undone"
+        rows.insert(4, ("  of them", size(found.unreached_bytes), told))
     lines = table(rows, right=(1,))
     for title, shares in (("by kind", found.by_kind), ("by codec", found.by_codec)):
         if shares:

@@ -51,7 +51,7 @@ def checkout(
         check_ref_name(new_branch)
     with (
         locked(repository, exclusive=True) as workspace,
-        begin(repository, f"checkout {revision}", who, now) as tx,
+        begin(repository, _command(revision, new_branch, force=force), who, now) as tx,
     ):
         view = tx.view
         if new_branch is not None and revision == "HEAD" and view.head_commit() is None:
@@ -105,6 +105,12 @@ def checkout_paths(
             workspace, tx, wanted, lambda _view: Update(), force=force, everything=False, partial=True
         )
         return CheckedOut(target, view.branch(), *done)
+
+
+def _command(revision: str, new_branch: str | None, *, force: bool) -> str:
+    """What the operation log calls it, as it was typed."""
+    words = ["checkout", *(["--force"] if force else []), *([f"-b {new_branch}"] if new_branch else [])]
+    return " ".join([*words, revision])
 
 
 def _unborn(view: View, new_branch: str) -> Update:

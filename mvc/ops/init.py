@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mvc.errors import UserError
 from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
 from mvc.monitor import Monitor
-from mvc.repo import DEFAULT_BRANCH, Repository
+from mvc.repo import DEFAULT_BRANCH, STORE, Repository
 
 SETTINGS = "mvc.toml"
 
@@ -21,6 +22,8 @@ def init(
     Raises:
         UserError: there is a repository already.
     """
+    if STORE in folder.parts:
+        raise UserError(f"{folder} is inside a repository's own store", hint="go to the folder of your model")
     with storage_errors("cannot create the folder"):
         make_folders(io, folder)
     repository = Repository.create(io, folder, monitor, branch=branch)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mvc.errors import RevisionNotFound
 from mvc.history.decorations import Decorations, Entry
 from mvc.history.revisions import resolve
-from mvc.history.treediff import Change, diff_trees
+from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.objects import Tag
 from mvc.repo import View
 
@@ -33,6 +33,6 @@ def show(view: View, revision: str = "HEAD") -> Shown:
         raise RevisionNotFound(f"{revision} names no version", hint="'mvc log' lists them")
     commit = view.commit(found.commit)
     parent = view.commit(commit.parents[0]).tree if commit.parents else None
-    changes = tuple(diff_trees(view.objects, parent, commit.tree))
+    changes = tuple(pair_renames(view.objects, diff_trees(view.objects, parent, commit.tree)))
     tag = None if found.tag is None else Tag.from_bytes(view.objects.get(found.tag))
     return Shown(Decorations(view.refs).entry(found.commit, commit), tag, changes)

@@ -61,6 +61,12 @@ class Stats:
     by_codec: dict[str, Share] = field(default_factory=dict)
 
     @property
+    def unreached_bytes(self) -> int:
+        """Bytes of packs that no version named by a branch, tag or HEAD needs: undone work, which the
+        operation log keeps, tags' own objects, and the packs' heads."""
+        return max(self.pack_bytes - sum(version.stored_bytes for version in self.versions), 0)
+
+    @property
     def ratio(self) -> float | None:
         """Stored ÷ raw; None when there is nothing."""
         return self.stored_bytes / self.raw_bytes if self.raw_bytes else None

@@ -46,7 +46,7 @@ def undo(
                 files_of_tree(tx.view, before),
                 lambda now_view: _reversed(now_view, found),
                 force=force,
-                everything=True,
+                everything=False,
                 version=files_of_tree(tx.view, after),
             )
     return found
