@@ -31,7 +31,7 @@ def ls(
     With -v, a file whose tensors could not be read has the reason below it.
     Stored bytes are those of the records that hold a tensor; what tensors share counts for each of them.
     """
-    revision = call.revision(what or "HEAD")
+    revision = call.revision("HEAD" if what is None else what)
     with call.repository.reading() as view:
         if tensors or "#" in revision.partition(":")[2]:
             _tensors(call, view, revision, json=json)

@@ -27,7 +27,7 @@ def show(
 
     With --json it is the version's object whatever names it; what an annotated tag says stands under "tag".
     """
-    revision = revision or "HEAD"
+    revision = "HEAD" if revision is None else revision
     if ":" in revision:
         raise UsageError("show takes a version, not a path", hint=f"mvc cat {revision}, or mvc ls {revision}")
     with call.repository.reading() as view:
