@@ -8,7 +8,7 @@ from mvc.odb.pack import pack_key
 from mvc.repo import Repository
 from mvc.root import Fossil
 from mvc.sweep import sweep
-from mvc.transaction import add_entries
+from mvc.transaction import add_entries, discard_segments
 from mvc.upkeep.consolidate import copy_packs, small_packs
 
 
@@ -33,6 +33,7 @@ def consolidate(repository: Repository) -> int:
         try:
             repository.roots.swap(view.raw, root)
         except RootMoved:
+            discard_segments(repository, view.root, root)
             for name in {entry.pack for entry in entries}:
                 repository.backend.delete(pack_key(name))
             return 0

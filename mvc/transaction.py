@@ -77,7 +77,7 @@ class Transaction:
             try:
                 self._repository.roots.swap(view.raw, root)
             except RootMoved:
-                _discard_segments(self._repository, view.root, root)
+                discard_segments(self._repository, view.root, root)
                 # jitter, so that two that meet do not meet again; imported only where it happens
                 import random
 
@@ -136,7 +136,7 @@ def _moved(identity: ObjectId) -> Busy:
     return Busy(f"{identity.word} {identity.short} was moved while this command ran", hint="run it again")
 
 
-def _discard_segments(repository: Repository, before: Root, never: Root) -> None:
+def discard_segments(repository: Repository, before: Root, never: Root) -> None:
     """Delete the index segments of a root that was never swapped in: nobody else can know their names."""
     known = {row.name for row in before.segments}
     for row in never.segments:

@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mvc.consolidation import consolidate
 from mvc.errors import (
     AnswerIsNo,
     ConflictError,
@@ -522,6 +523,26 @@ def test_a_reader_keeps_what_it_reads_while_packs_are_joined(tmp_path):
         assert len(list((folder / ".mvc" / "packs").rglob("*.pack"))) > MAX_PACKS
     snapshot(repository, "last", allow_empty=True)
     assert len(list((folder / ".mvc" / "packs").rglob("*.pack"))) < 40
+    assert_sound(folder)
+
+
+def test_joining_packs_that_loses_the_race_leaves_nothing(tmp_path, monkeypatch):
+    folder = tmp_path / "repo"
+    repository = make_repository(folder)
+    for number in range(MAX_PACKS):
+        (folder / "file").write_text(f"content {number}")
+        snapshot(repository, str(number))
+    extra = open_repository(folder)
+    monkeypatch.setattr(
+        extra.roots, "swap", lambda expected, root: extra.backend.replace("root", b"other", b"")
+    )
+    (folder / "file").write_text("one more")
+    monkeypatch.setattr("mvc.ops.commit.consolidate", lambda repository: 0)
+    snapshot(repository, "one more")
+    before = {path for path in (folder / ".mvc").rglob("*") if path.suffix in (".pack", ".seg")}
+    assert consolidate(extra) == 0
+    assert {path for path in (folder / ".mvc").rglob("*") if path.suffix in (".pack", ".seg")} == before
+    assert consolidate(repository) > MAX_PACKS
     assert_sound(folder)
 
 
