@@ -47,16 +47,17 @@ def test_nobody_is_nobody(folder):
 
 def test_the_least_epoch_of_the_living_counts(folder):
     io = FileIO()
-    with announce(io, folder, "writer") as own, announce(io, folder, "reader") as first:
-        assert oldest_epoch(io, folder, own) == 0, "who has not said it yet is older than everything"
+    with announce(io, folder, "reader") as first:
+        assert oldest_epoch(io, folder) == 0, "who has not said it yet is older than everything"
         first.announce_epoch(7)
-        assert oldest_epoch(io, folder, own) == 7
+        assert oldest_epoch(io, folder) == 7
         with announce(io, folder, "writer") as second:
             second.announce_epoch(5)
-            own.announce_epoch(3)
-            assert oldest_epoch(io, folder, own) == 5
-            assert oldest_epoch(io, folder, None) == 3
-        assert oldest_epoch(io, folder, own) == 7
+            with announce(io, folder, "writer") as third:
+                third.announce_epoch(3)
+                assert oldest_epoch(io, folder) == 3
+            assert oldest_epoch(io, folder) == 5
+        assert oldest_epoch(io, folder) == 7
     assert oldest_epoch(io, folder) is None
 
 

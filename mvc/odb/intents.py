@@ -127,11 +127,11 @@ def announce(io: FileIO, folder: Path, role: Role) -> Intent:
     return Intent(io, role, path, handle)
 
 
-def oldest_epoch(io: FileIO, folder: Path, ignore: Intent | None = None) -> int | None:
+def oldest_epoch(io: FileIO, folder: Path) -> int | None:
     """The least epoch that a living reader or writer may rely on; None when there is none.
 
-    One that has not yet said its epoch counts as 0. ``ignore`` is the caller's own intent. Files of dead
-    owners are removed.
+    One that has not yet said its epoch counts as 0; the caller's own counts too. Files of dead owners are
+    removed.
 
     Raises:
         StorageError: the folder cannot be read.
@@ -140,7 +140,7 @@ def oldest_epoch(io: FileIO, folder: Path, ignore: Intent | None = None) -> int 
     with storage_errors("cannot see who uses the store"):
         for name in _names(io, folder):
             path = folder / name
-            if not _NAME.fullmatch(name) or (ignore is not None and path == ignore.path):
+            if not _NAME.fullmatch(name):
                 continue
             epoch = _epoch_if_alive(io, path)
             if epoch is not None and (oldest is None or epoch < oldest):
