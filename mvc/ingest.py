@@ -23,7 +23,7 @@ from mvc.objects import Manifest, Part
 from mvc.odb.record import Record
 from mvc.odb.writer import NO_HINT, Hint, ObjectWriter
 from mvc.parallel import ordered_map
-from mvc.spans import Span, tile
+from mvc.spans import Region, Span, tile
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -224,7 +224,7 @@ def _pieces(
         if region.span is None:
             pieces = _glue(source, region.offset, region.length)
         else:
-            pieces = _tensor(source, region.span, buffers)
+            pieces = _tensor(source, region, region.span, buffers)
         for piece in pieces:
             digest.update(piece.data)
             monitor.advance(len(piece.data))
@@ -240,15 +240,15 @@ def _glue(source: OpenFile, offset: int, length: int) -> Iterator[_Piece]:
         offset += len(view)
 
 
-def _tensor(source: OpenFile, span: Span, buffers: _Buffers) -> Iterator[_Piece]:
-    if span.length <= INLINE_TENSOR:
-        data = _read(source, span.offset, memoryview(bytearray(span.length)))
-        yield _Piece(data, span.offset, inline=True)
+def _tensor(source: OpenFile, region: Region, span: Span, buffers: _Buffers) -> Iterator[_Piece]:
+    if region.length <= INLINE_TENSOR:
+        data = _read(source, region.offset, memoryview(bytearray(region.length)))
+        yield _Piece(data, region.offset, inline=True)
         return
     position = 0
-    for length in tensor_pieces(span.length, DTYPES[span.dtype].block):
-        data = _read(source, span.offset + position, buffers.take(length))
-        yield _Piece(data, span.offset + position, inline=False, span=span, position=position)
+    for length in tensor_pieces(region.length, DTYPES[span.dtype].block):
+        data = _read(source, region.offset + position, buffers.take(length))
+        yield _Piece(data, region.offset + position, inline=False, span=span, position=position)
         position += length
 
 

@@ -40,7 +40,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A stretch of a file: a tensor (``span`` given) or what lies between tensors (``span`` None)."""
+    """A stretch of a file: tensors (``span`` is the one that begins it) or what lies between them (``span``
+    None). Longer than its span where others overlap it and reach further."""
 
     offset: int
     length: int
@@ -48,7 +49,7 @@ class Region:
 
 
 class NotTileable(ValueError):
-    """Spans that leave the file, overlap in part, or claim a length that their shape contradicts.
+    """Spans that leave the file, or claim a length that their shape contradicts.
 
     The message is one line, however hostile the names in it.
     """
@@ -126,11 +127,12 @@ def _check_name(name: str) -> None:
 def tile(size: int, spans: Sequence[Span]) -> Iterator[Region]:
     """Cut a file of ``size`` bytes into regions, end to end, in order.
 
-    A span that lies wholly inside another (an alias or a view) is a row of the tensor table, not a region of
-    its own. Empty spans make no region. Every span is checked before the first region is handed out.
+    Spans that overlap (aliases, and views of one storage) are one region, which the first of them begins and
+    the furthest reaching ends; where several begin together, the longest is the first. Empty spans make no
+    region. Every span is checked before the first region is handed out.
 
     Raises:
-        NotTileable: a span fails :func:`check_span`, or overlaps another in part.
+        NotTileable: a span fails :func:`check_span`.
     """
     for span in spans:
         check_span(size, span)
@@ -141,7 +143,10 @@ def tile(size: int, spans: Sequence[Span]) -> Iterator[Region]:
         if end <= position or span.length == 0:
             continue
         if span.offset < position:
-            raise NotTileable(f"tensor {shown(span.name)} overlaps another in part")
+            last = regions[-1]
+            regions[-1] = Region(last.offset, end - last.offset, last.span)
+            position = end
+            continue
         if span.offset > position:
             regions.append(Region(position, span.offset - position, None))
         regions.append(Region(span.offset, span.length, span))

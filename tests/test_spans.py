@@ -84,11 +84,11 @@ def test_an_unsound_span_is_refused(span: Span, reason: str) -> None:
         tile(100, [span])
 
 
-def test_partial_overlap_is_refused() -> None:
-    with pytest.raises(NotTileable, match="'b' overlaps another in part"):
-        tile(100, [u8("a", 0, 20), u8("b", 10, 20)])
-    with pytest.raises(NotTileable, match="overlaps"):  # across the border of two tensors that touch
-        tile(100, [u8("a", 0, 20), u8("b", 20, 20), u8("c", 10, 15)])
+def test_views_that_overlap_in_part_are_one_region() -> None:
+    a, b = u8("a", 0, 20), u8("b", 10, 20)
+    assert list(tile(40, [b, a])) == [Region(0, 30, a), Region(30, 10, None)]
+    # across the border of two tensors that touch
+    assert list(tile(40, [a, u8("b", 20, 20), u8("c", 10, 15)])) == [Region(0, 40, a)]
 
 
 def test_foreign_text_is_shown_on_one_short_line() -> None:

@@ -6,9 +6,10 @@ end give a file back, so a format that is wrong costs compression and never a by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, View
+from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View
 from mvc.formats.npy import Npy
 from mvc.formats.safetensors import Safetensors
 from mvc.spans import Layout, NotTileable, Span, tile
@@ -20,8 +21,10 @@ __all__ = [
     "Format",
     "NotThisFormat",
     "Sibling",
+    "Value",
     "View",
     "describe",
+    "read_values",
 ]
 
 FORMATS: tuple[Format, ...] = (Safetensors(), Npy())
@@ -71,6 +74,18 @@ def describe(view: View, sibling: Sibling) -> Description:
             ordered = sorted(layout.spans, key=lambda span: (span.offset, span.name))
             return Description(replace(layout, spans=tuple(ordered)))
     return Description(Layout(OPAQUE), reason)
+
+
+def read_values(name: str, view: View, sibling: Sibling) -> Mapping[str, Value]:
+    """What a file of the format ``name`` says beside its tensors; nothing for an opaque or unknown one, or
+    where the bytes are not of that format after all."""
+    for candidate in FORMATS:
+        if candidate.name == name:
+            try:
+                return candidate.values(view, sibling)
+            except NotThisFormat:
+                return {}
+    return {}
 
 
 def _check_table(layout: Layout) -> None:

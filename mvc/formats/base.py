@@ -10,6 +10,18 @@ from mvc.spans import Layout
 HEAD_BYTES = 64
 """Bytes from a file's start that :meth:`Format.claims` gets to see."""
 
+MAX_VALUES = 10_000
+"""Values that :meth:`Format.values` gives at most."""
+
+MAX_VALUE_CHARACTERS = 1 << 16
+"""Characters of a text among them; a longer one is left out."""
+
+MAX_LISTED = 16
+"""A longer list is given by its length alone, under its name followed by ``.#``."""
+
+Value = str | int | float | bool | None
+"""A plain value that a file holds beside its tensors."""
+
 
 class NotThisFormat(Exception):
     """A file that is not, or not soundly, of the format; ``reason`` says why in one line.
@@ -42,7 +54,7 @@ Sibling = Callable[[str], View | None]
 
 
 class Format(Protocol):
-    """One file format. Neither method may raise for any bytes whatsoever, but for :class:`NotThisFormat`.
+    """One file format. No method may raise for any bytes whatsoever, but for :class:`NotThisFormat`.
 
     What :meth:`scan` says need not be trusted: :func:`mvc.formats.describe` checks every span, so a scanner
     checks only what spans do not show (a truncated header, bytes that nothing accounts for).
@@ -61,4 +73,14 @@ class Format(Protocol):
         Raises:
             NotThisFormat: the file is malformed, or beyond what this scanner knows or is ready to spend on
             it.
+        """
+
+    def values(self, view: View, sibling: Sibling) -> Mapping[str, Value]:
+        """What the file says beside its tensors: hyperparameters, an epoch, metadata; by dotted names.
+
+        Bounded by :data:`MAX_VALUES`, :data:`MAX_VALUE_CHARACTERS` and :data:`MAX_LISTED`; nothing is
+        executed. Empty for a format that has no such thing.
+
+        Raises:
+            NotThisFormat: as for :meth:`scan`.
         """

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mvc.dtypes import DTYPES
-from mvc.formats.base import NotThisFormat, Sibling, View
+from mvc.formats.base import NotThisFormat, Sibling, Value, View
 from mvc.spans import MAX_RANK, Layout, Span, element_count, row_major_strides, shown
 
 TENSOR_NAME = "array"
@@ -72,6 +72,10 @@ class Npy:
             raise NotThisFormat(f"{view.size - start - length} bytes behind the array")
         span = Span(start, length, TENSOR_NAME, dtype, shape, _fortran_strides(shape) if fortran else None)
         return {view.name: Layout(self.name, (span,))}
+
+    def values(self, view: View, sibling: Sibling) -> Mapping[str, Value]:
+        """None: an array stands alone."""
+        return {}
 
 
 def _read_header(view: View) -> tuple[int, bytes]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NoReturn
 
-from mvc.formats.base import NotThisFormat, Sibling, View
+from mvc.formats.base import MAX_VALUE_CHARACTERS, MAX_VALUES, NotThisFormat, Sibling, Value, View
 from mvc.spans import Layout, Span, shown
 
 MAX_HEADER_BYTES = 25_000_000
@@ -66,6 +67,13 @@ class Safetensors:
         _check_metadata(header.get(_METADATA))
         _check_coverage(spans, start, view.size)
         return {view.name: Layout(self.name, tuple(spans))}
+
+    def values(self, view: View, sibling: Sibling) -> Mapping[str, Value]:
+        """The texts of ``__metadata__``."""
+        metadata = _read_header(view)[1].get(_METADATA)
+        _check_metadata(metadata)
+        texts = ((key, text) for key, text in (metadata or {}).items() if len(text) <= MAX_VALUE_CHARACTERS)
+        return dict(islice(texts, MAX_VALUES))
 
 
 def _read_header(view: View) -> tuple[int, dict[str, Any]]:
