@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -24,6 +24,7 @@ from mvc.odb.record import Record
 from mvc.odb.writer import NO_HINT, Hint, ObjectWriter
 from mvc.parallel import ordered_map
 from mvc.spans import Region, Span, tile
+from mvc.weights import PassingDigests, digests, form
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -62,11 +63,13 @@ class OpenFile:
 
 
 class Ingested(NamedTuple):
-    """A stored file: its manifest, and the status that it had while it was read."""
+    """A stored file: its manifest, the status that it had while it was read, and for each tensor of the
+    manifest the digest that a weights id takes (None where it has none)."""
 
     id: ManifestId
     manifest: Manifest
     status: os.stat_result
+    digests: tuple[bytes | None, ...]
 
 
 @dataclass(slots=True)
@@ -115,9 +118,11 @@ def ingest_file(
         try:
             source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
             _check_same(source, seen, name)
+            passing = PassingDigests()
             try:
-                manifest = _ingest(source, writer, finder.file(name), monitor)
-            except FileChanged:
+                manifest = _ingest(source, writer, finder.file(name), monitor, passing)
+                digests = passing.finish(manifest.tensors, source.read)
+            except (FileChanged, NotThisFormat):  # shorter than when it was scanned
                 continue
             if source.changed():
                 continue
@@ -125,7 +130,7 @@ def ingest_file(
             io.close(fd)
         data = manifest.to_bytes()
         identity = writer.put(ManifestId, data, finder.manifest(name, len(data)))
-        return Ingested(identity, manifest, source.status)
+        return Ingested(identity, manifest, source.status, digests)
     raise FileChanged(
         f"{name} keeps changing while it is read", hint="wait until it is written, then commit again"
     )
@@ -150,7 +155,7 @@ def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifes
     fd = io.open_read(path)
     try:
         source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
-        manifest = _ingest(source, _Hashing(), None, monitor)
+        manifest = _ingest(source, _Hashing(), None, monitor, None)
         if source.changed():
             raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
         return manifest
@@ -181,7 +186,41 @@ class _Hashing:
         raise MvcError("a piece that is only measured was to be stored")
 
 
-def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: Monitor) -> Manifest:
+def has_weights(
+    io: FileIO, path: Path, name: str, spans: Sequence[Span], found: Iterable[bytes | None]
+) -> bool:
+    """Whether a work file holds the tensors of another file, whatever its bytes are otherwise.
+
+    ``spans`` are the other file's, ``found`` their digests in that order, taken one by one: the first tensor
+    that differs ends it, and nothing but headers is read where names, dtypes or shapes differ.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    fd = io.open_read(path)
+    try:
+        source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
+        ours = {form(span): span for span in describe(source, _no_sibling).layout.spans}
+        if not spans or ours.keys() != {form(span) for span in spans}:
+            return False
+        try:
+            for span, digest in zip(spans, found, strict=True):
+                if digest is None or digest != next(digests([ours[form(span)]], source.read)):
+                    return False
+        except NotThisFormat:  # it became shorter
+            return False
+        return True
+    finally:
+        io.close(fd)
+
+
+def _ingest(
+    source: OpenFile,
+    writer: _Sink,
+    bases: FileBases | None,
+    monitor: Monitor,
+    passing: PassingDigests | None,
+) -> Manifest:
     description = describe(source, _no_sibling)
     layout = description.layout
     digest = hashlib.sha256()
@@ -194,7 +233,7 @@ def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: M
         return done
 
     parts: list[Part] = []
-    batches = _batches(_pieces(source, layout.spans, digest, monitor, buffers))
+    batches = _batches(_pieces(source, layout.spans, digest, monitor, buffers, passing))
     results = map(work, batches) if source.size <= BATCH_BYTES else ordered_map(work, batches)
     for batch in results:
         for done in batch:
@@ -218,6 +257,7 @@ def _pieces(
     digest: hashlib._Hash,
     monitor: Monitor,
     buffers: _Buffers,
+    passing: PassingDigests | None,
 ) -> Iterator[_Piece]:
     """Cut the file as docs/format.md says, reading and hashing each byte once, in order."""
     for region in tile(source.size, spans):
@@ -225,8 +265,11 @@ def _pieces(
             pieces = _glue(source, region.offset, region.length)
         else:
             pieces = _tensor(source, region, region.span, buffers)
+        watch = None if passing is None else passing.watcher(region)
         for piece in pieces:
             digest.update(piece.data)
+            if watch is not None:
+                watch.update(piece.data)
             monitor.advance(len(piece.data))
             yield piece
 

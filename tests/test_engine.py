@@ -263,7 +263,7 @@ def test_a_file_that_keeps_changing_is_named(tmp_path):
 def test_diff_names_tensors_and_how_far_they_moved(tmp_path):
     repository, one, two = two_versions(tmp_path / "repo")
     with repository.reading() as view:
-        changes = {change.path: change for change in diff_versions(view, one.hex(), two.hex())}
+        changes = {change.path: change for change in diff_versions(repository, view, one.hex(), two.hex())}
     assert changes["new.bin"].kind == "added"
     assert changes["run.sh"].kind == "mode"
     assert changes["gone/old.txt"].kind == "removed"

@@ -14,6 +14,8 @@ from mvc.objects import TreeEntry
 from mvc.repo import View
 
 LETTERS = {"added": "A", "removed": "D", "modified": "M", "mode": "T", "renamed": "R"}
+SAME_WEIGHTS = "  (same weights, other bytes)"
+"""Said of a modified file whose tensors are the same."""
 COLOURS = {"added": "green", "removed": "red"}
 
 

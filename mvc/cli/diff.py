@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from mvc.cli.call import Call
-from mvc.cli.changes import COLOURS, LETTERS, sizes_text
+from mvc.cli.changes import COLOURS, LETTERS, SAME_WEIGHTS, sizes_text
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.text import count, one_line, share, size, table
 from mvc.cli.words import is_revision, names_files
@@ -21,8 +21,9 @@ from mvc.spans import Span
     "mvc diff v1.0 main -- model.safetensors",
     exits=("1 with --exit-code: something differs",),
     data="An array with an object for each file: path, kind (added, removed, modified, mode, renamed), "
-    "old_path, old_bytes, new_bytes, and tensors: kind (added, removed, reshaped, changed), name, old "
-    "and new (dtype, shape, bytes), moved (share of elements that changed, 0 to 1).",
+    "old_path, old_bytes, new_bytes, same_weights (the same tensors in other bytes), and tensors: kind "
+    "(added, removed, reshaped, changed), name, old and new (dtype, shape, bytes), moved (share of elements "
+    "that changed, 0 to 1).",
     paths=True,
 )
 def diff(
@@ -88,7 +89,7 @@ def _changes(call: Call, words: tuple[str, ...], *, tensors: bool) -> Iterator[I
             raise UsageError("two versions at most can be compared", hint="mvc diff [A [B]] [-- PATH…]")
         place = call.inside(paths or ())
         if len(revisions) == 2:
-            yield diff_versions(view, revisions[0], revisions[1], place, tensors=tensors)
+            yield diff_versions(call.repository, view, revisions[0], revisions[1], place, tensors=tensors)
             return
     yield diff_worktree(call.repository, revisions[0] if revisions else None, place, tensors=tensors)
 
@@ -110,6 +111,8 @@ def _lines(call: Call, change: FileChange, *, brief: bool) -> list[str]:
     line = f"{letter}  {path}  {sizes}"
     if change.kind == "mode":
         line += "  only the executable bit"
+    if change.same_weights:
+        line += SAME_WEIGHTS
     rows = [_tensor_row(tensor) for tensor in change.tensors]
     inner = table(rows, indent="     ")
     return [call.paint(line, COLOURS.get(change.kind, "bold")), *inner]
@@ -161,6 +164,7 @@ def change_json(change: FileChange) -> dict[str, Any]:
         "old_path": change.old_path,
         "old_bytes": None if change.old is None else change.old.size,
         "new_bytes": None if change.new is None else change.new.size,
+        "same_weights": change.same_weights,
         "tensors": [
             {
                 "kind": tensor.kind,

@@ -8,6 +8,7 @@ from mvc.cli.declare import Argument, Option, command
 from mvc.cli.versions import Names, entry_json, entry_lines, short_line
 from mvc.errors import UsageError
 from mvc.ops.log import log as read_log
+from mvc.weighing import Weigher
 
 
 @command(
@@ -15,13 +16,15 @@ from mvc.ops.log import log as read_log
     "mvc log --oneline main",
     "mvc log --json | jq '.[0].metrics'",
     data="An array of versions, newest first: id, parents, tree, author (name, email), time (ISO 8601 with "
-    "offset), message, metrics, params, tags, branches. Metrics that are not finite are null.",
+    "offset), message, metrics, params, tags, branches; with --weights also weights (null without "
+    "tensors). Metrics that are not finite are null.",
 )
 def log(
     call: Call,
     revision: Annotated[tuple[str, ...], Argument("REV", "Where to start; HEAD if left out.")] = (),
     limit: Annotated[int | None, Option("-n --max-count", "At most so many versions.", "N")] = None,
     oneline: Annotated[bool, Option("--oneline", "One line for each version.")] = False,
+    weights: Annotated[bool, Option("--weights", "Show each version's weights id.")] = False,
     json: Annotated[bool, Option("--json", "Print a JSON array, newest first.")] = False,
 ) -> None:
     """Show the versions that lead to a revision, newest first."""
@@ -32,15 +35,21 @@ def log(
             call.data([])
             return
         entries = read_log(view, [call.revision(text) for text in revision], limit=limit)
+        weigher = Weigher(call.repository, view.objects)
         if json:
-            call.data([entry_json(entry) for entry in entries])
+            rows = [
+                {**entry_json(entry), **({"weights": weigher.folder(entry.commit.tree)} if weights else {})}
+                for entry in entries
+            ]
+            call.data(rows)
             return
         names = Names(call, view)
         for number, entry in enumerate(entries):
+            weight = weigher.folder(entry.commit.tree) if weights else None
             if oneline:
-                call.print(short_line(call, entry, names))
+                call.print(short_line(call, entry, names, weight))
             else:
-                for line in entry_lines(call, entry, names):
+                for line in entry_lines(call, entry, names, weight):
                     call.print(line)
             if number == 0:
                 sys.stdout.flush()  # the newest is seen before the rest is read

@@ -8,6 +8,7 @@ from mvc.cli.text import count, one_line, size, table
 from mvc.ops import ls as verb
 from mvc.ops.ls import FileRow, TensorRow
 from mvc.repo import View
+from mvc.weighing import Weigher
 
 
 @command(
@@ -15,8 +16,8 @@ from mvc.repo import View
     "mvc ls --tensors v1.0:model.safetensors",
     "mvc ls --json HEAD~1:tokenizer",
     data="An array of files: path, bytes, sha256, format, reason (why a scanner refused an opaque file, or "
-    "null), tensors (how many), executable. With --tensors an array of tensors: path, name, dtype, shape, "
-    "bytes, stored_bytes, codecs, depth.",
+    "null), tensors (how many), executable; with --weights also weights (null without tensors). With "
+    "--tensors an array of tensors: path, name, dtype, shape, bytes, stored_bytes, codecs, depth.",
 )
 def ls(
     call: Call,
@@ -24,6 +25,7 @@ def ls(
         str | None, Argument("REV[:PATH]", "A version, or a file or folder in it; HEAD if left out.")
     ] = None,
     tensors: Annotated[bool, Option("-t --tensors", "List the tensors in the files.")] = False,
+    weights: Annotated[bool, Option("-w --weights", "Show each file's weights id.")] = False,
     json: Annotated[bool, Option("--json", "Print a JSON array.")] = False,
 ) -> None:
     """List the files of a version, or with --tensors the tensors in them and how they are stored.
@@ -36,16 +38,20 @@ def ls(
         if tensors or "#" in revision.partition(":")[2]:
             _tensors(call, view, revision, json=json)
         else:
-            _files(call, view, revision, json=json)
+            weigher = Weigher(call.repository, view.objects) if weights else None
+            _files(call, view, revision, weigher, json=json)
 
 
-def _files(call: Call, view: View, revision: str, *, json: bool) -> None:
-    rows = list(verb.files(view, revision))
+def _files(call: Call, view: View, revision: str, weigher: Weigher | None, *, json: bool) -> None:
+    rows = list(verb.files(view, revision, weigher))
     if json:
-        call.data([_file_json(row) for row in rows])
+        more = [{} if weigher is None else {"weights": row.weights} for row in rows]
+        call.data([{**_file_json(row), **weights} for row, weights in zip(rows, more, strict=True)])
         return
     for row, line in zip(rows, table([_file_cells(row) for row in rows], right=(0, 2)), strict=True):
         call.print(line)
+        if row.weights is not None:
+            call.print(f"    {row.weights}")
         if call.verbose and row.manifest.reason is not None:
             call.print(f"    {one_line(row.manifest.reason)}")
 

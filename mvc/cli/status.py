@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from mvc.cli.call import Call
+from mvc.cli.changes import SAME_WEIGHTS
 from mvc.cli.declare import Option, command
 from mvc.cli.text import one_line
 from mvc.ops.status import Status
@@ -13,7 +14,8 @@ from mvc.ops.status import status as read_status
     "mvc status",
     "mvc status --json | jq .clean",
     data="An object: clean, branch (null when HEAD is detached), head (null before the first commit), "
-    "added, modified, deleted (paths from the repository's top), refused and skipped (path, why).",
+    "added, modified, deleted (paths from the repository's top), same_weights (modified files that hold the "
+    "same tensors in other bytes), refused and skipped (path, why).",
 )
 def status(
     call: Call,
@@ -30,6 +32,7 @@ def status(
                 "added": sorted(found.state.added),
                 "modified": sorted(found.state.modified),
                 "deleted": sorted(found.state.deleted),
+                "same_weights": sorted(found.same_weights),
                 "refused": [{"path": path, "why": why} for path, why in found.state.scan.refused],
                 "skipped": [{"path": path, "why": why} for path, why in found.state.scan.skipped],
             }
@@ -55,7 +58,8 @@ def _lines(call: Call, found: Status) -> list[str]:
         rows += [("modified", path, "yellow") for path in state.modified]
         rows += [("deleted", path, "red") for path in state.deleted]
         for word, path, colour in sorted(rows, key=lambda row: row[1]):
-            lines.append(call.paint(f"  {word + ':':10} {call.shown(path)}", colour))
+            note = SAME_WEIGHTS if path in found.same_weights else ""
+            lines.append(call.paint(f"  {word + ':':10} {call.shown(path)}", colour) + note)
     if state.scan.refused:
         lines += ["", "No version can hold these; rename or remove them, or list them in .mvcignore:"]
         lines += [f"  {call.shown(path)} {one_line(why)}" for path, why in state.scan.refused]

@@ -71,14 +71,16 @@ class Names:
         return self._call.paint(f" ({', '.join(map(one_line, names))})", "yellow") if names else ""
 
 
-def entry_lines(call: Call, entry: Entry, names: Names) -> list[str]:
-    """A version at length."""
+def entry_lines(call: Call, entry: Entry, names: Names, weights: str | None = None) -> list[str]:
+    """A version at length, with its weights id where there is one to show."""
     commit = entry.commit
     lines = [call.paint(f"commit {entry.id.hex()}", "yellow") + names.of(entry)]
     if len(commit.parents) > 1:
         lines.append(f"Merge:   {' '.join(parent.short for parent in commit.parents)}")
     lines.append(f"Author:  {one_line(str(commit.author))}")
     lines.append(f"Date:    {when(commit.time)}")
+    if weights is not None:
+        lines.append(f"Weights: {weights}")
     for title, values in (("Metrics:", commit.metrics), ("Params: ", commit.params)):
         if values:
             lines.append(
@@ -98,6 +100,7 @@ def _value(value: Any) -> str:
     return one_line(str(value))
 
 
-def short_line(call: Call, entry: Entry, names: Names) -> str:
-    """A version on one line."""
-    return f"{call.paint(entry.id.short, 'yellow')}{names.of(entry)} {one_line(entry.commit.subject)}"
+def short_line(call: Call, entry: Entry, names: Names, weights: str | None = None) -> str:
+    """A version on one line, with the first digits of its weights id where there is one to show."""
+    id_ = call.paint(entry.id.short, "yellow") + ("" if weights is None else f" {weights[:15]}")
+    return f"{id_}{names.of(entry)} {one_line(entry.commit.subject)}"

@@ -18,6 +18,7 @@ from mvc.paths import is_below, shown
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
+from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_of, locked, refuse_names
 from mvc.worktree.compare import index_entry, mode_of, was_skipped
 from mvc.worktree.index import IndexEntry
@@ -104,6 +105,7 @@ class _Job:
         self._tx = tx
         self._request = request
         self.fresh: dict[str, IndexEntry] = {}
+        self._weigher = Weigher(repository, tx.view.objects)
         self._new: tuple[CommitId, Commit] | None = None
         self._changed = 0
         self._read_bytes = 0
@@ -131,6 +133,7 @@ class _Job:
                 if stored is None:
                     continue
                 identity = stored.id
+                self._weigher.remember(identity, stored.digests)
                 self._read_bytes += stored.manifest.size
                 self.fresh[path] = index_entry(replace(file, stat=stored.status), identity)
             name = path.rsplit("/", 1)[-1]

@@ -11,12 +11,13 @@ from mvc.history.reader import ObjectReader, read_manifest
 from mvc.history.revisions import resolve_commit
 from mvc.history.tensordiff import diff_tensors, moved_share
 from mvc.history.treediff import Change, diff_trees, pair_renames
-from mvc.ingest import measure_file
+from mvc.ingest import has_weights, measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.paths import is_below
 from mvc.repo import Repository, View
 from mvc.spans import Span
+from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_of, locked
 from mvc.worktree.compare import mode_of
 from mvc.worktree.overlay import WorkFileReader
@@ -36,7 +37,8 @@ class TensorChange:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A file that differs. ``kind`` is added, removed, modified, mode or renamed; sizes are in bytes."""
+    """A file that differs. ``kind`` is added, removed, modified, mode or renamed; sizes are in bytes.
+    ``same_weights``: it was modified, but holds the same tensors in other bytes."""
 
     path: str
     kind: str
@@ -44,10 +46,11 @@ class FileChange:
     old: Manifest | None
     new: Manifest | None
     tensors: tuple[TensorChange, ...] = ()
+    same_weights: bool = False
 
 
 def diff_versions(
-    view: View, old: str, new: str, paths: Sequence[str] = (), *, tensors: bool = True
+    repository: Repository, view: View, old: str, new: str, paths: Sequence[str] = (), *, tensors: bool = True
 ) -> Iterator[FileChange]:
     """From one version to another, by path."""
     before = view.commit(resolve_commit(old, view.objects, view)).tree
@@ -55,7 +58,7 @@ def diff_versions(
     changes = pair_renames(view.objects, diff_trees(view.objects, before, after))
     for change in changes:
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
-            yield _file_change(view, change, tensors)
+            yield _file_change(repository, view, change, tensors)
 
 
 def diff_worktree(
@@ -76,11 +79,14 @@ def _wanted(path: str, paths: Sequence[str]) -> bool:
     return not paths or any(is_below(path, name) for name in paths)
 
 
-def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
+def _file_change(repository: Repository, view: View, change: Change, tensors: bool) -> FileChange:
     old, new = _manifest(view, change.old), _manifest(view, change.new)
     same = change.same_content
     rows = () if same or not tensors else tuple(_tensor_changes(view.objects, old, new))
-    return FileChange(change.path, change.kind, change.old_path, old, new, rows)
+    alike = False
+    if tensors and not same and change.old is not None and change.new is not None:
+        alike = Weigher(repository, view.objects).same(change.old, change.new)
+    return FileChange(change.path, change.kind, change.old_path, old, new, rows, alike)
 
 
 def _work_change(
@@ -98,7 +104,11 @@ def _work_change(
             return FileChange(path, "mode", None, old, new)
         reader = WorkFileReader(workspace.io, place, new, view.objects)
         rows = tuple(_tensor_changes(reader, old, new)) if tensors else ()
-    return FileChange(path, "added" if old is None else "modified", None, old, new, rows)
+        alike = False
+        if tensors and entry is not None and old is not None:
+            found = Weigher(workspace.repository, view.objects).digests(ManifestId(entry.id), old)
+            alike = has_weights(workspace.io, place, path, old.tensors, found)
+    return FileChange(path, "added" if old is None else "modified", None, old, new, rows, alike)
 
 
 def _manifest(view: View, entry: TreeEntry | None) -> Manifest | None:

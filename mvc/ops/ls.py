@@ -16,16 +16,18 @@ from mvc.odb.header import read_header
 from mvc.paths import is_below
 from mvc.repo import View
 from mvc.spans import Span
+from mvc.weighing import Weigher
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A file of a version."""
+    """A file of a version; ``weights`` its weights id where that was asked for and there is one."""
 
     path: str
     manifest_id: ManifestId
     manifest: Manifest
     executable: bool
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ class TensorRow:
     depth: int
 
 
-def files(view: View, revision: str = "HEAD") -> Iterator[FileRow]:
-    """Files of a version, below ``REV:PATH`` where a path is given.
+def files(view: View, revision: str = "HEAD", weigher: Weigher | None = None) -> Iterator[FileRow]:
+    """Files of a version, below ``REV:PATH`` where a path is given; with their weights ids where a
+    ``weigher`` is.
 
     Raises:
         RevisionNotFound: no such version or path.
@@ -58,7 +61,9 @@ def files(view: View, revision: str = "HEAD") -> Iterator[FileRow]:
         if is_below(path, wanted):
             some = True
             identity = ManifestId(entry.id)
-            yield FileRow(path, identity, read_manifest(view.objects, identity), entry.mode == EXECUTABLE)
+            manifest = read_manifest(view.objects, identity)
+            weights = None if weigher is None else weigher.file(identity, manifest)
+            yield FileRow(path, identity, manifest, entry.mode == EXECUTABLE, weights)
     if wanted and not some:
         raise RevisionNotFound(
             f"{revision.split(':')[0] or 'HEAD'} has no file {wanted!r}", hint="'mvc ls' lists them"

@@ -1,0 +1,175 @@
+"""Weights ids of stored files and folders, remembered beside the repository.
+
+What a commit hashes while it reads is kept under the manifest's id in ``.mvc/weights``: derived, local,
+checked when it is read. Without it (a clone, a lost file) tensors are decoded and hashed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from blake3 import blake3
+
+from mvc import canonical
+from mvc.errors import CorruptObject
+from mvc.fileio import make_folders, write_all
+from mvc.history.reader import PartTable, read_manifest, read_range
+from mvc.history.treediff import flatten
+from mvc.objectid import ID_BYTES, ManifestId, ObjectId, TreeId
+from mvc.objects import FOLDER, Manifest, TreeEntry
+from mvc.odb.database import ObjectDatabase
+from mvc.repo import Repository
+from mvc.weights import TensorHash, digests, form, tensor_hashes, weights_id
+
+FOLDER_NAME = "weights"
+_MOST_BYTES = 64 << 20
+
+
+class Weigher:
+    """Weights ids of what a repository holds. ``objects`` is where files are read from."""
+
+    def __init__(self, repository: Repository, objects: ObjectDatabase) -> None:
+        self._notes = _Notes(repository)
+        self._objects = objects
+
+    def remember(self, identity: ManifestId, found: Sequence[bytes | None]) -> None:
+        """Note the digests of a file's tensors, in the order of its manifest."""
+        if found:
+            self._notes.write(identity, list(found))
+
+    def hashes(self, identity: ManifestId, manifest: Manifest | None = None) -> list[TensorHash] | None:
+        """The rows of a file in a weights id; None when one of its tensors has no digest.
+
+        Raises:
+            DamageError: the file cannot be read.
+        """
+        manifest = manifest or read_manifest(self._objects, identity)
+        if not manifest.tensors:
+            return []
+        known = self._notes.digests(identity, len(manifest.tensors))
+        if known is None:
+            known = list(self._read(manifest))
+            self._notes.write(identity, known)
+        return tensor_hashes(manifest.tensors, known)
+
+    def digests(self, identity: ManifestId, manifest: Manifest) -> Iterable[bytes | None]:
+        """The digests of a file's tensors, each worked out when it is asked for, unless they are known."""
+        known = self._notes.digests(identity, len(manifest.tensors))
+        return self._read(manifest) if known is None else known
+
+    def file(self, identity: ManifestId, manifest: Manifest | None = None) -> str | None:
+        """A file's weights id; None for a file without tensors, or with one too large to hash."""
+        rows = self.hashes(identity, manifest)
+        return None if rows is None else weights_id(rows)
+
+    def folder(self, identity: TreeId) -> str | None:
+        """The weights id of all tensors in a folder and below; None as for :meth:`file`."""
+        known = self._notes.text(identity)
+        if known is None:
+            known = self._weigh(identity) or ""
+            self._notes.write(identity, known)
+        return known or None
+
+    def entry(self, entry: TreeEntry) -> str | None:
+        """The weights id of a file or folder of a tree."""
+        return self.folder(TreeId(entry.id)) if entry.mode == FOLDER else self.file(ManifestId(entry.id))
+
+    def same(self, old: TreeEntry, new: TreeEntry) -> bool:
+        """Whether two files hold the same weights, and some; differences of form are told from the
+        manifests alone."""
+        before, after = (read_manifest(self._objects, ManifestId(entry.id)) for entry in (old, new))
+        if not after.tensors or {form(span) for span in before.tensors} != {
+            form(span) for span in after.tensors
+        }:
+            return False
+        found = self.file(ManifestId(new.id), after)
+        return found is not None and found == self.file(ManifestId(old.id), before)
+
+    def _weigh(self, identity: TreeId) -> str | None:
+        rows: list[TensorHash] = []
+        for entry in flatten(self._objects, identity).values():
+            found = self.hashes(ManifestId(entry.id))
+            if found is None:
+                return None
+            rows += found
+        return weights_id(rows)
+
+    def _read(self, manifest: Manifest) -> Iterator[bytes | None]:
+        table = PartTable(manifest)
+
+        def read(offset: int, length: int) -> bytes:
+            return b"".join(read_range(self._objects, table, offset, length))
+
+        return digests(manifest.tensors, read)
+
+
+class _Notes:
+    """Small values by object id, in files that nobody misses when they are gone.
+
+    Nothing is synced: a torn file fails its checksum and is made again.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._folder = repository.store / FOLDER_NAME
+
+    def digests(self, identity: ObjectId, count: int) -> list[bytes | None] | None:
+        """A list of so many digests; None when there is none."""
+        value = self._read(identity)
+        if not isinstance(value, list) or len(value) != count:
+            return None
+        sound = all(item is None or (type(item) is bytes and len(item) == ID_BYTES) for item in value)
+        return value if sound else None
+
+    def text(self, identity: ObjectId) -> str | None:
+        """A text; None when there is none."""
+        value = self._read(identity)
+        return value if isinstance(value, str) else None
+
+    def write(self, identity: ObjectId, value: object) -> None:
+        """Note a value. Where the store takes no files it is worked out again next time."""
+        body = canonical.pack(value)
+        io, path = self._repository.io, self._path(identity)
+        with suppress(OSError):
+            temporary = self._repository.temporary.new()
+            try:
+                fd = io.create(temporary)
+                try:
+                    write_all(io, fd, body + blake3(body).digest())
+                finally:
+                    io.close(fd)
+                try:
+                    io.replace(temporary, path)
+                except FileNotFoundError:
+                    make_folders(io, path.parent)
+                    io.replace(temporary, path)
+            except OSError:
+                with suppress(OSError):
+                    io.unlink(temporary)
+                raise
+
+    def _read(self, identity: ObjectId) -> object:
+        io = self._repository.io
+        try:
+            fd = io.open_read(self._path(identity), follow=False)
+        except OSError:
+            return None
+        try:
+            size = io.stat_handle(fd).st_size
+            data = io.read_at(fd, size, 0) if size <= _MOST_BYTES else b""
+        except OSError:
+            return None
+        finally:
+            io.close(fd)
+        body, digest = data[:-ID_BYTES], data[-ID_BYTES:]
+        if blake3(body).digest() != digest:
+            return None
+        try:
+            return canonical.unpack(body, "a note of weights")
+        except CorruptObject:
+            return None
+
+    def _path(self, identity: ObjectId) -> Path:
+        return self._folder / f"{identity.word}-{identity.hex()}"

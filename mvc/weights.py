@@ -1,0 +1,166 @@
+"""The weights id: equal for equal weights, whatever file or files hold them.
+
+``w1:`` and 64 hexadecimal digits of BLAKE3 (key-derivation mode) over the canonical msgpack of the sorted set
+of ``[name, dtype, shape, digest]``, one row for each tensor; ``digest`` is the plain BLAKE3-256 of the
+tensor's elements in row-major order, little-endian (docs/format.md, "Weights ids"). Container, order,
+sharding, alignment, strides, byte order and metadata play no part; names, dtypes, shapes and every bit of
+every element do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from mvc import canonical
+from mvc.dtypes import DTYPES
+from mvc.spans import Region, Span, element_count, row_major_strides
+
+CONTEXT = "mvc 2026 weights 1"
+PREFIX = "w1:"
+SUFFIX_BIG_ENDIAN = ":be"
+
+MOST_STRIDED_BYTES = 256 << 20
+"""A view in another than row-major order is held whole while it is hashed: beyond so many bytes it is not."""
+
+_BLOCK_BYTES = 1 << 20
+
+Read = Callable[[int, int], bytes]
+"""Exactly ``length`` bytes of a file at ``offset``, as ``read(offset, length)``."""
+
+
+class TensorHash(NamedTuple):
+    """One tensor of a weights id. ``dtype`` without byte order; ``digest`` has 32 bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    digest: bytes
+
+
+Form = tuple[str, str, tuple[int, ...]]
+"""A tensor's name, dtype without byte order, and shape."""
+
+
+def form(span: Span) -> Form:
+    """What a weights id knows of a tensor besides its elements."""
+    return span.name, span.dtype.removesuffix(SUFFIX_BIG_ENDIAN), span.shape
+
+
+def weights_id(rows: Iterable[TensorHash]) -> str | None:
+    """The weights id of a set of tensors; None when there are none."""
+    unique = sorted({(row.name.encode(), row.dtype, row.shape, row.digest) for row in rows})
+    if not unique:
+        return None
+    packed = canonical.pack(
+        [[name.decode(), dtype, list(shape), digest] for name, dtype, shape, digest in unique]
+    )
+    return PREFIX + blake3(packed, derive_key_context=CONTEXT).hexdigest()
+
+
+def tensor_hashes(spans: Sequence[Span], digests: Sequence[bytes | None]) -> list[TensorHash] | None:
+    """A file's rows of a weights id; None when a tensor's digest is not known."""
+    rows = []
+    for span, digest in zip(spans, digests, strict=True):
+        if digest is None:
+            return None
+        rows.append(TensorHash(*form(span), digest))
+    return rows
+
+
+def is_plain(span: Span) -> bool:
+    """Whether the bytes as they lie in the file are the ones that are hashed."""
+    if span.dtype.endswith(SUFFIX_BIG_ENDIAN):
+        return False
+    return span.strides is None or span.strides == row_major_strides(span.shape)
+
+
+# --- hashing while a file passes by ------------------------------------------------------------------------
+class PassingDigests:
+    """Hashes tensors while their file is read from start to end, region by region."""
+
+    def __init__(self) -> None:
+        self._hashers: dict[Span, blake3] = {}
+
+    def watcher(self, region: Region) -> blake3 | None:
+        """What is to be updated with all the bytes of a region, in order; None where they are not one tensor
+        as it is hashed."""
+        span = region.span
+        if span is None or region.length != span.length or not is_plain(span):
+            return None
+        return self._hashers.setdefault(span, blake3())
+
+    def finish(self, spans: Sequence[Span], read: Read) -> tuple[bytes | None, ...]:
+        """The digests of all tensors; what did not pass by whole (views, other byte orders) is read again."""
+        known = {span: hasher.digest() for span, hasher in self._hashers.items()}
+        return tuple(digests(spans, read, known))
+
+
+# --- hashing what lies somewhere ---------------------------------------------------------------------------
+def digests(
+    spans: Iterable[Span], read: Read, known: dict[Span, bytes] | None = None
+) -> Iterator[bytes | None]:
+    """The digest of each tensor, in order, each one read when its turn comes; None for a strided view of
+    more than :data:`MOST_STRIDED_BYTES`. Aliases are read once."""
+    found: dict[tuple[object, ...], bytes | None] = {}
+    for span, digest in (known or {}).items():
+        found[_place(span)] = digest
+    for span in spans:
+        place = _place(span)
+        if place not in found:
+            found[place] = _digest(span, read)
+        yield found[place]
+
+
+def _place(span: Span) -> tuple[object, ...]:
+    return span.offset, span.length, span.dtype, span.shape, span.strides
+
+
+def _digest(span: Span, read: Read) -> bytes | None:
+    hasher = blake3()
+    if span.length == 0:
+        return hasher.digest()
+    component = _component(span.dtype) if span.dtype.endswith(SUFFIX_BIG_ENDIAN) else 1
+    if span.strides is None or span.strides == row_major_strides(span.shape):
+        for start in range(0, span.length, _BLOCK_BYTES):
+            block = read(span.offset + start, min(_BLOCK_BYTES, span.length - start))
+            hasher.update(_swapped(block, component))
+        return hasher.digest()
+    width = DTYPES[span.dtype].width
+    if max(span.length, element_count(span.shape) * width) > MOST_STRIDED_BYTES:
+        return None
+    pieces = range(0, span.length, _BLOCK_BYTES)
+    data = b"".join(read(span.offset + at, min(_BLOCK_BYTES, span.length - at)) for at in pieces)
+    for block in _row_major(data, span.shape, span.strides, width):
+        hasher.update(_swapped(block, component))
+    return hasher.digest()
+
+
+def _component(dtype: str) -> int:
+    """Bytes whose order is turned round: a complex number is two of them."""
+    width = DTYPES[dtype].width
+    return width // 2 if dtype.startswith("C") else width
+
+
+def _swapped(block: bytes, width: int) -> bytes:
+    """Elements of ``width`` bytes with their bytes in the other order. Blocks hold whole elements: their
+    lengths are multiples of 16 or end the tensor."""
+    if width == 1:
+        return block
+    import numpy as np  # here: nearly no file needs it, and importing numpy takes 0.1 s
+
+    return np.frombuffer(block, f">u{width}").astype(f"<u{width}").tobytes()
+
+
+def _row_major(data: bytes, shape: tuple[int, ...], strides: tuple[int, ...], width: int) -> Iterator[bytes]:
+    """A strided view's elements in row-major order, in blocks of whole elements."""
+    import numpy as np  # here: as above
+
+    # This constructor checks the strides against the buffer; as_strided would read past its end.
+    view = np.ndarray(shape, f"V{width}", data, strides=[stride * width for stride in strides])
+    for block in np.nditer(
+        view, ["external_loop", "buffered", "zerosize_ok"], order="C", buffersize=_BLOCK_BYTES // width
+    ):
+        yield np.asarray(block).tobytes()

@@ -1,0 +1,205 @@
+"""Weights ids: equal for equal weights, whatever holds them; remembered, and worked out again when lost."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from blake3 import blake3
+from engine import make_repository, open_repository, snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make_files import npy_bytes, random_weights, safetensors_bytes
+
+from mvc.ingest import has_weights
+from mvc.objectid import ManifestId
+from mvc.ops.diff import diff_versions, diff_worktree
+from mvc.ops.ls import files
+from mvc.ops.status import status
+from mvc.spans import Region, Span, row_major_strides
+from mvc.weighing import Weigher
+from mvc.weights import PassingDigests, TensorHash, digests, weights_id
+
+SHAPES = {"a.weight": (300, 40), "b.bias": (40,), "c": (), "empty": (0, 3)}
+
+
+def weights(seed=0):
+    return random_weights(np.random.default_rng(seed), SHAPES, "F32")
+
+
+def folder_id(repository, revision="HEAD"):
+    with repository.reading() as view:
+        commit = view.commit(view.head_commit())
+        return Weigher(repository, view.objects).folder(commit.tree)
+
+
+def reading(data):
+    def read(offset, length):
+        assert offset + length <= len(data)
+        return data[offset : offset + length]
+
+    return read
+
+
+# --- the definition ----------------------------------------------------------------------------------------
+def test_the_id_is_what_the_format_page_says() -> None:
+    rows = [TensorHash("b", "F32", (2,), b"\x01" * 32), TensorHash("a", "U8", (), b"\x02" * 32)]
+    packed = b"\x92" + b"\x94\xa1a\xa2U8\x90\xc4\x20" + b"\x02" * 32
+    packed += b"\x94\xa1b\xa3F32\x91\x02\xc4\x20" + b"\x01" * 32
+    expected = blake3(packed, derive_key_context="mvc 2026 weights 1").hexdigest()
+    assert weights_id(rows) == f"w1:{expected}"
+    assert weights_id([*rows, rows[0]]) == weights_id(reversed(rows)) == weights_id(rows)
+    assert weights_id([]) is None
+
+
+@given(st.permutations([0, 1, 2]), st.lists(st.integers(1, 4), min_size=3, max_size=3), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_strides_and_byte_order_play_no_part(order, shape, big) -> None:
+    array = np.arange(np.prod(shape), dtype="<u4").reshape(shape) * 0x01020304
+    plain = Span(0, array.nbytes, "x", "U32", tuple(shape))
+    physical = np.ascontiguousarray(array.transpose(order)).astype(">u4" if big else "<u4")
+    inner = row_major_strides(physical.shape)
+    strides = tuple(inner[order.index(axis)] for axis in range(3))
+    other = Span(0, array.nbytes, "x", "U32:be" if big else "U32", tuple(shape), strides)
+    expected = blake3(array.tobytes()).digest()
+    assert list(digests([plain], reading(array.tobytes()))) == [expected]
+    assert list(digests([other], reading(physical.tobytes()))) == [expected]
+
+
+def test_a_complex_number_is_turned_round_part_by_part() -> None:
+    array = np.array([1 + 2j, -3.5j], dtype="<c8")
+    span = Span(0, 16, "x", "C64:be", (2,))
+    found = list(digests([span], reading(array.astype(">c8").tobytes())))
+    assert found == [blake3(array.tobytes()).digest()]
+
+
+def test_a_view_that_claims_too_much_has_no_digest() -> None:
+    expanded = Span(0, 1, "x", "U8", (1 << 20, 1 << 20), (0, 0))
+    assert list(digests([expanded], reading(b"a"))) == [None]
+
+
+def test_what_passes_by_is_hashed_once_and_the_rest_is_read_again() -> None:
+    data = bytes(range(64))
+    whole, view = Span(0, 32, "x", "U8", (32,)), Span(8, 8, "y", "U8", (8,))
+    alias, big = Span(0, 32, "z", "U8", (32,)), Span(32, 32, "w", "U32:be", (8,))
+    passing = PassingDigests()
+    watcher = passing.watcher(Region(0, 32, whole))
+    watcher.update(data[:20])
+    watcher.update(data[20:32])
+    assert passing.watcher(Region(32, 32, big)) is None
+    assert passing.watcher(Region(0, 40, whole)) is None
+    asked = []
+
+    def read(offset, length):
+        asked.append((offset, length))
+        return data[offset : offset + length]
+
+    found = passing.finish((whole, alias, view, big), read)
+    assert asked == [(8, 8), (32, 32)]
+    turned = np.frombuffer(data[32:], ">u4").astype("<u4").tobytes()
+    assert found == tuple(blake3(part).digest() for part in (data[:32], data[:32], data[8:16], turned))
+
+
+# --- in a repository ---------------------------------------------------------------------------------------
+def test_order_metadata_and_shards_do_not_change_the_id_and_a_bit_does(tmp_path) -> None:
+    tensors = weights()
+    repository = make_repository(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(tensors))
+    snapshot(repository)
+    first = folder_id(repository)
+    assert first.startswith("w1:") and len(first) == 67
+
+    backwards = dict(reversed(tensors.items()))
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(backwards, {"step": "2"}))
+    snapshot(repository)
+    assert folder_id(repository) == first
+
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "shards").mkdir()
+    for number, name in enumerate(tensors):
+        part = safetensors_bytes({name: tensors[name]})
+        (tmp_path / "shards" / f"model-{number}.safetensors").write_bytes(part)
+    snapshot(repository)
+    assert folder_id(repository) == first
+
+    dtype, shape, data = tensors["a.weight"]
+    tensors["a.weight"] = (dtype, shape, bytes([data[0] ^ 1]) + data[1:])
+    part = safetensors_bytes({"a.weight": tensors["a.weight"]})
+    (tmp_path / "shards" / "model-0.safetensors").write_bytes(part)
+    snapshot(repository)
+    assert folder_id(repository) != first
+
+
+def test_a_version_without_tensors_has_no_weights_id(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    (tmp_path / "readme.txt").write_text("hello")
+    snapshot(repository)
+    assert folder_id(repository) is None
+    with repository.reading() as view:
+        assert [row.weights for row in files(view, "HEAD", Weigher(repository, view.objects))] == [None]
+
+
+@pytest.mark.parametrize("harm", ["lost", "torn", "wrong"])
+def test_notes_that_are_lost_or_damaged_are_made_again(tmp_path, harm) -> None:
+    repository = make_repository(tmp_path)
+    fortran = np.asfortranarray(np.arange(60, dtype=">f4").reshape(5, 12))
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(weights()))
+    (tmp_path / "array.npy").write_bytes(npy_bytes(fortran))
+    snapshot(repository)
+    notes = tmp_path / ".mvc" / "weights"
+    assert len(list(notes.iterdir())) == 2  # by the commit itself
+    expected = folder_id(repository)
+    if harm == "lost":
+        shutil.rmtree(notes)
+    for path in notes.iterdir() if notes.exists() else ():
+        data = path.read_bytes()
+        path.write_bytes(data[:-5] if harm == "torn" else bytes([data[0] ^ 1]) + data[1:])
+    assert folder_id(open_repository(tmp_path)) == expected
+    assert len(list(notes.iterdir())) == 3  # both files and the folder
+
+
+# --- same weights, other bytes -----------------------------------------------------------------------------
+def test_status_and_diff_tell_same_weights_in_other_bytes(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    tensors = weights()
+    for name in ("same.safetensors", "other.safetensors"):
+        (tmp_path / name).write_bytes(safetensors_bytes(tensors))
+    one = snapshot(repository).id
+    (tmp_path / "same.safetensors").write_bytes(safetensors_bytes(tensors, {"saved": "again"}))
+    (tmp_path / "other.safetensors").write_bytes(safetensors_bytes(weights(1)))
+    found = status(repository)
+    assert sorted(found.state.modified) == ["other.safetensors", "same.safetensors"]
+    assert found.same_weights == {"same.safetensors"}
+    worked = {change.path: change.same_weights for change in diff_worktree(repository, None)}
+    two = snapshot(repository).id
+    with repository.reading() as view:
+        changes = diff_versions(repository, view, one.hex(), two.hex())
+        stored = {change.path: change.same_weights for change in changes}
+    assert worked == stored == {"same.safetensors": True, "other.safetensors": False}
+
+
+def test_a_comparison_ends_at_the_first_tensor_that_differs(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    tensors = weights()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors_bytes(tensors))
+    snapshot(repository)
+    with repository.reading() as view:
+        row = next(iter(files(view)))
+        known = list(Weigher(repository, view.objects).digests(ManifestId(row.manifest_id), row.manifest))
+    taken = []
+
+    def one_by_one():
+        for digest in known:
+            taken.append(digest)
+            yield digest
+
+    dtype, shape, data = tensors["a.weight"]
+    tensors["a.weight"] = (dtype, shape, data[:-1] + b"?")
+    path.write_bytes(safetensors_bytes(tensors))
+    assert not has_weights(repository.io, path, path.name, row.manifest.tensors, one_by_one())
+    assert len(taken) == 1 + [span.name for span in row.manifest.tensors].index("a.weight")
+    del tensors["c"]
+    path.write_bytes(safetensors_bytes(tensors))
+    assert not has_weights(repository.io, path, path.name, row.manifest.tensors, iter([]))
