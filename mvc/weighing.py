@@ -6,7 +6,7 @@ checked when it is read. Without it (a clone, a lost file) tensors are decoded a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from mvc import canonical
 from mvc.errors import CorruptObject
-from mvc.fileio import make_folders, write_all
+from mvc.fileio import FileIO, make_folders, write_all
 from mvc.history.reader import PartTable, read_manifest, read_range
 from mvc.history.treediff import flatten
 from mvc.objectid import ID_BYTES, ManifestId, ObjectId, TreeId
@@ -76,16 +76,40 @@ class Weigher:
         """The weights id of a file or folder of a tree."""
         return self.folder(TreeId(entry.id)) if entry.mode == FOLDER else self.file(ManifestId(entry.id))
 
-    def same(self, old: TreeEntry, new: TreeEntry) -> bool:
-        """Whether two files hold the same weights, and some; differences of form are told from the
-        manifests alone."""
-        before, after = (read_manifest(self._objects, ManifestId(entry.id)) for entry in (old, new))
-        if not after.tensors or {form(span) for span in before.tensors} != {
-            form(span) for span in after.tensors
-        }:
-            return False
-        found = self.file(ManifestId(new.id), after)
-        return found is not None and found == self.file(ManifestId(old.id), before)
+    def same_as(self, new: TreeEntry, candidates: Mapping[str, TreeEntry]) -> str | None:
+        """Which of some files, by path, holds the weights of another one; None when none does, or it has
+        none. Differences of form are told from the manifests alone."""
+        after = read_manifest(self._objects, ManifestId(new.id))
+        forms = {form(span) for span in after.tensors}
+        for path, old in candidates.items() if forms else ():
+            before = read_manifest(self._objects, ManifestId(old.id))
+            if {form(span) for span in before.tensors} == forms:
+                found = self.file(ManifestId(new.id), after)
+                if found is not None and found == self.file(ManifestId(old.id), before):
+                    return path
+        return None
+
+    def work_file_same_as(
+        self, io: FileIO, root: Path, path: str, candidates: Mapping[str, TreeEntry]
+    ) -> str | None:
+        """The same for a file of the work tree below ``root``; nothing is read but its headers, and its
+        tensors up to the first that differs.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if not candidates:
+            return None
+        from mvc.ingest import has_weights  # 60 ms, which a look at a clean work tree need not pay
+
+        for name, old in candidates.items():
+            identity = ManifestId(old.id)
+            manifest = read_manifest(self._objects, identity)
+            if manifest.tensors and has_weights(
+                io, root / path, path, manifest.tensors, self.digests(identity, manifest)
+            ):
+                return name
+        return None
 
     def _weigh(self, identity: TreeId) -> str | None:
         rows: list[TensorHash] = []

@@ -170,13 +170,32 @@ def test_status_and_diff_tell_same_weights_in_other_bytes(tmp_path) -> None:
     (tmp_path / "other.safetensors").write_bytes(safetensors_bytes(weights(1)))
     found = status(repository)
     assert sorted(found.state.modified) == ["other.safetensors", "same.safetensors"]
-    assert found.same_weights == {"same.safetensors"}
+    assert found.same_weights == {"same.safetensors": "same.safetensors"}
     worked = {change.path: change.same_weights for change in diff_worktree(repository, None)}
     two = snapshot(repository).id
     with repository.reading() as view:
         changes = diff_versions(repository, view, one.hex(), two.hex())
         stored = {change.path: change.same_weights for change in changes}
-    assert worked == stored == {"same.safetensors": True, "other.safetensors": False}
+    assert worked == stored == {"same.safetensors": "same.safetensors", "other.safetensors": None}
+
+
+def test_a_file_that_was_converted_is_told_with_the_one_it_came_from(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    array = np.arange(600, dtype="<f4").reshape(20, 30)
+    (tmp_path / "a.npy").write_bytes(npy_bytes(array))
+    (tmp_path / "b.npy").write_bytes(npy_bytes(array + 1))
+    one = snapshot(repository).id
+    (tmp_path / "a.npy").unlink()
+    (tmp_path / "b.npy").unlink()
+    converted = safetensors_bytes({"array": ("F32", (20, 30), array.tobytes())})
+    (tmp_path / "c.safetensors").write_bytes(converted)
+    assert status(repository).same_weights == {"c.safetensors": "a.npy"}
+    worked = {change.path: change.same_weights for change in diff_worktree(repository, None)}
+    two = snapshot(repository).id
+    with repository.reading() as view:
+        changes = diff_versions(repository, view, one.hex(), two.hex())
+        stored = {change.path: change.same_weights for change in changes}
+    assert worked == stored == {"a.npy": None, "b.npy": None, "c.safetensors": "a.npy"}
 
 
 def test_a_comparison_ends_at_the_first_tensor_that_differs(tmp_path) -> None:

@@ -14,9 +14,14 @@ from mvc.objects import TreeEntry
 from mvc.repo import View
 
 LETTERS = {"added": "A", "removed": "D", "modified": "M", "mode": "T", "renamed": "R"}
-SAME_WEIGHTS = "  (same weights, other bytes)"
-"""Said of a modified file whose tensors are the same."""
 COLOURS = {"added": "green", "removed": "red"}
+
+
+def weights_text(call: Call, path: str, other: str | None) -> str:
+    """What is said behind a file that holds the weights of another file, or of its older self."""
+    if other is None:
+        return ""
+    return "  (same weights" + (f" as {call.shown(other)}" if other != path else "") + ", other bytes)"
 
 
 def sizes_text(old: int | None, new: int | None) -> str:

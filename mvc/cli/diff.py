@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from mvc.cli.call import Call
-from mvc.cli.changes import COLOURS, LETTERS, SAME_WEIGHTS, sizes_text
+from mvc.cli.changes import COLOURS, LETTERS, sizes_text, weights_text
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.text import count, one_line, share, size, table
 from mvc.cli.words import is_revision, names_files
@@ -21,8 +21,8 @@ from mvc.spans import Span
     "mvc diff v1.0 main -- model.safetensors",
     exits=("1 with --exit-code: something differs",),
     data="An array with an object for each file: path, kind (added, removed, modified, mode, renamed), "
-    "old_path, old_bytes, new_bytes, same_weights (the same tensors in other bytes), and tensors: kind "
-    "(added, removed, reshaped, changed), name, old and new (dtype, shape, bytes), moved (share of elements "
+    "old_path, old_bytes, new_bytes, same_weights (the old file whose weights it holds in other bytes), "
+    "tensors: kind (added, removed, reshaped, changed), name, old and new (dtype, shape, bytes), moved (share of elements "
     "that changed, 0 to 1).",
     paths=True,
 )
@@ -111,8 +111,7 @@ def _lines(call: Call, change: FileChange, *, brief: bool) -> list[str]:
     line = f"{letter}  {path}  {sizes}"
     if change.kind == "mode":
         line += "  only the executable bit"
-    if change.same_weights:
-        line += SAME_WEIGHTS
+    line += weights_text(call, change.path, change.same_weights)
     rows = [_tensor_row(tensor) for tensor in change.tensors]
     inner = table(rows, indent="     ")
     return [call.paint(line, COLOURS.get(change.kind, "bold")), *inner]

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from mvc.cli.call import Call
-from mvc.cli.changes import SAME_WEIGHTS
+from mvc.cli.changes import weights_text
 from mvc.cli.declare import Option, command
 from mvc.cli.text import one_line
 from mvc.ops.status import Status
@@ -14,8 +14,9 @@ from mvc.ops.status import status as read_status
     "mvc status",
     "mvc status --json | jq .clean",
     data="An object: clean, branch (null when HEAD is detached), head (null before the first commit), "
-    "added, modified, deleted (paths from the repository's top), same_weights (modified files that hold the "
-    "same tensors in other bytes), refused and skipped (path, why).",
+    "added, modified, deleted (paths from the repository's top), same_weights (modified and added files "
+    "that hold the weights of a committed one in other bytes: path to that one's path), refused and skipped "
+    "(path, why).",
 )
 def status(
     call: Call,
@@ -32,7 +33,7 @@ def status(
                 "added": sorted(found.state.added),
                 "modified": sorted(found.state.modified),
                 "deleted": sorted(found.state.deleted),
-                "same_weights": sorted(found.same_weights),
+                "same_weights": dict(sorted(found.same_weights.items())),
                 "refused": [{"path": path, "why": why} for path, why in found.state.scan.refused],
                 "skipped": [{"path": path, "why": why} for path, why in found.state.scan.skipped],
             }
@@ -58,7 +59,7 @@ def _lines(call: Call, found: Status) -> list[str]:
         rows += [("modified", path, "yellow") for path in state.modified]
         rows += [("deleted", path, "red") for path in state.deleted]
         for word, path, colour in sorted(rows, key=lambda row: row[1]):
-            note = SAME_WEIGHTS if path in found.same_weights else ""
+            note = weights_text(call, path, found.same_weights.get(path))
             lines.append(call.paint(f"  {word + ':':10} {call.shown(path)}", colour) + note)
     if state.scan.refused:
         lines += ["", "No version can hold these; rename or remove them, or list them in .mvcignore:"]

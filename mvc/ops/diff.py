@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mvc.errors import UnsupportedFeature
 from mvc.fileio import storage_errors
@@ -11,7 +11,7 @@ from mvc.history.reader import ObjectReader, read_manifest
 from mvc.history.revisions import resolve_commit
 from mvc.history.tensordiff import diff_tensors, moved_share
 from mvc.history.treediff import Change, diff_trees, pair_renames
-from mvc.ingest import has_weights, measure_file
+from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.paths import is_below
@@ -38,7 +38,7 @@ class TensorChange:
 @dataclass(frozen=True, slots=True)
 class FileChange:
     """A file that differs. ``kind`` is added, removed, modified, mode or renamed; sizes are in bytes.
-    ``same_weights``: it was modified, but holds the same tensors in other bytes."""
+    ``same_weights`` is the old file (its own, or a removed one) whose tensors it holds in other bytes."""
 
     path: str
     kind: str
@@ -46,7 +46,7 @@ class FileChange:
     old: Manifest | None
     new: Manifest | None
     tensors: tuple[TensorChange, ...] = ()
-    same_weights: bool = False
+    same_weights: str | None = None
 
 
 def diff_versions(
@@ -56,9 +56,12 @@ def diff_versions(
     before = view.commit(resolve_commit(old, view.objects, view)).tree
     after = view.commit(resolve_commit(new, view.objects, view)).tree
     changes = pair_renames(view.objects, diff_trees(view.objects, before, after))
+    removed = {change.path: change.old for change in changes if change.old and not change.new}
+    weigher = Weigher(repository, view.objects)
     for change in changes:
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
-            yield _file_change(repository, view, change, tensors)
+            found = _file_change(view, change, tensors)
+            yield replace(found, same_weights=same_weights(weigher, change, removed)) if tensors else found
 
 
 def diff_worktree(
@@ -70,27 +73,37 @@ def diff_worktree(
         before = files_of(view, commit)
         state = workspace.state(view, before, workspace.scan())
         workspace.remember(state.fresh)
+        deleted = {path: before[path] for path in state.deleted}
         for path in sorted({*state.added, *state.modified, *state.deleted}):
             if _wanted(path, paths):
-                yield _work_change(workspace, view, path, before.get(path), tensors)
+                yield _work_change(workspace, view, path, before.get(path), deleted, tensors)
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
     return not paths or any(is_below(path, name) for name in paths)
 
 
-def _file_change(repository: Repository, view: View, change: Change, tensors: bool) -> FileChange:
+def same_weights(weigher: Weigher, change: Change, removed: Mapping[str, TreeEntry]) -> str | None:
+    """The old file whose weights a changed or added one holds in other bytes; None when there is none."""
+    if change.new is None or change.same_content:
+        return None
+    return weigher.same_as(change.new, removed if change.old is None else {change.path: change.old})
+
+
+def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
     old, new = _manifest(view, change.old), _manifest(view, change.new)
     same = change.same_content
     rows = () if same or not tensors else tuple(_tensor_changes(view.objects, old, new))
-    alike = False
-    if tensors and not same and change.old is not None and change.new is not None:
-        alike = Weigher(repository, view.objects).same(change.old, change.new)
-    return FileChange(change.path, change.kind, change.old_path, old, new, rows, alike)
+    return FileChange(change.path, change.kind, change.old_path, old, new, rows)
 
 
 def _work_change(
-    workspace: Workspace, view: View, path: str, entry: TreeEntry | None, tensors: bool
+    workspace: Workspace,
+    view: View,
+    path: str,
+    entry: TreeEntry | None,
+    deleted: Mapping[str, TreeEntry],
+    tensors: bool,
 ) -> FileChange:
     old = _manifest(view, entry)
     file = workspace.scan((path,)).files.get(path)
@@ -104,10 +117,11 @@ def _work_change(
             return FileChange(path, "mode", None, old, new)
         reader = WorkFileReader(workspace.io, place, new, view.objects)
         rows = tuple(_tensor_changes(reader, old, new)) if tensors else ()
-        alike = False
-        if tensors and entry is not None and old is not None:
-            found = Weigher(workspace.repository, view.objects).digests(ManifestId(entry.id), old)
-            alike = has_weights(workspace.io, place, path, old.tensors, found)
+        alike = None
+        if tensors:
+            weigher = Weigher(workspace.repository, view.objects)
+            candidates = deleted if entry is None else {path: entry}
+            alike = weigher.work_file_same_as(workspace.io, workspace.root, path, candidates)
     return FileChange(path, "added" if old is None else "modified", None, old, new, rows, alike)
 
 

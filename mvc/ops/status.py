@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mvc.fileio import storage_errors
-from mvc.history.reader import read_manifest
-from mvc.objectid import CommitId, ManifestId
+from mvc.objectid import CommitId
 from mvc.objects import TreeEntry
 from mvc.repo import Repository, View
 from mvc.weighing import Weigher
@@ -18,12 +17,13 @@ from mvc.worktree.compare import WorkState
 @dataclass(frozen=True, slots=True)
 class Status:
     """The work tree against HEAD. ``branch`` is None when HEAD is detached, ``head`` before the first
-    commit. ``same_weights`` are the modified files that hold the same weights in other bytes."""
+    commit. ``same_weights`` maps modified files, and new ones, to the committed file (their own path, or a
+    deleted one) whose weights they hold in other bytes."""
 
     branch: str | None
     head: CommitId | None
     state: WorkState
-    same_weights: frozenset[str] = frozenset()
+    same_weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
@@ -38,23 +38,19 @@ def status(repository: Repository) -> Status:
         files = files_of(view, head)
         state = workspace.state(view, files, workspace.scan())
         workspace.remember(state.fresh)
-        return Status(view.branch(), head, state, frozenset(_same_weights(workspace, view, files, state)))
+        return Status(view.branch(), head, state, dict(_same_weights(workspace, view, files, state)))
 
 
 def _same_weights(
     workspace: Workspace, view: View, files: Mapping[str, TreeEntry], state: WorkState
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     weigher = Weigher(workspace.repository, view.objects)
-    for path in state.modified:
-        identity = ManifestId(files[path].id)
-        if state.certain.get(path) == identity:
+    deleted = {path: files[path] for path in state.deleted}
+    for path in (*state.modified, *state.added):
+        if path in files and state.certain.get(path) == files[path].id:
             continue  # only its mode is another one
-        manifest = read_manifest(view.objects, identity)
-        if not manifest.tensors:
-            continue
-        from mvc.ingest import has_weights  # 60 ms, which a status without modified tensors need not pay
-
+        candidates = {path: files[path]} if path in files else deleted
         with storage_errors(f"cannot read {path}"):
-            found = weigher.digests(identity, manifest)
-            if has_weights(workspace.io, workspace.root / path, path, manifest.tensors, found):
-                yield path
+            found = weigher.work_file_same_as(workspace.io, workspace.root, path, candidates)
+        if found is not None:
+            yield path, found

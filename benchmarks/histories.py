@@ -1,0 +1,126 @@
+"""Real histories side by side with Git: every version committed, checked out and compared; stored ÷ raw.
+
+    python -m benchmarks.histories WEIGHTS_FOLDER
+
+``WEIGHTS_FOLDER`` holds the folders ``hist_…``; in each, files ``vNN_…`` are the versions of one file, and
+subfolders the histories of several. All files of each store are counted; Git's after ``gc --aggressive``.
+Ends with an error when a version comes back different.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from benchmarks.throughput import WHO, now
+from mvc.fileio import FileIO
+from mvc.monitor import Monitor
+from mvc.ops import tag
+from mvc.ops.checkout import checkout
+from mvc.ops.commit import Request, commit
+from mvc.ops.fsck import fsck
+from mvc.ops.init import init
+
+SIX = {
+    "hist_rfb320_train_epochs": 0.903,
+    "hist_facenet_pytorch_mtcnn": 0.237,
+    "hist_matgl_megnet_eform": 0.311,
+    "hist_silero_vad_onnx": 0.840,
+    "hist_akimbo_weights_bin": 0.300,
+    "hist_megnet_log10K_hdf5": 0.274,
+}
+"""The histories with a goal: stored ÷ raw of ``git gc --aggressive`` as it was once measured."""
+_VERSION = re.compile(r"v(\d+)_")
+
+Versions = list[dict[str, Path]]
+"""For each version the files that it sets, by path in the work tree."""
+
+
+def versions(source: Path) -> Versions:
+    """The versions of a history, oldest first; a file stays until its next version."""
+    found: dict[int, dict[str, Path]] = defaultdict(dict)
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        match = _VERSION.match(path.name)
+        if match:
+            folder = path.parent.relative_to(source)
+            name = f"model{path.suffix}" if folder == Path() else folder.name
+            found[int(match[1])][name] = path
+    return [found[number] for number in sorted(found)]
+
+
+def stored_by_mvc(history: Versions, folder: Path) -> int:
+    """Bytes of the store after committing all versions; each is checked out and compared."""
+    repository = init(FileIO(), folder, Monitor())
+    for number, files in enumerate(history):
+        for name, path in files.items():
+            shutil.copyfile(path, folder / name)
+        commit(repository, Request(f"version {number}", WHO, now(), allow_empty=True))
+        tag.create(repository, f"v{number}", "HEAD", WHO, now())
+    for number, files in enumerate(history):
+        checkout(repository, f"v{number}", WHO, now())
+        for name, path in files.items():
+            if (folder / name).read_bytes() != path.read_bytes():
+                raise SystemExit(f"{path} came back different")
+    damage = fsck(repository, full=True).damage
+    if damage:
+        raise SystemExit(f"{folder}: {damage}")
+    return _size(folder / ".mvc")
+
+
+def stored_by_git(history: Versions, folder: Path) -> int:
+    """Bytes of Git's store after committing all versions and ``gc --aggressive``."""
+    folder.mkdir()
+
+    def git(*words: str) -> None:
+        person = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "gc.auto=0")
+        subprocess.run(["git", *person, *words], cwd=folder, check=True, capture_output=True)
+
+    git("init", "--quiet", "--template=")
+    for number, files in enumerate(history):
+        for name, path in files.items():
+            shutil.copyfile(path, folder / name)
+        git("add", "--all")
+        git("commit", "--quiet", "--allow-empty", "--message", f"version {number}")
+    git("gc", "--aggressive", "--prune=now", "--quiet")
+    return _size(folder / ".git")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--all", action="store_true", help="every hist_ folder, not only the six with a goal")
+    arguments = parser.parse_args()
+    folders = [path for path in sorted(arguments.weights.glob("hist_*")) if arguments.all or path.name in SIX]
+    if not folders:
+        raise SystemExit(f"{arguments.weights} holds no hist_ folders")
+    print(f"{'history':32s} {'versions':>8s} {'raw MB':>7s} {'mvc':>6s} {'git':>6s} {'goal':>6s}")
+    missed = []
+    with tempfile.TemporaryDirectory() as name:
+        for number, source in enumerate(folders):
+            history = versions(source.resolve())
+            raw = sum(path.stat().st_size for files in history for path in files.values())
+            ours = stored_by_mvc(history, Path(name) / f"mvc{number}") / raw
+            theirs = stored_by_git(history, Path(name) / f"git{number}") / raw
+            goal = SIX.get(source.name)
+            told = "" if goal is None else f"{goal:.3f}"
+            print(
+                f"{source.name:32s} {len(history):8d} {raw / 1e6:7.2f} {ours:6.3f} {theirs:6.3f} {told:>6s}",
+                flush=True,
+            )
+            if goal is not None and ours > goal:
+                missed.append(source.name)
+    print("every version came back identical" + (f"; goal missed: {', '.join(missed)}" if missed else ""))
+
+
+if __name__ == "__main__":
+    main()
