@@ -22,8 +22,8 @@ from mvc.spans import Span
     exits=("1 with --exit-code: something differs",),
     data="An array with an object for each file: path, kind (added, removed, modified, mode, renamed), "
     "old_path, old_bytes, new_bytes, same_weights (the old file whose weights it holds in other bytes), "
-    "tensors: kind (added, removed, reshaped, changed), name, old and new (dtype, shape, bytes), moved (share of elements "
-    "that changed, 0 to 1).",
+    "tensors: kind (added, removed, reshaped, changed), name, old and new (dtype, shape, bytes), moved "
+    "(share of elements that changed, 0 to 1).",
     paths=True,
 )
 def diff(
