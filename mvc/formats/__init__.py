@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View
 from mvc.formats.npy import Npy
 from mvc.formats.safetensors import Safetensors
+from mvc.formats.torch_zip import Torch
 from mvc.spans import Layout, NotTileable, Span, tile
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
     "read_values",
 ]
 
-FORMATS: tuple[Format, ...] = (Safetensors(), Npy())
+FORMATS: tuple[Format, ...] = (Safetensors(), Npy(), Torch())
 """Every known format, asked in this order."""
 
 OPAQUE = "opaque"
