@@ -39,7 +39,7 @@ class Limits:
     """What one reader may cost: seconds from start to answer, bytes per request, bytes served in all, bytes
     of its answer."""
 
-    seconds: float = 30
+    seconds: float = 60
     request_bytes: int = 1 << 20
     served_bytes: int = 256 << 20
     answer_bytes: int = 16 << 20

@@ -38,7 +38,7 @@ MAX_TEXT_BYTES = 4 << 20
 MAX_ATTRIBUTES = 10_000
 MAX_LISTED = 16
 
-CPU_SECONDS = 10
+CPU_SECONDS = 20
 MEMORY_BYTES = 512 << 20  # beside what the interpreter and the libraries take before the first byte is read
 BLOCK = 1 << 13
 CACHED_BLOCKS = 1 << 10
@@ -188,8 +188,7 @@ class Walk:
         self._refusal = ""
 
     def objects(self) -> Iterator[tuple[str, int, Any]]:
-        """Path, address in the file (of datasets), and the open group or dataset; in the order of names, depth
-        first."""
+        """Path, address in the file, and the open group or dataset: by name, depth first."""
         yield "", 0, self._root
         pending = self._hard_links(self._root, b"", 1)
         while pending:
