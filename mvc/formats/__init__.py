@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View
+from mvc.formats.hdf5 import Hdf5, Keras
 from mvc.formats.npy import Npy
 from mvc.formats.safetensors import Safetensors
 from mvc.formats.torch_zip import Torch
@@ -28,7 +29,13 @@ __all__ = [
     "read_values",
 ]
 
-FORMATS: tuple[Format, ...] = (Safetensors(), Npy(), Torch())
+FORMATS: tuple[Format, ...] = (
+    Safetensors(),
+    Npy(),
+    Torch(),
+    Keras(),
+    Hdf5(),
+)
 """Every known format, asked in this order."""
 
 OPAQUE = "opaque"
