@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View
+from mvc.formats.gguf import Gguf
 from mvc.formats.npy import Npy
 from mvc.formats.safetensors import Safetensors
 from mvc.spans import Layout, NotTileable, Span, tile
@@ -27,7 +28,7 @@ __all__ = [
     "read_values",
 ]
 
-FORMATS: tuple[Format, ...] = (Safetensors(), Npy())
+FORMATS: tuple[Format, ...] = (Safetensors(), Npy(), Gguf())
 """Every known format, asked in this order."""
 
 OPAQUE = "opaque"
