@@ -135,6 +135,64 @@ def gguf_bytes(
     return out + data + bytes(-len(data) % alignment)
 
 
+def varint(number: int) -> bytes:
+    """A number as Protocol Buffers write it; a negative one in ten bytes."""
+    number &= (1 << 64) - 1
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def message(*fields: tuple[int, int | str | bytes]) -> bytes:
+    """A Protocol Buffers message of these fields: numbers as varints, text and bytes with their length."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += varint(number << 3) + varint(value)
+        else:
+            raw = value.encode() if isinstance(value, str) else value
+            out += varint(number << 3 | 2) + varint(len(raw)) + raw
+    return out
+
+
+ONNX_TYPES = (
+    {"F32": 1, "U8": 2, "I8": 3, "U16": 4, "I16": 5, "I32": 6, "I64": 7, "BOOL": 9, "F16": 10, "F64": 11}
+    | {"U32": 12, "U64": 13, "C64": 14, "C128": 15, "BF16": 16, "F8_E4M3": 17, "F8_E4M3FNUZ": 18}
+    | {"F8_E5M2": 19, "F8_E5M2FNUZ": 20, "U4": 21, "I4": 22, "F4": 23, "F8_E8M0": 24, "U2": 25, "I2": 26}
+    | {"F6_E2M3": 27, "F6_E3M2": 28}
+)
+
+
+def onnx_tensor(
+    name: str,
+    dtype: str,
+    shape: Sequence[int],
+    data: bytes | None = None,
+    *,
+    field: int = 9,
+    external: Mapping[str, str] | None = None,
+) -> bytes:
+    """A TensorProto with its bytes in ``field`` (9 is raw_data), or in another file."""
+    fields: list[tuple[int, int | str | bytes]] = [(1, b"".join(map(varint, shape)))] if shape else []
+    fields += [(2, ONNX_TYPES[dtype]), (8, name)]
+    if data is not None:
+        fields.append((field, data))
+    for key, value in (external or {}).items():
+        fields.append((13, message((1, key), (2, value))))
+    return message(*fields, *([(14, 1)] if external is not None else []))
+
+
+def onnx_bytes(
+    *graph: tuple[int, int | str | bytes], more: Sequence[tuple[int, int | str | bytes]] = ()
+) -> bytes:
+    """An ONNX model around the fields of a graph: 1 is a node, 5 an initializer."""
+    operators = message((1, ""), (2, 21))
+    return message((1, 10), (2, "tests"), (7, message(*graph, (2, "g"))), (8, operators), *more)
+
+
 def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round float32 to bfloat16 (to nearest, ties to even), as bit patterns. The values must be finite."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
