@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mvc.bases import BaseFinder, FileBases
 from mvc.chunking import INLINE_GLUE, INLINE_TENSOR, TENSOR_PIECE, content_pieces, tensor_pieces
+from mvc.describing import Describer
 from mvc.dtypes import DTYPES
 from mvc.errors import FileChanged, MvcError
 from mvc.fileio import FileIO
-from mvc.formats import NotThisFormat, View, describe
+from mvc.formats import Description, NotThisFormat
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, ManifestId, ObjectId
 from mvc.objects import Manifest, Part
@@ -96,12 +97,14 @@ def ingest_file(
     finder: BaseFinder,
     monitor: Monitor,
     *,
+    describer: Describer,
     seen: os.stat_result | None = None,
 ) -> Ingested:
     """Store a file under its repository path ``name``.
 
-    ``seen`` is the status of the file that was found there and judged: another one that has taken its place,
-    or that of a folder above it, is not read.
+    ``describer`` is that of the work tree: a file beside this one may say where its tensors lie. ``seen`` is
+    the status of the file that was found there and judged: another one that has taken its place, or that of
+    a folder above it, is not read.
 
     Raises:
         FileChanged: it kept changing while it was read, or is no longer the file that was seen.
@@ -116,7 +119,8 @@ def ingest_file(
             source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
             _check_same(source, seen, name)
             try:
-                manifest = _ingest(source, writer, finder.file(name), monitor)
+                description = describer.describe(name, source)
+                manifest = _ingest(source, description, writer, finder.file(name), monitor)
             except FileChanged:
                 continue
             if source.changed():
@@ -141,8 +145,8 @@ def _check_same(source: OpenFile, seen: os.stat_result | None, name: str) -> Non
         raise FileChanged(f"{name} was replaced before it was read", hint="run the command again")
 
 
-def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifest:
-    """The manifest that a file would get, without storing anything.
+def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor, *, describer: Describer) -> Manifest:
+    """The manifest that :func:`ingest_file` would give a file, without storing anything.
 
     Raises:
         FileChanged: it was written to while it was read.
@@ -150,7 +154,7 @@ def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifes
     fd = io.open_read(path)
     try:
         source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
-        manifest = _ingest(source, _Hashing(), None, monitor)
+        manifest = _ingest(source, describer.describe(name, source), _Hashing(), None, monitor)
         if source.changed():
             raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
         return manifest
@@ -181,8 +185,9 @@ class _Hashing:
         raise MvcError("a piece that is only measured was to be stored")
 
 
-def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: Monitor) -> Manifest:
-    description = describe(source, _no_sibling)
+def _ingest(
+    source: OpenFile, description: Description, writer: _Sink, bases: FileBases | None, monitor: Monitor
+) -> Manifest:
     layout = description.layout
     digest = hashlib.sha256()
     buffers = _Buffers()
@@ -206,10 +211,6 @@ def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: M
     monitor.count("read_bytes", source.size)
     spans = tuple(sorted(layout.spans, key=lambda span: (span.offset, span.name)))
     return Manifest(layout.format, source.size, digest.digest(), tuple(parts), spans, description.reason)
-
-
-def _no_sibling(_name: str) -> View | None:
-    return None
 
 
 def _pieces(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mvc.describing import Describer
 from mvc.errors import UnsupportedFeature
 from mvc.fileio import storage_errors
 from mvc.history.reader import ObjectReader, read_manifest
@@ -67,9 +68,10 @@ def diff_worktree(
         before = files_of(view, commit)
         state = workspace.state(view, before, workspace.scan())
         workspace.remember(state.fresh)
+        describer = Describer(workspace.io, workspace.root)
         for path in sorted({*state.added, *state.modified, *state.deleted}):
             if _wanted(path, paths):
-                yield _work_change(workspace, view, path, before.get(path), tensors)
+                yield _work_change(workspace, view, describer, path, before.get(path), tensors)
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
@@ -84,7 +86,12 @@ def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
 
 
 def _work_change(
-    workspace: Workspace, view: View, path: str, entry: TreeEntry | None, tensors: bool
+    workspace: Workspace,
+    view: View,
+    describer: Describer,
+    path: str,
+    entry: TreeEntry | None,
+    tensors: bool,
 ) -> FileChange:
     old = _manifest(view, entry)
     file = workspace.scan((path,)).files.get(path)
@@ -93,7 +100,7 @@ def _work_change(
         return FileChange(path, "removed", None, old, None, rows)
     place = workspace.root / path
     with storage_errors(f"cannot read {path}"):
-        new = measure_file(workspace.io, place, path, workspace.monitor)
+        new = measure_file(workspace.io, place, path, workspace.monitor, describer=describer)
         if entry is not None and old is not None and old.same_file(new) and mode_of(file) != entry.mode:
             return FileChange(path, "mode", None, old, new)
         reader = WorkFileReader(workspace.io, place, new, view.objects)
