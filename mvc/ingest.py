@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mvc.bases import BaseFinder, FileBases
 from mvc.chunking import INLINE_GLUE, INLINE_TENSOR, TENSOR_PIECE, content_pieces, tensor_pieces
+from mvc.describing import Describer
 from mvc.dtypes import DTYPES
 from mvc.errors import FileChanged, MvcError
 from mvc.fileio import FileIO
-from mvc.formats import NotThisFormat, View, describe
+from mvc.formats import Description, NotThisFormat
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, ManifestId, ObjectId
 from mvc.objects import Manifest, Part
@@ -99,12 +100,14 @@ def ingest_file(
     finder: BaseFinder,
     monitor: Monitor,
     *,
+    describer: Describer,
     seen: os.stat_result | None = None,
 ) -> Ingested:
     """Store a file under its repository path ``name``.
 
-    ``seen`` is the status of the file that was found there and judged: another one that has taken its place,
-    or that of a folder above it, is not read.
+    ``describer`` is that of the work tree: a file beside this one may say where its tensors lie. ``seen`` is
+    the status of the file that was found there and judged: another one that has taken its place, or that of
+    a folder above it, is not read.
 
     Raises:
         FileChanged: it kept changing while it was read, or is no longer the file that was seen.
@@ -120,7 +123,8 @@ def ingest_file(
             _check_same(source, seen, name)
             passing = PassingDigests()
             try:
-                manifest = _ingest(source, writer, finder.file(name), monitor, passing)
+                description = describer.describe(name, source)
+                manifest = _ingest(source, description, writer, finder.file(name), monitor, passing)
                 digests = passing.finish(manifest.tensors, source.read)
             except (FileChanged, NotThisFormat):  # shorter than when it was scanned
                 continue
@@ -146,8 +150,8 @@ def _check_same(source: OpenFile, seen: os.stat_result | None, name: str) -> Non
         raise FileChanged(f"{name} was replaced before it was read", hint="run the command again")
 
 
-def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifest:
-    """The manifest that a file would get, without storing anything.
+def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor, *, describer: Describer) -> Manifest:
+    """The manifest that :func:`ingest_file` would give a file, without storing anything.
 
     Raises:
         FileChanged: it was written to while it was read.
@@ -155,7 +159,7 @@ def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor) -> Manifes
     fd = io.open_read(path)
     try:
         source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
-        manifest = _ingest(source, _Hashing(), None, monitor, None)
+        manifest = _ingest(source, describer.describe(name, source), _Hashing(), None, monitor, None)
         if source.changed():
             raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
         return manifest
@@ -187,7 +191,12 @@ class _Hashing:
 
 
 def has_weights(
-    io: FileIO, path: Path, name: str, spans: Sequence[Span], found: Iterable[bytes | None]
+    io: FileIO,
+    path: Path,
+    name: str,
+    describer: Describer,
+    spans: Sequence[Span],
+    found: Iterable[bytes | None],
 ) -> bool:
     """Whether a work file holds the tensors of another file, whatever its bytes are otherwise.
 
@@ -200,7 +209,7 @@ def has_weights(
     fd = io.open_read(path)
     try:
         source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
-        ours = {form(span): span for span in describe(source, _no_sibling).layout.spans}
+        ours = {form(span): span for span in describer.describe(name, source).layout.spans}
         if not spans or ours.keys() != {form(span) for span in spans}:
             return False
         try:
@@ -216,12 +225,12 @@ def has_weights(
 
 def _ingest(
     source: OpenFile,
+    description: Description,
     writer: _Sink,
     bases: FileBases | None,
     monitor: Monitor,
     passing: PassingDigests | None,
 ) -> Manifest:
-    description = describe(source, _no_sibling)
     layout = description.layout
     digest = hashlib.sha256()
     buffers = _Buffers()
@@ -245,10 +254,6 @@ def _ingest(
     monitor.count("read_bytes", source.size)
     spans = tuple(sorted(layout.spans, key=lambda span: (span.offset, span.name)))
     return Manifest(layout.format, source.size, digest.digest(), tuple(parts), spans, description.reason)
-
-
-def _no_sibling(_name: str) -> View | None:
-    return None
 
 
 def _pieces(

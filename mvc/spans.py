@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mvc.dtypes import DTYPES
+from mvc.dtypes import DTYPES, DType
 
 MAX_RANK = 64
 """Dimensions of a tensor, as in numpy and torch."""
@@ -19,7 +19,7 @@ class Span:
     """A tensor's place in a file.
 
     ``offset`` and ``length`` are in bytes. ``shape`` is in elements, ``strides`` in elements too and None
-    where the tensor is contiguous in row-major order.
+    where the tensor is contiguous in row-major order, as tensors of block types always are.
     """
 
     offset: int
@@ -111,10 +111,20 @@ def check_span(size: int, span: Span) -> None:
         or element_count([extent for extent in span.shape if extent]) * dtype.width >= _INT64_LIMIT
     ):
         raise NotTileable(f"tensor {shown(span.name)} has an impossible shape")
-    if span.length != touched_elements(span.shape, strides) * dtype.width:
+    if dtype.elements > 1:
+        _check_blocks(span, dtype)
+    if span.length != dtype.byte_count(touched_elements(span.shape, strides)):
         raise NotTileable(f"tensor {shown(span.name)} has a length that its shape contradicts")
     if span.offset < 0 or span.offset + span.length > size:
         raise NotTileable(f"tensor {shown(span.name)} leaves the file")
+
+
+def _check_blocks(span: Span, dtype: DType) -> None:
+    """Blocks cannot be stridden through; ggml's fill rows of whole blocks."""
+    if span.strides is not None:
+        raise NotTileable(f"tensor {shown(span.name)} has strides through blocks of {dtype.name}")
+    if not dtype.bit_packed and (not span.shape or span.shape[-1] % dtype.elements):
+        raise NotTileable(f"tensor {shown(span.name)} has rows that are no whole blocks of {dtype.name}")
 
 
 def _check_name(name: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from stat import S_ISREG
 
 from mvc.bases import BaseFinder, no_bases
+from mvc.describing import Describer
 from mvc.errors import MvcError, RefMoved, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
@@ -142,6 +143,7 @@ def _saved(
 ) -> dict[str, TreeEntry | None]:
     """Store uncommitted content that is about to be overwritten; returns its entries."""
     finder = BaseFinder(tx.view.objects, no_bases)
+    describer = Describer(workspace.io, workspace.root)
     saved: dict[str, TreeEntry | None] = {}
     for path in lost:
         file = state.scan.files.get(path)
@@ -153,7 +155,16 @@ def _saved(
                 workspace.monitor.warn(f"{shown(path)} is no plain file; 'mvc undo' will not bring it back")
                 saved[path] = None
                 continue
-            done = ingest_file(workspace.io, place, path, tx.writer, finder, workspace.monitor, seen=seen)
+            done = ingest_file(
+                workspace.io,
+                place,
+                path,
+                tx.writer,
+                finder,
+                workspace.monitor,
+                describer=describer,
+                seen=seen,
+            )
         saved[path] = TreeEntry(path.rsplit("/", 1)[-1], 0 if file is None else mode_of(file), done.id)
     return saved
 

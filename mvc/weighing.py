@@ -13,6 +13,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from mvc import canonical
+from mvc.describing import Describer
 from mvc.errors import CorruptObject
 from mvc.fileio import FileIO, make_folders, write_all
 from mvc.history.reader import PartTable, read_manifest, read_range
@@ -90,7 +91,7 @@ class Weigher:
         return None
 
     def work_file_same_as(
-        self, io: FileIO, root: Path, path: str, candidates: Mapping[str, TreeEntry]
+        self, describer: Describer, io: FileIO, root: Path, path: str, candidates: Mapping[str, TreeEntry]
     ) -> str | None:
         """The same for a file of the work tree below ``root``; nothing is read but its headers, and its
         tensors up to the first that differs.
@@ -106,7 +107,7 @@ class Weigher:
             identity = ManifestId(old.id)
             manifest = read_manifest(self._objects, identity)
             if manifest.tensors and has_weights(
-                io, root / path, path, manifest.tensors, self.digests(identity, manifest)
+                io, root / path, path, describer, manifest.tensors, self.digests(identity, manifest)
             ):
                 return name
         return None

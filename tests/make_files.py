@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,133 @@ def npy_bytes(array: NDArray[np.generic], version: tuple[int, int] | None = None
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asanyarray(array), version=version, allow_pickle=True)
     return buffer.getvalue()
+
+
+GGML_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q8_0": 8,
+    "Q4_K": 12,
+    "Q6_K": 14,
+    "I8": 24,
+    "I16": 25,
+    "I32": 26,
+} | {"I64": 27, "F64": 28, "BF16": 30, "TQ2_0": 35, "MXFP4": 39}
+GGML_BLOCKS = {"Q4_0": 32, "Q8_0": 32, "Q4_K": 256, "Q6_K": 256, "TQ2_0": 256, "MXFP4": 32}
+
+GgufValue = str | bool | int | float | list["GgufValue"]
+
+
+def gguf_bytes(
+    tensors: Mapping[str, tuple[str, Sequence[int], bytes]],
+    values: Mapping[str, GgufValue] | None = None,
+    *,
+    version: int = 3,
+    order: str = "<",
+    alignment: int = 32,
+) -> bytes:
+    """A GGUF file; shapes in numpy's order, the tensors' bytes as they are to lie in the file.
+
+    Integers become 32-bit unsigned values (64-bit signed where they do not fit), floats 64-bit ones.
+    """
+    size = "I" if version == 1 else "Q"
+
+    def text(value: str) -> bytes:
+        raw = value.encode()
+        return struct.pack(f"{order}{size}", len(raw)) + raw
+
+    def kind_of(value: GgufValue) -> int:
+        if isinstance(value, list):
+            return 9
+        if isinstance(value, bool):
+            return 7
+        if isinstance(value, int):
+            return 4 if 0 <= value < 1 << 32 else 11
+        return 12 if isinstance(value, float) else 8
+
+    def plain(value: GgufValue) -> bytes:
+        if isinstance(value, str):
+            return text(value)
+        if isinstance(value, list):
+            kind = kind_of(value[0]) if value else 4
+            head = struct.pack(f"{order}I{size}", kind, len(value))
+            return head + b"".join(map(plain, value))
+        return struct.pack(order + {7: "?", 4: "I", 11: "q", 12: "d"}[kind_of(value)], value)
+
+    values = dict(values or {})
+    if alignment != 32:
+        values["general.alignment"] = alignment
+    out = b"GGUF" + struct.pack(f"{order}I2{size}", version, len(tensors), len(values))
+    for name, value in values.items():
+        out += text(name) + struct.pack(f"{order}I", kind_of(value)) + plain(value)
+    data = b""
+    for name, (dtype, shape, raw) in tensors.items():
+        data += bytes(-len(data) % alignment)
+        extents = struct.pack(f"{order}{len(shape)}{size}", *reversed(shape))
+        place = struct.pack(f"{order}IQ", GGML_TYPES[dtype], len(data))
+        out += text(name) + struct.pack(f"{order}I", len(shape)) + extents + place
+        data += raw
+    out += bytes(-len(out) % alignment)
+    return out + data + bytes(-len(data) % alignment)
+
+
+def varint(number: int) -> bytes:
+    """A number as Protocol Buffers write it; a negative one in ten bytes."""
+    number &= (1 << 64) - 1
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def message(*fields: tuple[int, int | str | bytes]) -> bytes:
+    """A Protocol Buffers message of these fields: numbers as varints, text and bytes with their length."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += varint(number << 3) + varint(value)
+        else:
+            raw = value.encode() if isinstance(value, str) else value
+            out += varint(number << 3 | 2) + varint(len(raw)) + raw
+    return out
+
+
+ONNX_TYPES = (
+    {"F32": 1, "U8": 2, "I8": 3, "U16": 4, "I16": 5, "I32": 6, "I64": 7, "BOOL": 9, "F16": 10, "F64": 11}
+    | {"U32": 12, "U64": 13, "C64": 14, "C128": 15, "BF16": 16, "F8_E4M3": 17, "F8_E4M3FNUZ": 18}
+    | {"F8_E5M2": 19, "F8_E5M2FNUZ": 20, "U4": 21, "I4": 22, "F4": 23, "F8_E8M0": 24, "U2": 25, "I2": 26}
+    | {"F6_E2M3": 27, "F6_E3M2": 28}
+)
+
+
+def onnx_tensor(
+    name: str,
+    dtype: str,
+    shape: Sequence[int],
+    data: bytes | None = None,
+    *,
+    field: int = 9,
+    external: Mapping[str, str] | None = None,
+) -> bytes:
+    """A TensorProto with its bytes in ``field`` (9 is raw_data), or in another file."""
+    fields: list[tuple[int, int | str | bytes]] = [(1, b"".join(map(varint, shape)))] if shape else []
+    fields += [(2, ONNX_TYPES[dtype]), (8, name)]
+    if data is not None:
+        fields.append((field, data))
+    for key, value in (external or {}).items():
+        fields.append((13, message((1, key), (2, value))))
+    return message(*fields, *([(14, 1)] if external is not None else []))
+
+
+def onnx_bytes(
+    *graph: tuple[int, int | str | bytes], more: Sequence[tuple[int, int | str | bytes]] = ()
+) -> bytes:
+    """An ONNX model around the fields of a graph: 1 is a node, 5 an initializer."""
+    operators = message((1, ""), (2, 21))
+    return message((1, 10), (2, "tests"), (7, message(*graph, (2, "g"))), (8, operators), *more)
 
 
 def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -77,11 +77,37 @@ def test_a_column_major_tensor_and_a_spread_view_are_sound() -> None:
         (Span(0, 6, "a", "U8", (2, 3), (-3, 1)), "impossible shape"),
         (Span(0, 6, "a", "U8", (2, 3), (4, 1)), "contradicts"),
         (u8("\ud800", 0, 4), "not valid Unicode"),
+        (Span(0, 34, "a", "Q8_0", ()), "no whole blocks of Q8_0"),
+        (Span(0, 34, "a", "Q8_0", (32, 1)), "no whole blocks of Q8_0"),
+        (Span(0, 34, "a", "Q8_0", (31,)), "no whole blocks of Q8_0"),
+        (Span(0, 32, "a", "Q8_0", (32,)), "contradicts"),
+        (Span(0, 34, "a", "Q8_0", (32,), (1,)), "strides through blocks"),
+        (Span(0, 2, "a", "F4", (4,), (1,)), "strides through blocks"),
+        (Span(0, 1, "a", "F4", (3,)), "contradicts"),
+        (Span(0, 0, "a", "Q4_K", (256, 1 << 60, 0)), "impossible shape"),
     ],
 )
 def test_an_unsound_span_is_refused(span: Span, reason: str) -> None:
     with pytest.raises(NotTileable, match=reason):
         tile(100, [span])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "length"),
+    [
+        ("Q8_0", (3, 64), 3 * 68),
+        ("Q4_K:be", (256,), 144),
+        ("Q8_0", (0, 32), 0),
+        ("F4", (3, 3), 5),
+        ("F4", (), 1),
+        ("I2", (5,), 2),
+        ("F6_E2M3", (4,), 3),
+        ("F6_E3M2", (5,), 4),
+    ],
+)
+def test_lengths_of_blocks(dtype: str, shape: tuple[int, ...], length: int) -> None:
+    (*regions,) = tile(length, [Span(0, length, "t", dtype, shape)])
+    assert [region.length for region in regions] == [length] * (length > 0)
 
 
 def test_views_that_overlap_in_part_are_one_region() -> None:

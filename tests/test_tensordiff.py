@@ -1,5 +1,6 @@
 """Which tensors differ, by how much, and what is read to tell."""
 
+import math
 import subprocess
 import sys
 from hashlib import sha256
@@ -11,6 +12,7 @@ from history_memory import MemoryReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mvc.dtypes import DTYPES as DTYPE_TABLE
 from mvc.errors import CorruptObject, UnsupportedFeature, UsageError
 from mvc.history.reader import PartTable, read_range
 from mvc.history.tensordiff import diff_tensors, moved_share
@@ -224,6 +226,31 @@ def test_share_of_any_cut(name, count, data):
         assert expected == 0.0
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shape", "unit"),
+    [
+        ("Q8_0", (70, 64), 34),
+        ("Q4_K", (3, 512), 144),
+        ("MXFP4", (32 * 9,), 17),
+        ("F4", (7, 5), 1),
+        ("F6_E2M3", (3, 7), 1),
+        ("Q4_1", (2, 32), 20),
+    ],
+)
+def test_block_types_are_compared_by_block(reader, dtype, shape, unit):
+    """One changed byte is one changed block; elements of less than a byte count by byte."""
+    length = DTYPE_TABLE[dtype].byte_count(math.prod(shape))
+    assert length % unit == 0
+    old = np.random.default_rng(4).bytes(length)
+    changed = bytearray(old)
+    changed[0] ^= 1
+    changed[-1] ^= 1
+    spans = [Span(0, length, "t", dtype, shape)]
+    cuts = [(at, False) for at in range(0, length, max(unit, length // 3 // unit * unit))]
+    manifests = [store(reader, data, cuts, spans) for data in (old, bytes(changed))]
+    assert moved_share(reader, *manifests, "t") == 2 / (length // unit)
+
+
 def test_bits_count_not_values(reader):
     """0.0 and -0.0 are equal numbers of other bits, NaN is no number equal to itself."""
     old = np.array([0.0, np.nan, 1.0, 2.0], "<f4")
@@ -360,9 +387,9 @@ def test_tables_that_lie(reader):
 
 
 def test_a_dtype_of_a_newer_mvc(reader):
-    manifest = store(reader, bytes(8), [(0, False)], [vector("t", 0, 8, "F4")])
+    manifest = store(reader, bytes(8), [(0, False)], [vector("t", 0, 8, "F3")])
     assert names(diff_tensors(manifest, manifest).unchanged) == ["t"]
-    with pytest.raises(UnsupportedFeature, match="F4"):
+    with pytest.raises(UnsupportedFeature, match="F3"):
         moved_share(reader, manifest, manifest, "t")
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_files import npy_bytes, random_weights, safetensors_bytes
 
+from mvc.describing import Describer
 from mvc.ingest import has_weights
 from mvc.objectid import ManifestId
 from mvc.ops.diff import diff_versions, diff_worktree
@@ -208,6 +209,7 @@ def test_a_comparison_ends_at_the_first_tensor_that_differs(tmp_path) -> None:
         row = next(iter(files(view)))
         known = list(Weigher(repository, view.objects).digests(ManifestId(row.manifest_id), row.manifest))
     taken = []
+    describer = Describer(repository.io, tmp_path)
 
     def one_by_one():
         for digest in known:
@@ -217,8 +219,8 @@ def test_a_comparison_ends_at_the_first_tensor_that_differs(tmp_path) -> None:
     dtype, shape, data = tensors["a.weight"]
     tensors["a.weight"] = (dtype, shape, data[:-1] + b"?")
     path.write_bytes(safetensors_bytes(tensors))
-    assert not has_weights(repository.io, path, path.name, row.manifest.tensors, one_by_one())
+    assert not has_weights(repository.io, path, path.name, describer, row.manifest.tensors, one_by_one())
     assert len(taken) == 1 + [span.name for span in row.manifest.tensors].index("a.weight")
     del tensors["c"]
     path.write_bytes(safetensors_bytes(tensors))
-    assert not has_weights(repository.io, path, path.name, row.manifest.tensors, iter([]))
+    assert not has_weights(repository.io, path, path.name, describer, row.manifest.tensors, iter([]))

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View
+from mvc.formats.gguf import Gguf
 from mvc.formats.hdf5 import Hdf5, Keras
 from mvc.formats.npy import Npy
+from mvc.formats.onnx import Onnx, OnnxTensor
 from mvc.formats.safetensors import Safetensors
 from mvc.formats.torch_zip import Torch
 from mvc.spans import Layout, NotTileable, Span, tile
@@ -26,7 +28,10 @@ __all__ = [
     "Value",
     "View",
     "describe",
+    "describe_siblings",
+    "may_describe_siblings",
     "read_values",
+    "sound",
 ]
 
 FORMATS: tuple[Format, ...] = (
@@ -35,8 +40,14 @@ FORMATS: tuple[Format, ...] = (
     Torch(),
     Keras(),
     Hdf5(),
+    Gguf(),
+    Onnx(),
+    OnnxTensor(),
 )
 """Every known format, asked in this order."""
+
+DESCRIBING: tuple[Format, ...] = (Onnx(),)
+"""Formats of files that say where tensors lie in files beside them; they claim a file by its name alone."""
 
 OPAQUE = "opaque"
 """The format of a file that no scanner understands."""
@@ -71,17 +82,45 @@ def describe(view: View, sibling: Sibling) -> Description:
         if not candidate.claims(view.name, head):
             continue
         try:
-            layout = candidate.scan(view, sibling)[view.name]
-            tile(view.size, layout.spans)
-            _check_table(layout)
+            return Description(sound(view.size, candidate.scan(view, sibling)[view.name]))
         except NotThisFormat as refusal:
             reason = reason or f"{candidate.name}: {refusal.reason}"
-        except NotTileable as refusal:
-            reason = reason or f"{candidate.name}: {refusal}"
-        else:
-            ordered = sorted(layout.spans, key=lambda span: (span.offset, span.name))
-            return Description(replace(layout, spans=tuple(ordered)))
     return Description(Layout(OPAQUE), reason)
+
+
+def may_describe_siblings(name: str) -> bool:
+    """Whether a file of this name may say where tensors lie in files beside it."""
+    return any(candidate.claims(name, b"") for candidate in DESCRIBING)
+
+
+def describe_siblings(view: View, sibling: Sibling) -> Mapping[str, Layout]:
+    """What a file says of files beside it, by their bare names; nothing if it is malformed.
+
+    Nothing is checked against the files that are spoken of: see :func:`sound`.
+    """
+    for candidate in DESCRIBING:
+        if not candidate.claims(view.name, b""):
+            continue
+        try:
+            layouts = candidate.scan(view, sibling)
+        except NotThisFormat:
+            continue
+        return {name: layout for name, layout in layouts.items() if name != view.name}
+    return {}
+
+
+def sound(size: int, layout: Layout) -> Layout:
+    """A layout that holds for a file of ``size`` bytes, its spans ordered by offset, then name.
+
+    Raises:
+        NotThisFormat: it does not hold, or its table is too large.
+    """
+    try:
+        tile(size, layout.spans)
+    except NotTileable as refusal:
+        raise NotThisFormat(str(refusal)) from None
+    _check_table(layout)
+    return replace(layout, spans=tuple(sorted(layout.spans, key=lambda span: (span.offset, span.name))))
 
 
 def read_values(name: str, view: View, sibling: Sibling) -> Mapping[str, Value]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 
+from mvc.dtypes import DTYPES
 from mvc.formats.base import MAX_VALUE_CHARACTERS, MAX_VALUES, NotThisFormat, Sibling, Value, View
-from mvc.spans import Layout, Span, shown
+from mvc.spans import MAX_RANK, Layout, Span, element_count, shown
 
 MAX_HEADER_BYTES = 25_000_000
 """A quarter of the reference library's limit: one wide character makes text take four times the memory."""
@@ -27,10 +28,12 @@ _MAX_DIGITS = 19  # what a 64-bit file offset may need; longer ones cost quadrat
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
 _TENSOR_KEYS = {"dtype", "shape", "data_offsets"}
-_SUB_BYTE_DTYPES = {"F4", "F6_E2M3", "F6_E3M2"}
 _DTYPES = frozenset(
     {
         "BOOL",
+        "F4",
+        "F6_E2M3",
+        "F6_E3M2",
         "U8",
         "I8",
         "F8_E4M3",
@@ -140,14 +143,15 @@ def _span(name: str, entry: Any, start: int) -> Span:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str):
         raise NotThisFormat(f"tensor {shown(name)} has a dtype that is not text")
-    if dtype in _SUB_BYTE_DTYPES:
-        raise NotThisFormat(f"tensor {shown(name)} has elements of less than a byte, {dtype}: not supported")
     if dtype not in _DTYPES:
         raise NotThisFormat(f"tensor {shown(name)} has an unknown dtype {shown(dtype)}")
     if not _are_counts(shape):
         raise NotThisFormat(f"tensor {shown(name)} has a shape that is no list of counts")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise NotThisFormat(f"tensor {shown(name)} has data_offsets that are no [begin, end]")
+    packed = DTYPES[dtype].elements
+    if packed > 1 and len(shape) <= MAX_RANK and element_count(shape) % packed:
+        raise NotThisFormat(f"tensor {shown(name)} does not end at a byte")
     return Span(start + offsets[0], offsets[1] - offsets[0], name, dtype, tuple(shape))
 
 

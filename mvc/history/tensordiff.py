@@ -69,6 +69,8 @@ def diff_tensors(old: Manifest, new: Manifest) -> TensorDiff:
 def moved_share(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -> float:
     """Share, 0 to 1, of a tensor's elements whose bits differ; 0 for a tensor without elements.
 
+    Elements of a block type are counted by block, those of less than a byte by byte.
+
     Only pieces whose ids differ are decoded, in blocks of 1 MiB, unless the tensor is a strided view that
     skips or repeats elements or has other strides in the two files: then both copies are held whole, up to
     256 MiB each.
@@ -81,11 +83,15 @@ def moved_share(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -
     pair = SpanPair(_span_named(old, name), _span_named(new, name))
     if not _same_form(pair):
         raise UsageError(f"tensor {name!r} has another dtype or shape in the other file")
-    width = DTYPES[pair.new.dtype].width
-    total = element_count(pair.new.shape)
+    dtype = DTYPES[pair.new.dtype]
+    width = dtype.unit
+    if dtype.elements > 1:  # contiguous, as check_span has seen to
+        total = pair.new.length // width
+    else:
+        total = element_count(pair.new.shape)
     if not total:
         return 0.0
-    if _same_layout(pair) and _is_dense(pair.new, width):
+    if dtype.elements > 1 or (_same_layout(pair) and _is_dense(pair.new, width)):
         return _count_streaming(reader, PartTable(old), PartTable(new), pair, width) / total
     return _share_strided(reader, old, new, pair, width)
 
@@ -231,7 +237,7 @@ def _count_unequal(left: bytes, right: bytes, width: int) -> int:
         return 0
     import numpy as np  # here: what differs is told by ids alone, and importing numpy takes 0.1 s
 
-    word = min(width, 8)
+    word = next(word for word in (8, 4, 2, 1) if width % word == 0)
     unequal = np.frombuffer(left, f"<u{word}") != np.frombuffer(right, f"<u{word}")
     if width > word:
         unequal = unequal.reshape(-1, width // word).any(axis=1)

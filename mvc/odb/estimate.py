@@ -69,7 +69,9 @@ _PARTS = {"C64": "F32", "C128": "F64", "C64:be": "F32:be", "C128:be": "F64:be"}
 
 
 def lane(dtype: DType) -> Lane:
-    """The lane of a dtype; a complex number is two of its parts."""
+    """The lane of a dtype; a complex number is two of its parts, and a block is bytes."""
+    if dtype.elements > 1:
+        return Lane(1, 0, 0)
     part = DTYPES.get(_PARTS.get(dtype.name, ""), dtype)
     return Lane(part.width, part.exponent_shift, part.exponent_bits)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mvc.bases import BaseFinder, text_hint
 from mvc.consolidation import consolidate
+from mvc.describing import Describer
 from mvc.errors import AnswerIsNo, FileChanged, MvcError, RefMoved, UserError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
@@ -100,6 +101,7 @@ class _Job:
         found: ScanResult,
     ) -> None:
         self._found = found
+        self._describer = Describer(workspace.io, workspace.root)
         self._repository = repository
         self._workspace = workspace
         self._tx = tx
@@ -158,6 +160,7 @@ class _Job:
                         self._tx.writer,
                         finder,
                         workspace.monitor,
+                        describer=self._describer,
                         seen=now.stat,
                     )
             except FileChanged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mvc.describing import Describer
 from mvc.errors import UnsupportedFeature
 from mvc.fileio import storage_errors
 from mvc.history.reader import ObjectReader, read_manifest
@@ -74,9 +75,10 @@ def diff_worktree(
         state = workspace.state(view, before, workspace.scan())
         workspace.remember(state.fresh)
         deleted = {path: before[path] for path in state.deleted}
+        describer = Describer(workspace.io, workspace.root)
         for path in sorted({*state.added, *state.modified, *state.deleted}):
             if _wanted(path, paths):
-                yield _work_change(workspace, view, path, before.get(path), deleted, tensors)
+                yield _work_change(workspace, view, describer, path, before.get(path), deleted, tensors)
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
@@ -100,6 +102,7 @@ def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
 def _work_change(
     workspace: Workspace,
     view: View,
+    describer: Describer,
     path: str,
     entry: TreeEntry | None,
     deleted: Mapping[str, TreeEntry],
@@ -112,7 +115,7 @@ def _work_change(
         return FileChange(path, "removed", None, old, None, rows)
     place = workspace.root / path
     with storage_errors(f"cannot read {path}"):
-        new = measure_file(workspace.io, place, path, workspace.monitor)
+        new = measure_file(workspace.io, place, path, workspace.monitor, describer=describer)
         if entry is not None and old is not None and old.same_file(new) and mode_of(file) != entry.mode:
             return FileChange(path, "mode", None, old, new)
         reader = WorkFileReader(workspace.io, place, new, view.objects)
@@ -121,7 +124,7 @@ def _work_change(
         if tensors:
             weigher = Weigher(workspace.repository, view.objects)
             candidates = deleted if entry is None else {path: entry}
-            alike = weigher.work_file_same_as(workspace.io, workspace.root, path, candidates)
+            alike = weigher.work_file_same_as(describer, workspace.io, workspace.root, path, candidates)
     return FileChange(path, "added" if old is None else "modified", None, old, new, rows, alike)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mvc.describing import Describer
 from mvc.fileio import storage_errors
 from mvc.objectid import CommitId
 from mvc.objects import TreeEntry
@@ -46,11 +47,12 @@ def _same_weights(
 ) -> Iterator[tuple[str, str]]:
     weigher = Weigher(workspace.repository, view.objects)
     deleted = {path: files[path] for path in state.deleted}
+    describer = Describer(workspace.io, workspace.root)
     for path in (*state.modified, *state.added):
         if path in files and state.certain.get(path) == files[path].id:
             continue  # only its mode is another one
         candidates = {path: files[path]} if path in files else deleted
         with storage_errors(f"cannot read {path}"):
-            found = weigher.work_file_same_as(workspace.io, workspace.root, path, candidates)
+            found = weigher.work_file_same_as(describer, workspace.io, workspace.root, path, candidates)
         if found is not None:
             yield path, found
