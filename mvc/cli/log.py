@@ -16,6 +16,7 @@ from mvc.ops.log import log as read_log
     "mvc log --json | jq '.[0].metrics'",
     data="An array of versions, newest first: id, parents, tree, author (name, email), time (ISO 8601 with "
     "offset), message, metrics, params, tags, branches. Metrics that are not finite are null.",
+    paged=True,
 )
 def log(
     call: Call,

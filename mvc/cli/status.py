@@ -55,7 +55,8 @@ def _lines(call: Call, found: Status) -> list[str]:
         rows += [("modified", path, "yellow") for path in state.modified]
         rows += [("deleted", path, "red") for path in state.deleted]
         for word, path, colour in sorted(rows, key=lambda row: row[1]):
-            lines.append(call.paint(f"  {word + ':':10} {call.shown(path)}", colour))
+            shown = call.screen.fit(call.shown(path), "middle", 13)
+            lines.append(call.paint(f"  {word + ':':10} {shown}", colour))
     if state.scan.refused:
         lines += ["", "No version can hold these; rename or remove them, or list them in .mvcignore:"]
         lines += [f"  {call.shown(path)} {one_line(why)}" for path, why in state.scan.refused]
