@@ -8,6 +8,9 @@ Cut = Literal["", "middle", "end"]
 """Where text may be cut: nowhere, in the middle (names whose end tells as much as their beginning), at the
 end."""
 ELLIPSIS = "…"
+_EMOJI_STYLE = "\ufe0f"
+_MOST_CHARACTERS = 4
+"""Characters for each column that is left of a text that is cut: nobody stacks more accents in earnest."""
 COLOURS = {"yellow": "33", "green": "32", "red": "31", "cyan": "36", "bold": "1", "dim": "2"}
 
 
@@ -45,20 +48,28 @@ def fit(text: str, width: int, cut: Cut) -> str:
 
 
 def _beginning(text: str, width: int) -> str:
-    """The longest beginning of at most ``width`` columns."""
-    kept = text[:width]
-    while cells(kept) > width:
-        kept = kept[:-1]
-    # what combines with the last character stays with it
-    place = len(kept)
-    while kept and place < len(text) and cells(text[: place + 1]) <= width and cells(text[place]) == 0:
-        place += 1
-    return text[:place]
+    """The longest beginning of at most ``width`` columns, with what combines with its last character."""
+    taken = 0
+    for place, character in enumerate(text):
+        taken += _columns(character)
+        if taken > width or place >= _MOST_CHARACTERS * width:
+            return text[:place]
+    return text
 
 
 def _end(text: str, width: int) -> str:
     """The longest end of at most ``width`` columns that does not begin with what combines."""
-    kept = text[len(text) - width :]
-    while kept and (cells(kept) > width or cells(kept[0]) == 0):
-        kept = kept[1:]
-    return kept
+    taken, begin = 0, len(text)
+    for place in range(len(text) - 1, max(-1, len(text) - 1 - _MOST_CHARACTERS * width), -1):
+        columns = _columns(text[place])
+        taken += columns
+        if taken > width:
+            break
+        if columns:
+            begin = place
+    return text[begin:]
+
+
+def _columns(character: str) -> int:
+    """Columns of one character; a few make the one before them wider."""
+    return 1 if character == _EMOJI_STYLE else cells(character)

@@ -6,15 +6,16 @@ headings stand above them, and what may be cut is cut to the width of the window
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mvc.cli.screen import Cut, Screen, cells, fit
 
 GAP = "  "
-NARROW = 12
-"""Columns that a cut cell keeps as long as that is enough to fit the line in."""
+LEAST = ({"middle": 24, "end": 8}, {"middle": 12, "end": 4})
+"""Columns that a cut cell keeps: first these, and those where the line is still too long. Below that nobody
+could tell two names apart, so that in a very narrow window lines are wrapped instead."""
 
 
 class Column(NamedTuple):
@@ -74,9 +75,9 @@ class Table:
         if width is None:
             return found
         room = width - len(self.indent) - len(GAP) * (len(found) - 1)
-        flexible = [place for place, column in enumerate(self.columns) if column.cut]
-        for least in (NARROW, 1):
-            _shrink(found, flexible, sum(found) - room, least)
+        for least in LEAST:
+            floors = {place: least[column.cut] for place, column in enumerate(self.columns) if column.cut}
+            _shrink(found, floors, sum(found) - room)
         return found
 
     def _line(self, row: Sequence[str], widths: Sequence[int], screen: Screen) -> str:
@@ -89,18 +90,18 @@ class Table:
         return (self.indent + GAP.join(parts)).rstrip()
 
 
-def _shrink(widths: list[int], flexible: Sequence[int], excess: int, least: int) -> None:
-    """Take ``excess`` columns from the flexible ones, always from the widest, down to ``least``."""
+def _shrink(widths: list[int], floors: Mapping[int, int], excess: int) -> None:
+    """Take ``excess`` columns from those that have a floor, always from the widest, not below its floor."""
     while excess > 0:
-        wide = sorted(
-            (place for place in flexible if widths[place] > least), key=lambda place: -widths[place]
-        )
+        wide = [place for place, floor in floors.items() if widths[place] > floor]
         if not wide:
             return
-        # the widest becomes as wide as the next, then both shrink together
-        floor = next((widths[place] for place in wide if widths[place] < widths[wide[0]]), least)
-        group = [place for place in wide if widths[place] == widths[wide[0]]]
-        step = min(widths[wide[0]] - floor, -(-excess // len(group)))
+        widest = max(widths[place] for place in wide)
+        group = [place for place in wide if widths[place] == widest]
+        # together they become as wide as the next one, or as narrow as one of them may be
+        below = [widths[place] for place in wide if widths[place] < widest]
+        stop = max([*below, *(floors[place] for place in group)])
+        step = min(widest - stop, -(-excess // len(group)))
         for place in group:
             taken = min(step, excess)
             widths[place] -= taken
