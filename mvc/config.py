@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from mvc.errors import ConfigError
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
-KNOWN: dict[str, tuple[type, str]] = {
-    "user.name": (str, "who commits"),
-    "user.email": (str, "and under which address"),
+
+class Setting(NamedTuple):
+    """A key that mvc reads: its type, what it means, the values it may have (none listed: any).
+
+    A ``personal`` one counts only in the user's own settings: a repository, which may come from anywhere,
+    must not name programs that run.
+    """
+
+    type: type
+    meaning: str
+    choices: tuple[str, ...] = ()
+    personal: bool = False
+
+
+COLOUR_CHOICES = ("auto", "always", "never")
+
+KNOWN: dict[str, Setting] = {
+    "user.name": Setting(str, "who commits"),
+    "user.email": Setting(str, "and under which address"),
+    "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),
+    "core.pager": Setting(str, "program that shows long output; cat for none", personal=True),
 }
-"""Keys that mvc reads: type and meaning. Others are kept for the programs that use them."""
+"""Keys that mvc reads. Others are kept for the programs that use them."""
 
 
 class Config:
@@ -22,14 +40,17 @@ class Config:
 
     def __init__(self, text: str, where: str) -> None:
         self._where = where
-        # 3 ms to import: the commands that look need no settings
+        self.text = text
+        self._values: dict[str, Any] = {}
+        if not _says_something(text):
+            return
+        # 3 ms to import: where nobody set anything, the commands that look do without
         import tomllib
 
         try:
             self._values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{where} is not valid TOML: {error}", hint="mend it with an editor") from None
-        self.text = text
 
     def get(self, key: str) -> Any:
         """A value by its dotted key, or None."""
@@ -44,11 +65,14 @@ class Config:
         """A text value, or None.
 
         Raises:
-            ConfigError: the value is not text.
+            ConfigError: the value is not text, or none of those that the setting may have.
         """
         value = self.get(key)
-        if value is not None and not isinstance(value, str):
+        if value is None:
+            return None
+        if not isinstance(value, str):
             raise ConfigError(f"{key} in {self._where} is not text", hint=f"mvc config {key} 'TEXT'")
+        _check_choice(key, value, f" in {self._where}")
         return value
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -62,8 +86,10 @@ class Config:
 
         names = _names(key)
         wanted = KNOWN.get(key)
-        if wanted is not None and not isinstance(value, wanted[0]):
-            raise ConfigError(f"{key} takes a {wanted[0].__name__}, not {value!r}")
+        if wanted is not None and not isinstance(value, wanted.type):
+            raise ConfigError(f"{key} takes a {wanted.type.__name__}, not {value!r}")
+        if isinstance(value, str):
+            _check_choice(key, value)
         document = tomlkit.parse(self.text)
         table: Any = document
         for name in names[:-1]:
@@ -107,6 +133,17 @@ def parse_value(text: str) -> str | int | float | bool:
     except tomllib.TOMLDecodeError:
         return text
     return value if isinstance(value, bool | int | float) else text
+
+
+def _says_something(text: str) -> bool:
+    """Whether there is more in a TOML file than comments and empty lines."""
+    return any(line and not line.startswith("#") for line in map(str.strip, text.split("\n")))
+
+
+def _check_choice(key: str, value: str, where: str = "") -> None:
+    choices = KNOWN[key].choices if key in KNOWN else ()
+    if choices and value not in choices:
+        raise ConfigError(f"{key}{where} cannot be {value!r}", hint=f"mvc config {key} {'|'.join(choices)}")
 
 
 def _names(key: str) -> list[str]:

@@ -16,13 +16,17 @@ from mvc.errors import UsageError, UserError
 from mvc.objects import Person, Timestamp
 
 VARIABLES = (
+    "CLICOLOR_FORCE",
     "COLUMNS",
+    "FORCE_COLOR",
     "HOME",
     "LOGNAME",
     "MVC_AUTHOR_EMAIL",
     "MVC_AUTHOR_NAME",
+    "MVC_PAGER",
     "MVC_TRACEBACK",
     "NO_COLOR",
+    "PAGER",
     "TERM",
     "USER",
     "XDG_CONFIG_HOME",
@@ -31,6 +35,11 @@ VARIABLES = (
 """Environment variables that mvc reads; no other is looked at."""
 
 GIT_SECONDS = 5
+DEFAULT_PAGER = "less"
+PAGER_DEFAULTS = {"LESS": "FRX", "LV": "-c"}
+"""What the pager's environment says where the user's does not, as in Git: leave at once if all fits on one
+screen, let colours through, leave the text on the screen."""
+_MOST_COLUMNS = 10_000
 _AUTHOR = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<email>[^<>]*)>\s*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -78,22 +87,54 @@ class Context:
             raise UserError(f"{folder} is not a folder", hint="-C takes the folder to work in")
         return replace(self, cwd=path)
 
+    def colour(self, wish: str | None = None) -> bool:
+        """Whether output is coloured. ``wish`` is what the user said (``--color``, or else ``color.ui``):
+        ``always`` and ``never`` stand above the environment, as https://no-color.org has it; ``auto`` and
+        None leave it to the environment and the terminal (https://bixense.com/clicolors)."""
+        if wish in ("always", "never"):
+            return wish == "always"
+        if self.environment.get("NO_COLOR"):
+            return False
+        if any(
+            self.environment.get(name, "0") not in ("", "0") for name in ("CLICOLOR_FORCE", "FORCE_COLOR")
+        ):
+            return True
+        return self.stdout_is_tty and not self._is_dumb
+
     @property
-    def colour(self) -> bool:
-        """Whether output may be coloured (https://no-color.org)."""
-        dumb = self.environment.get("TERM") == "dumb"
-        return self.stdout_is_tty and not dumb and not self.environment.get("NO_COLOR")
+    def _is_dumb(self) -> bool:
+        return self.environment.get("TERM", "dumb") == "dumb"
 
     @property
     def width(self) -> int:
         """Columns of the terminal; 80 where nobody knows."""
         columns = self.environment.get("COLUMNS", "")
-        if columns.isdecimal() and int(columns):
-            return int(columns)
-        try:
-            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        except (OSError, ValueError):
-            return 80
+        if columns.isdecimal() and len(columns) <= len(str(_MOST_COLUMNS)) and int(columns):
+            return min(int(columns), _MOST_COLUMNS)
+        for stream in (sys.stderr, sys.stdout, sys.stdin):
+            try:
+                found = os.get_terminal_size(stream.fileno()).columns
+            except (AttributeError, OSError, ValueError):
+                continue  # closed, or no terminal: perhaps the next one
+            if found:
+                return found
+        return 80
+
+    def pager(self, setting: str | None) -> str | None:
+        """The command that shows long output, as in Git: ``MVC_PAGER``, the ``setting`` core.pager,
+        ``PAGER``, ``less`` where it is installed. None: output goes straight to standard output."""
+        named = (self.environment.get("MVC_PAGER"), setting, self.environment.get("PAGER"))
+        command = next((text for text in named if text is not None), None)
+        if command is None:
+            from shutil import which  # only on a terminal
+
+            # less waits for a key before it works on a terminal that can do nothing
+            return None if self._is_dumb or which(DEFAULT_PAGER) is None else DEFAULT_PAGER
+        return None if command.strip() in ("", "cat") else command
+
+    def pager_environment(self) -> dict[str, str]:
+        """The environment that a pager gets: this process's, and behind it :data:`PAGER_DEFAULTS`."""
+        return PAGER_DEFAULTS | dict(os.environ)
 
     @property
     def wants_traceback(self) -> bool:

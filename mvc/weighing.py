@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from mvc import canonical
-from mvc.describing import Describer
 from mvc.errors import CorruptObject
 from mvc.fileio import FileIO, make_folders, write_all
 from mvc.history.reader import PartTable, read_manifest, read_range
@@ -23,6 +23,9 @@ from mvc.objects import FOLDER, Manifest, TreeEntry
 from mvc.odb.database import ObjectDatabase
 from mvc.repo import Repository
 from mvc.weights import TensorHash, digests, form, tensor_hashes, weights_id
+
+if TYPE_CHECKING:
+    from mvc.describing import Describer
 
 FOLDER_NAME = "weights"
 _MOST_BYTES = 64 << 20

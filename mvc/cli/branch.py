@@ -4,7 +4,8 @@ from typing import Annotated
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import one_line, table
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import one_line
 from mvc.errors import UsageError
 from mvc.ops import branch as verb
 
@@ -58,9 +59,11 @@ def _list(call: Call, *, json: bool) -> None:
         if view.branch() is None and head is not None:
             rows.insert(0, ("*", "(HEAD detached)", head))
         subjects = {target: one_line(view.commit(target).subject) for _, _, target in rows if call.verbose}
-        lines = [(mark, name, target.short, subjects.get(target, "")) for mark, name, target in rows]
-        for line in table(lines):
-            call.print(call.paint(line, "green") if line.startswith("*") else line)
+        table = Table([Column(), Column(cut="middle"), Column(colour="yellow"), Column(cut="end")])
+        for mark, name, target in rows:
+            told = subjects.get(target, "")
+            table.add(mark, name, target.short, told, colour="green" if mark == "*" else "")
+        call.table(table)
 
 
 def _show_current(call: Call) -> None:

@@ -9,31 +9,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mvc.cli.pager import Pager
 from mvc.cli.progress import TerminalMonitor
+from mvc.cli.screen import Screen
+from mvc.cli.tables import Table
 from mvc.cli.text import one_line
 from mvc.config import Config
 from mvc.context import Context
-from mvc.errors import InvalidPath, UsageError
+from mvc.errors import ConfigError, InvalidPath, MvcError, UsageError
 from mvc.fileio import FileIO, storage_errors, write_durable
 from mvc.objects import Person, Timestamp
 from mvc.repo import Repository, read_text
 
 HINTS = "hints"
 """File in the store that notes which hints were given, one word per line, so that each is given once."""
-_COLOURS = {"yellow": "33", "green": "32", "red": "31", "bold": "1"}
 
 
 @dataclass(slots=True)
 class Call:
-    """What a command gets. ``paths`` are the words behind ``--``; None when there was none."""
+    """What a command gets. ``paths`` are the words behind ``--``; None when there was none. ``colour`` is
+    what ``--color`` says. ``paged`` tells that long output is to go through a pager, which starts with the
+    first line."""
 
     context: Context
     monitor: TerminalMonitor
     paths: tuple[str, ...] | None = None
     quiet: bool = False
     verbose: bool = False
+    colour: str | None = None
+    paged: bool = False
+    pager: Pager | None = None
     io: FileIO = field(default_factory=FileIO)
     _repository: Repository | None = None
+    _screen: Screen | None = None
 
     # --- the repository and who works on it ---------------------------------------------------------------
     @property
@@ -48,9 +56,16 @@ class Call:
         return self._repository
 
     def close(self) -> None:
-        """Leave nothing in the store's folder of temporary files."""
+        """Leave nothing in the store's folder of temporary files, and wait for the pager.
+
+        Raises:
+            UserError: there was no such pager.
+        """
         if self._repository is not None:
             self._repository.temporary.close()
+        if self.pager is not None:
+            pager, self.pager = self.pager, None
+            pager.finish()
 
     def now(self) -> Timestamp:
         """This moment."""
@@ -79,6 +94,26 @@ class Call:
         if path is None or not path.exists():
             return Config("", "your settings")
         return Config(read_text(self.io, path), str(path))
+
+    def _wish(self) -> str | None:
+        """When output is to be coloured, as the user said; None where nobody did."""
+        if self.colour is not None:
+            return self.colour
+        try:
+            wishes = (config.string("color.ui") for config in self._display_settings())
+            return next((wish for wish in wishes if wish is not None), None)
+        except ConfigError as error:
+            # settings that cannot be read must not keep 'mvc doctor' from saying so
+            self.monitor.warn(error.message)
+            return None
+
+    def _display_settings(self) -> list[Config]:
+        try:
+            return self.settings()
+        except ConfigError:
+            raise
+        except MvcError:
+            return [self.global_config()]  # what is wrong with the repository the command itself says
 
     def _hint_once(self, word: str, text: str) -> None:
         path = self.repository.store / HINTS
@@ -128,9 +163,43 @@ class Call:
         return one_line(os.path.relpath(self.repository.worktree / path, self.context.cwd))
 
     # --- output -------------------------------------------------------------------------------------------
+    @property
+    def screen(self) -> Screen:
+        """What output is made for."""
+        if self._screen is None:
+            width = self.context.width if self.context.stdout_is_tty else None
+            self._screen = Screen(width, self.context.colour(self._wish()))
+        return self._screen
+
     def print(self, line: str = "") -> None:
-        """A line of what was asked for, on standard output."""
+        """A line of what was asked for, on standard output or through the pager."""
+        if self.paged:
+            self._start_pager()
         sys.stdout.write(line + "\n")
+
+    def table(self, table: Table) -> None:
+        """A table, as the terminal or pipe wants it."""
+        for line in table.lines(self.screen):
+            self.print(line)
+
+    def _start_pager(self) -> None:
+        self.paged = False
+        if not self.context.stdout_is_tty:
+            return
+        _ = self.screen  # the width is asked for while standard output is still the terminal
+        command = self.context.pager(self._own_pager())
+        if command is None:
+            return
+        self.monitor.draw_no_more()
+        self.pager = Pager.start(command, self.context.pager_environment(), self.monitor)
+
+    def _own_pager(self) -> str | None:
+        """core.pager of the user's own settings: what a repository brings along must not run programs."""
+        try:
+            return self.global_config().string("core.pager")
+        except ConfigError as error:
+            self.monitor.warn(error.message)
+            return None
 
     def report(self, line: str) -> None:
         """A line that says what was done, on standard output; not with ``--quiet``."""
@@ -154,5 +223,5 @@ class Call:
         sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
     def paint(self, text: str, colour: str) -> str:
-        """Text in a colour, where the terminal has some."""
-        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[m" if self.context.colour else text
+        """Text in a colour, where there may be some."""
+        return self.screen.paint(text, colour)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from mvc.cli.call import Call
-from mvc.cli.text import size, table
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import size
 from mvc.history.reader import read_manifest
 from mvc.history.treediff import Change
 from mvc.objectid import ManifestId
@@ -46,20 +47,14 @@ def tree_change_json(view: View, change: Change) -> dict[str, Any]:
 
 def tree_change_lines(call: Call, view: View, changes: Iterable[Change]) -> list[str]:
     """One line for each file."""
-    rows, kinds = [], []
+    table = Table([Column(), Column(cut="middle"), Column()])
     for change in changes:
         path = call.shown(change.path)
         if change.old_path is not None:
             path = f"{call.shown(change.old_path)} -> {path}"
-        rows.append(
-            (LETTERS[change.kind], path, sizes_text(_size(view, change.old), _size(view, change.new)))
-        )
-        kinds.append(change.kind)
-    lines = table(rows)
-    return [
-        call.paint(line, COLOURS[kind]) if kind in COLOURS else line
-        for kind, line in zip(kinds, lines, strict=True)
-    ]
+        sizes = sizes_text(_size(view, change.old), _size(view, change.new))
+        table.add(LETTERS[change.kind], path, sizes, colour=COLOURS.get(change.kind, ""))
+    return table.lines(call.screen)
 
 
 def _size(view: View, entry: TreeEntry | None) -> int | None:

@@ -28,6 +28,7 @@ LIBRARIES = {  # module -> distribution
     "numpy": "numpy",
     "msgpack": "msgpack",
     "typer": "typer",
+    "rich": "rich",
     "tomlkit": "tomlkit",
     "pyfastcdc": "pyfastcdc",
 }

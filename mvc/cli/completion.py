@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 @command("mvc completion bash > ~/.local/share/bash-completion/completions/mvc")
 def completion(
     call: Call,
-    shell: Annotated[str, Argument("SHELL", "bash, zsh or fish.")],
+    shell: Annotated[str, Argument("bash|zsh|fish", "Which shell.")],
 ) -> None:
     """Print the script that makes a shell complete commands and options of mvc.
 

@@ -32,7 +32,8 @@ def config(
 ) -> None:
     """Read and change settings: the repository's, and behind them your own.
 
-    mvc reads user.name and user.email; other settings are kept for the programs that use them.
+    mvc reads user.name, user.email, color.ui (auto, always or never) and core.pager (only with --global,
+    since it names a program); other settings are kept for the programs that use them.
     """
     if list_ or key is None:
         if key is not None or unset or not list_:
@@ -44,7 +45,13 @@ def config(
             raise UsageError("--unset takes no value", hint=f"mvc config --unset {key}")
         _write(call, global_, _target(call, global_).without(key))
     elif value is not None:
-        kind = KNOWN.get(key, (None, ""))[0]
+        setting = KNOWN.get(key)
+        if setting is not None and setting.personal and not global_:
+            raise ConfigError(
+                f"{key} counts only in your own settings, since it names a program",
+                hint=f"mvc config --global {key} VALUE",
+            )
+        kind = None if setting is None else setting.type
         _write(
             call,
             global_,

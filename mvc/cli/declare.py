@@ -45,6 +45,13 @@ class Parameter:
         return self.declared.names.split() if isinstance(self.declared, Option) else []
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that the value is one of, where its name lists them in small letters
+        (``auto|always|never``); none where it may be anything."""
+        words = tuple(self.declared.value.split("|"))
+        return words if len(words) > 1 and self.declared.value.islower() else ()
+
+    @property
     def default(self) -> Any:
         """What the function gets when the command line does not say."""
         if self.many:
@@ -57,6 +64,7 @@ COMMON = (
         "quiet", bool, False, False, Option("-q --quiet", "Print nothing but what was asked for and errors.")
     ),
     Parameter("verbose", bool, False, False, Option("-v --verbose", "Say more.")),
+    Parameter("color", str, False, False, Option("--color", "When output is coloured.", "auto|always|never")),
 )
 """Options of every command."""
 
@@ -66,7 +74,7 @@ class Command:
     """A command: its function takes a :class:`mvc.cli.call.Call` and the declared parameters, and returns
     the exit code (None: 0). ``exits`` say what its exit codes mean beyond the usual, ``data`` what
     ``--json`` prints; ``paths`` tells that paths may follow a ``--``, which the function finds in
-    ``call.paths``."""
+    ``call.paths``; ``paged``, that on a terminal its lines go through a pager."""
 
     name: str
     function: Callable[..., int | None]
@@ -75,6 +83,7 @@ class Command:
     exits: tuple[str, ...]
     data: str
     paths: bool
+    paged: bool
 
     @property
     def description(self) -> str:
@@ -93,14 +102,15 @@ class Command:
 
 
 def command(
-    *examples: str, exits: tuple[str, ...] = (), data: str = "", paths: bool = False
+    *examples: str, exits: tuple[str, ...] = (), data: str = "", paths: bool = False, paged: bool = False
 ) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function, which must be called as the command is; see :class:`Command` for the
     rest."""
 
     def wrap(function: Callable[..., int | None]) -> Command:
         name = function.__name__.rstrip("_")
-        return Command(name, function, (*_parameters(function), *COMMON), examples, exits, data, paths)
+        parameters = (*_parameters(function), *COMMON)
+        return Command(name, function, parameters, examples, exits, data, paths, paged)
 
     return wrap
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from mvc.cli.call import Call
 from mvc.cli.changes import COLOURS, LETTERS, sizes_text, weights_text
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import count, one_line, share, size, table
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import count, one_line, share, size
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
 from mvc.ops.diff import FileChange, TensorChange, diff_versions, diff_worktree
@@ -25,6 +26,7 @@ from mvc.spans import Span
     "tensors: kind (added, removed, reshaped, changed), name, old and new (dtype, shape, bytes), moved "
     "(share of elements that changed, 0 to 1).",
     paths=True,
+    paged=True,
 )
 def diff(
     call: Call,
@@ -95,6 +97,9 @@ def _changes(call: Call, words: tuple[str, ...], *, tensors: bool) -> Iterator[I
 
 
 # --- lines ------------------------------------------------------------------------------------------------
+_TENSOR_COLOURS = {**COLOURS, "reshaped": "yellow"}
+
+
 def _title(call: Call, change: FileChange) -> tuple[str, str, str]:
     path = call.shown(change.path)
     if change.old_path is not None:
@@ -108,13 +113,13 @@ def _lines(call: Call, change: FileChange, *, brief: bool) -> list[str]:
     letter, path, sizes = _title(call, change)
     if brief:
         return [f"{letter}\t{path}"]
-    line = f"{letter}  {path}  {sizes}"
-    if change.kind == "mode":
-        line += "  only the executable bit"
-    line += weights_text(call, change.path, change.same_weights)
-    rows = [_tensor_row(tensor) for tensor in change.tensors]
-    inner = table(rows, indent="     ")
-    return [call.paint(line, COLOURS.get(change.kind, "bold")), *inner]
+    behind = f"  {sizes}" + ("  only the executable bit" if change.kind == "mode" else "")
+    behind += weights_text(call, change.path, change.same_weights)
+    line = f"{letter}  {call.screen.fit(path, 'middle', 3 + len(behind))}{behind}"
+    table = Table([Column(), Column(cut="middle"), Column(), Column()], indent="     ")
+    for tensor in change.tensors:
+        table.add(*_tensor_row(tensor), colour=_TENSOR_COLOURS.get(tensor.kind, ""))
+    return [call.paint(line, COLOURS.get(change.kind, "bold")), *table.lines(call.screen)]
 
 
 def _tensor_row(tensor: TensorChange) -> tuple[str, str, str, str]:
@@ -139,19 +144,18 @@ def _form(span: Span) -> str:
 
 
 def _print_stat(call: Call, changes: Iterable[FileChange]) -> bool:
-    rows = []
+    table = Table([Column(), Column(cut="middle"), Column(), Column()])
     kinds: Counter[str] = Counter()
     for change in changes:
         kinds[change.kind] += 1
         tensors = Counter(tensor.kind for tensor in change.tensors)
-        rows.append(
-            (*_title(call, change), ", ".join(f"{count(n, 'tensor')} {kind}" for kind, n in tensors.items()))
-        )
-    for line in table(rows):
-        call.print(line)
-    if rows:
-        call.print(f"{count(len(rows), 'file')}: {', '.join(f'{n:,} {kind}' for kind, n in kinds.items())}")
-    return bool(rows)
+        counted = ", ".join(f"{count(n, 'tensor')} {kind}" for kind, n in tensors.items())
+        table.add(*_title(call, change), counted, colour=COLOURS.get(change.kind, ""))
+    call.table(table)
+    files = len(table.rows)
+    if files:
+        call.print(f"{count(files, 'file')}: {', '.join(f'{n:,} {kind}' for kind, n in kinds.items())}")
+    return bool(files)
 
 
 # --- JSON -------------------------------------------------------------------------------------------------

@@ -5,11 +5,12 @@ from typing import Annotated
 from mvc.cli.call import Call
 from mvc.cli.checkup import Finding, findings
 from mvc.cli.declare import Option, command
-from mvc.cli.text import one_line, table
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import one_line
 from mvc.errors import DamageError, UserError
 
 _WORST = {"damage": DamageError.exit_code, "problem": UserError.exit_code}
-_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "damage": "red"}
+_COLOURS = {"warning": "yellow", "problem": "red", "damage": "red"}
 
 
 @command(
@@ -34,10 +35,13 @@ def doctor(
 
 
 def _print(call: Call, found: list[Finding]) -> None:
-    rows = [(finding.level, finding.what, one_line(finding.says)) for finding in found]
-    for finding, line in zip(found, table(rows), strict=True):
+    table = Table([Column(), Column(), Column()])
+    for finding in found:
+        colour = "" if finding.level == "ok" else _COLOURS[finding.level]
+        table.add(finding.level, finding.what, one_line(finding.says), colour=colour)
+    for finding, line in zip(found, table.lines(call.screen), strict=True):
         if finding.level == "ok" and call.quiet:
             continue
-        call.print(call.paint(line, _COLOURS[finding.level]) if finding.level != "ok" else line)
+        call.print(line)
         if finding.hint:
             call.print(f"{'':9}{finding.hint}")

@@ -18,6 +18,7 @@ from mvc.weighing import Weigher
     data="An array of versions, newest first: id, parents, tree, author (name, email), time (ISO 8601 with "
     "offset), message, metrics, params, tags, branches; with --weights also weights (null without "
     "tensors). Metrics that are not finite are null.",
+    paged=True,
 )
 def log(
     call: Call,

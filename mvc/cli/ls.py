@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import count, one_line, size, table
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import count, one_line, size
 from mvc.ops import ls as verb
 from mvc.ops.ls import FileRow, TensorRow
 from mvc.repo import View
@@ -18,6 +19,7 @@ from mvc.weighing import Weigher
     data="An array of files: path, bytes, sha256, format, reason (why a scanner refused an opaque file, or "
     "null), tensors (how many), executable; with --weights also weights (null without tensors). With "
     "--tensors an array of tensors: path, name, dtype, shape, bytes, stored_bytes, codecs, depth.",
+    paged=True,
 )
 def ls(
     call: Call,
@@ -48,7 +50,15 @@ def _files(call: Call, view: View, revision: str, weigher: Weigher | None, *, js
         more = [{} if weigher is None else {"weights": row.weights} for row in rows]
         call.data([{**_file_json(row), **weights} for row, weights in zip(rows, more, strict=True)])
         return
-    for row, line in zip(rows, table([_file_cells(row) for row in rows], right=(0, 2)), strict=True):
+    table = Table(
+        [Column("size", right=True), Column("format"), Column("", right=True), Column("path", cut="middle")]
+    )
+    for row in rows:
+        table.add(*_file_cells(row))
+    heading, lines = table.render(call.screen)
+    if heading is not None:
+        call.print(heading)
+    for row, line in zip(rows, lines, strict=True):
         call.print(line)
         if row.weights is not None:
             call.print(f"    {row.weights}")
@@ -61,15 +71,27 @@ def _tensors(call: Call, view: View, revision: str, *, json: bool) -> None:
     if json:
         call.data([_tensor_json(row) for row in rows])
         return
-    head = ("tensor", "dtype", "shape", "bytes", "stored", "codec")
-    title, *lines = table([head, *map(_tensor_cells, rows)], right=(3, 4), indent="  ")
+    table = Table(_TENSOR_COLUMNS, indent="  ", headed=True)
+    for row in rows:
+        table.add(*_tensor_cells(row))
+    heading, lines = table.render(call.screen)
     path = None
     for row, line in zip(rows, lines, strict=True):
         if row.path != path:
             path = row.path
-            call.print(one_line(path))
-            call.print(call.paint(title, "bold"))
+            call.print(call.screen.fit(one_line(path), "middle"))
+            call.print(heading or "")
         call.print(line)
+
+
+_TENSOR_COLUMNS = (
+    Column("tensor", cut="middle"),
+    Column("dtype", colour="cyan"),
+    Column("shape"),
+    Column("bytes", right=True),
+    Column("stored", right=True),
+    Column("codec", cut="end", colour="dim"),
+)
 
 
 def _file_cells(row: FileRow) -> tuple[str, ...]:

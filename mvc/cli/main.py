@@ -14,6 +14,7 @@ from mvc.cli.progress import TerminalMonitor
 from mvc.cli.quick import parse
 from mvc.cli.table import COMMANDS, NO_STAGING, load
 from mvc.cli.text import one_line
+from mvc.config import COLOUR_CHOICES
 from mvc.context import Context
 from mvc.errors import MvcError, UsageError, UserError
 
@@ -78,7 +79,8 @@ class _Options:
 
     def __init__(self) -> None:
         self.folders: list[str] = []
-        self.quiet = self.verbose = self.version = self.help = False
+        self.quiet = self.verbose = self.version = self.help = self.no_pager = False
+        self.color: str | None = None
 
 
 _FLAGS = {
@@ -87,6 +89,8 @@ _FLAGS = {
     "-v": "verbose",
     "--verbose": "verbose",
     "--version": "version",
+    "-P": "no_pager",
+    "--no-pager": "no_pager",
     "-h": "help",
     "--help": "help",
 }
@@ -103,9 +107,20 @@ def _global_options(words: list[str]) -> tuple[_Options, list[str]]:
             if not rest:
                 raise UsageError("-C needs a folder", hint="mvc -C DIR COMMAND")
             options.folders.append(rest.pop(0))
+        elif word.partition("=")[0] == "--color":
+            options.color = _colour_option(word, rest)
         else:
             raise UsageError(f"there is no option {word} before a command", hint="mvc --help")
     return options, rest
+
+
+def _colour_option(word: str, rest: list[str]) -> str:
+    _, equals, value = word.partition("=")
+    if not equals:
+        value = rest.pop(0) if rest else ""
+    if value not in COLOUR_CHOICES:
+        raise UsageError(f"--color cannot be {value!r}", hint=f"--color={'|'.join(COLOUR_CHOICES)}")
+    return value
 
 
 def _command(words: list[str], options: _Options, context: Context) -> int:
@@ -133,7 +148,8 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
     monitor = TerminalMonitor(
         sys.stderr, progress=context.stderr_is_tty and not quiet, width=lambda: context.width
     )
-    call = Call(context, monitor, paths, quiet, verbose)
+    colour = values.pop("color") or options.color
+    call = Call(context, monitor, paths, quiet, verbose, colour, paged=command.paged and not options.no_pager)
     try:
         code = command.function(call, **values) or 0
     finally:
@@ -151,6 +167,12 @@ def _arguments(command: Command, words: list[str]) -> dict[str, Any] | None:
         from mvc.cli import app  # 40 ms: only for what is not plain
 
         values = app.parse(command, words)
+    for parameter in command.parameters if values else ():
+        value = (values or {})[parameter.name]
+        if parameter.choices and value is not None and value not in parameter.choices:
+            raise UsageError(
+                f"{value!r} is none of {', '.join(parameter.choices)}", hint=f"mvc {command.name} --help"
+            )
     return values
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 from mvc.cli.call import Call
 from mvc.cli.declare import Option, command
 from mvc.cli.operations import operation_json
-from mvc.cli.text import one_line, table, when_short
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import one_line, when_short
 from mvc.errors import UsageError
 from mvc.ops.undo import operations
 
@@ -15,6 +16,7 @@ from mvc.ops.undo import operations
     "mvc oplog -n 5",
     data="An array, newest first: id, command, who, time, undoes, worktree (whether files changed), "
     "changes (ref, before, after).",
+    paged=True,
 )
 def oplog(
     call: Call,
@@ -29,9 +31,8 @@ def oplog(
         if json:
             call.data([operation_json(operation) for operation in found])
             return
-        rows = [
-            (item.id.short, when_short(item.time), one_line(item.who.name), one_line(item.command))
-            for item in found
-        ]
-        for line in table(rows):
-            call.print(line)
+        table = Table([Column(colour="yellow"), Column(), Column(cut="end"), Column(cut="end")])
+        for item in found:
+            who, what = one_line(item.who.name), one_line(item.command)
+            table.add(item.id.short, when_short(item.time), who, what)
+        call.table(table)

@@ -61,6 +61,12 @@ class TerminalMonitor(Monitor):
             self._erase()
             self._task = None
 
+    def draw_no_more(self) -> None:
+        """From here on the terminal belongs to somebody else."""
+        with self._drawing:
+            self._erase()
+            self._progress = False
+
     def warn(self, message: str) -> None:
         """Say what the user should know."""
         super().warn(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from mvc.cli.declare import Argument, Command, Option
+from mvc.cli.declare import COMMON, Argument, Command, Option
 from mvc.cli.main import NO_STAGING_TEXT
 from mvc.cli.table import COMMANDS, GROUPS, NO_STAGING, load
 
@@ -14,9 +14,10 @@ HEAD = """\
 
 Generated from the code by `make docs` (`python -m mvc.cli.reference > docs/cli.md`); a test compares the two.
 
-`mvc [-C DIR] [-q] [-v] COMMAND …`: with `-C` mvc works as if it had been started in that folder. `-q`
-leaves out progress, reports and hints, `-v` says more; both may stand before or behind the command. `mvc
---version` prints the version, `mvc COMMAND --help` what stands here.
+`mvc [-C DIR] [-q] [-v] [--color=WHEN] [--no-pager] COMMAND …`: with `-C` mvc works as if it had been started
+in that folder. `-q` leaves out progress, reports and hints, `-v` says more, `--color` is `auto`, `always` or
+`never`; these may stand before or behind the command. `mvc --version` prints the version, `mvc COMMAND
+--help` what stands here.
 
 A revision (`REV`) is what Git understands: a branch, a tag, an id or its first four and more digits,
 `HEAD`, `@`, `REV~2`, `REV^2`, `REV^{commit}`, `main@{1}`. `REV:PATH` names a file or folder of a version,
@@ -29,6 +30,11 @@ repository's top; what JSON has no number for (NaN, infinities) is null. New fie
 renamed or taken away.
 
 Progress (on a terminal), warnings, hints and errors go to standard error.
+
+On a terminal tables get headings and are cut to its width, and the output of `log`, `show`, `diff`, `ls`,
+`oplog` and `stats` goes through a pager: the first that is set of `MVC_PAGER`, `core.pager` (in your own
+settings only: a repository names no programs) and `PAGER`, else `less`, with `LESS=FRX` unless `LESS` is set.
+`cat` or nothing means none; so does `--no-pager` (`-P`) before the command. In a pipe nothing is ever cut.
 
 | exit code | meaning |
 |---|---|
@@ -55,8 +61,10 @@ ENVIRONMENT = """
 | `MVC_AUTHOR_NAME`, `MVC_AUTHOR_EMAIL` | who acts; before any setting, after `--author` |
 | `.mvc/config` | settings of the repository |
 | `$XDG_CONFIG_HOME/mvc/config.toml` or `~/.config/mvc/config.toml` | your own settings |
-| `NO_COLOR`, `TERM=dumb` | no colours |
-| `COLUMNS` | width of the progress line |
+| `NO_COLOR`, `TERM=dumb` | no colours; `--color` and `color.ui` stand above it |
+| `CLICOLOR_FORCE`, `FORCE_COLOR` | colours in a pipe too |
+| `MVC_PAGER`, `PAGER` | the pager |
+| `COLUMNS` | width of the terminal |
 | `MVC_TRACEBACK` | show the traceback of a failure |
 | `.mvcignore` | what no commit records; syntax of `.gitignore` |
 
@@ -98,7 +106,7 @@ def _rows(command: Command) -> Iterator[str]:
         declared = parameter.declared
         if isinstance(declared, Argument):
             name = f"`{declared.value}{'…' if parameter.many else ''}`"
-        elif parameter.name in ("quiet", "verbose"):
+        elif parameter in COMMON:
             continue
         else:
             name = _option(declared)

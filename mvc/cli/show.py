@@ -17,6 +17,7 @@ from mvc.ops.show import show as read_version
     "mvc show v1.0 --json",
     data="A version as in 'mvc log --json', with changes (path, kind, old_path, old_bytes, new_bytes) and, "
     "where an annotated tag was named, tag (name, target, tagger, time, message).",
+    paged=True,
 )
 def show(
     call: Call,

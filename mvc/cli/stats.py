@@ -1,13 +1,17 @@
 """``mvc stats``."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Option, command
-from mvc.cli.text import count, one_line, share, size, table
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import count, one_line, share, size
 from mvc.ops.stats import Share, Stats, Version
 from mvc.ops.stats import stats as read_stats
+
+_NUMBER = Column(right=True)
 
 
 @command(
@@ -18,6 +22,7 @@ from mvc.ops.stats import stats as read_stats
     "pack_bytes, index_bytes, packs, segments; "
     "by_kind and by_codec: objects, plain_bytes, stored_bytes; versions, oldest first: id, subject, "
     "tags, files_bytes, new_files_bytes, stored_bytes.",
+    paged=True,
 )
 def stats(
     call: Call,
@@ -29,8 +34,11 @@ def stats(
     if json:
         call.data(_json(found))
         return
-    for line in _lines(found):
-        call.print(line)
+    call.table(_overall(found))
+    for title, table in _sections(found):
+        call.print()
+        call.print(call.paint(title, "bold"))
+        call.table(table)
 
 
 def _json(found: Stats) -> dict[str, Any]:
@@ -43,7 +51,7 @@ def _json(found: Stats) -> dict[str, Any]:
     return value
 
 
-def _lines(found: Stats) -> list[str]:
+def _overall(found: Stats) -> Table:
     ratio = "" if found.ratio is None else f"{share(found.ratio)} of that"
     rows = [
         ("versions", f"{len(found.versions):,}", ""),
@@ -59,18 +67,26 @@ def _lines(found: Stats) -> list[str]:
     if found.unreached_bytes > found.pack_bytes // 100:
         told = "what no branch or tag reaches, such as undone commits; kept, so that undo can be undone"
         rows.insert(4, ("  of them", size(found.unreached_bytes), told))
-    lines = table(rows, right=(1,))
-    for title, shares in (("by kind", found.by_kind), ("by codec", found.by_codec)):
+    table = Table([Column(), Column(right=True), Column()])
+    for row in rows:
+        table.add(*row)
+    return table
+
+
+def _sections(found: Stats) -> Iterator[tuple[str, Table]]:
+    """What is printed below, with a title each."""
+    for title, shares in (("by kind:", found.by_kind), ("by codec:", found.by_codec)):
         if shares:
-            lines += [
-                "",
-                f"{title}:",
-                *table([_share_row(*item) for item in _largest_first(shares)], (1, 2, 3), "  "),
-            ]
+            table = Table([Column(), _NUMBER, _NUMBER, _NUMBER, _NUMBER], indent="  ")
+            for item in _largest_first(shares):
+                table.add(*_share_row(*item))
+            yield title, table
     if found.versions:
-        lines += ["", "added by each version, newest first (new files, stored):"]
-        lines += table([_version_row(version) for version in reversed(found.versions)], (1, 2, 3), "  ")
-    return lines
+        columns = [Column(colour="yellow"), _NUMBER, _NUMBER, _NUMBER, Column(cut="end")]
+        table = Table(columns, indent="  ")
+        for version in reversed(found.versions):
+            table.add(*_version_row(version))
+        yield "added by each version, newest first (new files, stored):", table
 
 
 def _largest_first(shares: dict[str, Share]) -> list[tuple[str, Share]]:

@@ -60,7 +60,8 @@ def _lines(call: Call, found: Status) -> list[str]:
         rows += [("deleted", path, "red") for path in state.deleted]
         for word, path, colour in sorted(rows, key=lambda row: row[1]):
             note = weights_text(call, path, found.same_weights.get(path))
-            lines.append(call.paint(f"  {word + ':':10} {call.shown(path)}", colour) + note)
+            shown = call.screen.fit(call.shown(path), "middle", 13 + len(note))
+            lines.append(call.paint(f"  {word + ':':10} {shown}", colour) + note)
     if state.scan.refused:
         lines += ["", "No version can hold these; rename or remove them, or list them in .mvcignore:"]
         lines += [f"  {call.shown(path)} {one_line(why)}" for path, why in state.scan.refused]

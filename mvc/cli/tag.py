@@ -4,7 +4,8 @@ from typing import Annotated
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import one_line, table
+from mvc.cli.tables import Column, Table
+from mvc.cli.text import one_line
 from mvc.cli.versions import tag_json
 from mvc.errors import UsageError
 from mvc.ops import tag as verb
@@ -87,16 +88,11 @@ def _list(call: Call, patterns: tuple[str, ...], *, json: bool) -> None:
                 ]
             )
             return
-        lines = [
-            (
-                one_line(row.name),
-                row.target.short,
-                one_line(notes[row.name].message) if row.name in notes else "",
-            )
-            for row in rows
-        ]
-        for line in table(lines):
-            call.print(line)
+        table = Table([Column(cut="middle"), Column(colour="yellow"), Column(cut="end")])
+        for row in rows:
+            note = one_line(notes[row.name].message) if row.name in notes else ""
+            table.add(one_line(row.name), row.target.short, note)
+        call.table(table)
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from mvc.describing import Describer
 from mvc.fileio import storage_errors
 from mvc.objectid import CommitId
 from mvc.objects import TreeEntry
@@ -47,6 +46,10 @@ def _same_weights(
 ) -> Iterator[tuple[str, str]]:
     weigher = Weigher(workspace.repository, view.objects)
     deleted = {path: files[path] for path in state.deleted}
+    if not state.modified and not (state.added and deleted):
+        return
+    from mvc.describing import Describer  # a look at a clean work tree need not import all formats
+
     describer = Describer(workspace.io, workspace.root)
     for path in (*state.modified, *state.added):
         if path in files and state.certain.get(path) == files[path].id:
