@@ -32,8 +32,30 @@ ATTEMPTS = 3
 BATCH_BYTES = TENSOR_PIECE
 
 
+class Source(Protocol):
+    """One file's bytes, as formats and the pipeline read them, from one thread: :class:`OpenFile` or
+    :class:`mvc.memoryfile.MemoryFile`."""
+
+    @property
+    def name(self) -> str:
+        """The file's name in its folder."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Exactly so many bytes, or :class:`NotThisFormat`."""
+
+    def read_into(self, buffer: memoryview, offset: int, /) -> int:
+        """Fill the buffer; returns the bytes read, fewer only at the file's end."""
+
+    def changed(self) -> bool:
+        """Whether somebody is known to have written to it since it was opened."""
+
+
 class OpenFile:
-    """One open work file, as formats and the pipeline read it."""
+    """One open work file."""
 
     def __init__(self, io: FileIO, fd: int, name: str) -> None:
         self._io = io
@@ -131,6 +153,21 @@ def ingest_file(
     )
 
 
+def ingest_source(
+    source: Source, name: str, writer: ObjectWriter, finder: BaseFinder, monitor: Monitor
+) -> tuple[ManifestId, Manifest]:
+    """Store what ``source`` holds under the repository path ``name``.
+
+    Raises:
+        FileChanged: it was written to while it was read.
+    """
+    manifest = _ingest(source, writer, finder.file(name), monitor)
+    if source.changed():
+        raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
+    data = manifest.to_bytes()
+    return writer.put(ManifestId, data, finder.manifest(name, len(data))), manifest
+
+
 def _check_same(source: OpenFile, seen: os.stat_result | None, name: str) -> None:
     """Refuse what was swapped in since the work tree was looked at: a link out of it, a FIFO, another
     file."""
@@ -181,7 +218,7 @@ class _Hashing:
         raise MvcError("a piece that is only measured was to be stored")
 
 
-def _ingest(source: OpenFile, writer: _Sink, bases: FileBases | None, monitor: Monitor) -> Manifest:
+def _ingest(source: Source, writer: _Sink, bases: FileBases | None, monitor: Monitor) -> Manifest:
     description = describe(source, _no_sibling)
     layout = description.layout
     digest = hashlib.sha256()
@@ -213,7 +250,7 @@ def _no_sibling(_name: str) -> View | None:
 
 
 def _pieces(
-    source: OpenFile,
+    source: Source,
     spans: tuple[Span, ...],
     digest: hashlib._Hash,
     monitor: Monitor,
@@ -231,7 +268,7 @@ def _pieces(
             yield piece
 
 
-def _glue(source: OpenFile, offset: int, length: int) -> Iterator[_Piece]:
+def _glue(source: Source, offset: int, length: int) -> Iterator[_Piece]:
     if length <= INLINE_GLUE:
         yield _Piece(_read(source, offset, memoryview(bytearray(length))), offset, inline=True)
         return
@@ -240,7 +277,7 @@ def _glue(source: OpenFile, offset: int, length: int) -> Iterator[_Piece]:
         offset += len(view)
 
 
-def _tensor(source: OpenFile, region: Region, span: Span, buffers: _Buffers) -> Iterator[_Piece]:
+def _tensor(source: Source, region: Region, span: Span, buffers: _Buffers) -> Iterator[_Piece]:
     if region.length <= INLINE_TENSOR:
         data = _read(source, region.offset, memoryview(bytearray(region.length)))
         yield _Piece(data, region.offset, inline=True)
@@ -252,7 +289,7 @@ def _tensor(source: OpenFile, region: Region, span: Span, buffers: _Buffers) -> 
         position += length
 
 
-def _read(source: OpenFile, offset: int, target: memoryview) -> memoryview:
+def _read(source: Source, offset: int, target: memoryview) -> memoryview:
     if source.read_into(target, offset) != len(target):
         raise FileChanged("the file became shorter while it was read")
     return target
