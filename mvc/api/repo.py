@@ -23,6 +23,7 @@ from mvc.history.revisions import resolve_commit
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
+from mvc.odb.database import CACHE_BYTES
 from mvc.ops import branch as branch_ops
 from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
@@ -46,33 +47,50 @@ class Repo:
     :mod:`mvc.errors`. Nothing is printed: ``monitor`` hears of progress, warnings and damage.
     """
 
-    def __init__(self, repository: Repository, context: Context) -> None:
-        self._session = Session(repository)
+    def __init__(self, repository: Repository, context: Context, *, keep: bool = False) -> None:
+        self._session = Session(repository, keep=keep)
         self._context = context
         self._author: Person | None = None
 
     # --- getting one --------------------------------------------------------------------------------------
     @classmethod
-    def open(cls, path: Place = ".", *, monitor: Monitor | None = None) -> Self:
+    def open(
+        cls, path: Place = ".", *, monitor: Monitor | None = None, cache_bytes: int | None = None
+    ) -> Self:
         """The repository of exactly this folder.
 
+        With ``cache_bytes`` so many bytes of tensors, once decoded, are kept in memory for the next time:
+        for who loads versions again and again, or many that are stored as differences from a few.
+
         Raises:
             RepositoryNotFound: there is none.
         """
         context = Context.of_process()
-        place = Path(os.path.normpath(context.cwd / path))
-        return cls(Repository.open(FileIO(), place, monitor or Monitor()), context)
+        repository = Repository.open(
+            FileIO(),
+            Path(os.path.normpath(context.cwd / path)),
+            monitor or Monitor(),
+            cache_bytes=CACHE_BYTES if cache_bytes is None else cache_bytes,
+        )
+        return cls(repository, context, keep=cache_bytes is not None)
 
     @classmethod
-    def find(cls, path: Place = ".", *, monitor: Monitor | None = None) -> Self:
-        """The repository of a folder or of the nearest one above it.
+    def find(
+        cls, path: Place = ".", *, monitor: Monitor | None = None, cache_bytes: int | None = None
+    ) -> Self:
+        """The repository of a folder or of the nearest one above it; ``cache_bytes`` as for :meth:`open`.
 
         Raises:
             RepositoryNotFound: there is none.
         """
         context = Context.of_process()
-        place = Path(os.path.normpath(context.cwd / path))
-        return cls(Repository.find(FileIO(), place, monitor or Monitor()), context)
+        repository = Repository.find(
+            FileIO(),
+            Path(os.path.normpath(context.cwd / path)),
+            monitor or Monitor(),
+            cache_bytes=CACHE_BYTES if cache_bytes is None else cache_bytes,
+        )
+        return cls(repository, context, keep=cache_bytes is not None)
 
     @classmethod
     def init(cls, path: Place = ".", *, branch: str = DEFAULT_BRANCH, monitor: Monitor | None = None) -> Self:

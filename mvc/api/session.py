@@ -10,10 +10,14 @@ from mvc.repo import Repository, View
 
 
 class Session:
-    """Reads a repository's state; what was read serves again as long as root is the same."""
+    """Reads a repository's state; what was read serves again as long as root is the same.
 
-    def __init__(self, repository: Repository) -> None:
+    ``keep``: decoded tensors stay in the repository's cache, because its owner made room for them.
+    """
+
+    def __init__(self, repository: Repository, *, keep: bool = False) -> None:
         self.repository = repository
+        self.keep = keep
         self._view: View | None = None
         self._closed = False
 

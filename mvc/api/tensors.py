@@ -131,7 +131,7 @@ class Tensors(Mapping[str, Array]):
     def _fill(self, jobs: list[tuple[Span, NDArray[np.uint8]]], threads: int | None) -> None:
         with self._session.reading() as view:
             wanted = [Wanted(self._parts, span.offset, target.data) for span, target in jobs]
-            gather(view.objects, wanted, threads=threads)
+            gather(view.objects, wanted, threads=threads, keep=self._session.keep)
 
     def _span(self, name: str) -> Span:
         span = self._spans.get(name)

@@ -10,7 +10,7 @@ from mvc.history.reader import PartTable, Piece
 from mvc.odb.database import ObjectDatabase
 from mvc.parallel import ordered_map
 
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 2 << 20
 
 
 class Wanted(NamedTuple):
@@ -29,10 +29,13 @@ class _Piece(NamedTuple):
     target: memoryview
 
 
-def gather(database: ObjectDatabase, wanted: Iterable[Wanted], *, threads: int | None = None) -> None:
+def gather(
+    database: ObjectDatabase, wanted: Iterable[Wanted], *, threads: int | None = None, keep: bool = False
+) -> None:
     """Fill the targets. Only parts that overlap them are read, each blob checked against its id.
 
-    ``threads`` is their number, by default one per core. After an error the targets hold anything.
+    ``threads`` is their number, by default one per core; with ``keep`` blobs stay in the database's cache.
+    After an error the targets hold anything.
 
     Raises:
         ObjectMissing, CorruptObject: a blob cannot be read.
@@ -40,7 +43,7 @@ def gather(database: ObjectDatabase, wanted: Iterable[Wanted], *, threads: int |
 
     def work(batch: list[_Piece]) -> None:
         for piece, target in batch:
-            _fill(database, piece, target)
+            _fill(database, piece, target, keep)
 
     wanted = list(wanted)
     batches = _batches(_pieces(wanted))
@@ -71,12 +74,12 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
         yield batch
 
 
-def _fill(database: ObjectDatabase, piece: Piece, target: memoryview) -> None:
+def _fill(database: ObjectDatabase, piece: Piece, target: memoryview, keep: bool) -> None:
     part, start, length = piece
     if part.blob is None:
         target[:] = part.inline[start : start + length]
     elif length == part.length:
-        database.get_into(part.blob, target)
+        database.get_into(part.blob, target, keep=keep)
     else:
         plain = database.get(part.blob)
         if len(plain) != part.length:

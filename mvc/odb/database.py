@@ -62,11 +62,12 @@ class ObjectDatabase:
         """
         return self._get(identity, MAX_DEPTH + 1, _Budget())
 
-    def get_into(self, identity: ObjectId, out: memoryview) -> None:
+    def get_into(self, identity: ObjectId, out: memoryview, *, keep: bool = False) -> None:
         """Put an object's plain bytes, as many as ``out`` has, where the caller wants them.
 
         ``out`` is writable, contiguous and of bytes; after an error it holds anything. Decoded and hashed in
-        place where that can be, and not kept in the cache: whoever reads much reads it once.
+        place where that can be. Kept in the cache only with ``keep``: who reads more than it holds would
+        drive everything else out.
 
         Raises:
             ObjectMissing, CorruptObject: as :meth:`get`; also where the object is longer or shorter.
@@ -75,6 +76,8 @@ class ObjectDatabase:
         if plain is None:
             entries = self.entries(identity)
             if entries and self._read_into(entries[0], out):
+                if keep:
+                    self._cache.put(identity, bytes(out), entries[0].depth)
                 return
             plain = self.get(identity)  # which tries every record, and tells of damage
         if len(plain) != len(out):
@@ -85,8 +88,8 @@ class ObjectDatabase:
         """Decode one record into place; False where that cannot be, for whatever reason."""
         budget = _Budget()
         try:
-            record = read_record(self.backend, entry)
-            if record.plain_length != len(out):
+            record = read_record(self.backend, entry, verify=False)  # the plain bytes are, below
+            if record.plain_length != len(out) or record.depth > entry.depth:
                 return False
             budget.spend(record.plain_length)
             leans = record.bases or record.recipe is not None
