@@ -17,7 +17,7 @@ from mvc.describing import Describer
 from mvc.dtypes import DTYPES
 from mvc.errors import FileChanged, MvcError
 from mvc.fileio import FileIO
-from mvc.formats import Description, NotThisFormat
+from mvc.formats import Description, NotThisFormat, View, describe
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, ManifestId, ObjectId
 from mvc.objects import Manifest, Part
@@ -34,8 +34,30 @@ ATTEMPTS = 3
 BATCH_BYTES = TENSOR_PIECE
 
 
+class Source(Protocol):
+    """One file's bytes, as formats and the pipeline read them, from one thread: :class:`OpenFile` or
+    :class:`mvc.memoryfile.MemoryFile`."""
+
+    @property
+    def name(self) -> str:
+        """The file's name in its folder."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Exactly so many bytes, or :class:`NotThisFormat`."""
+
+    def read_into(self, buffer: memoryview, offset: int, /) -> int:
+        """Fill the buffer; returns the bytes read, fewer only at the file's end."""
+
+    def changed(self) -> bool:
+        """Whether somebody is known to have written to it since it was opened."""
+
+
 class OpenFile:
-    """One open work file, as formats and the pipeline read it."""
+    """One open work file."""
 
     def __init__(self, io: FileIO, fd: int, name: str) -> None:
         self._io = io
@@ -140,6 +162,24 @@ def ingest_file(
     )
 
 
+def ingest_source(
+    source: Source, name: str, writer: ObjectWriter, finder: BaseFinder, monitor: Monitor
+) -> tuple[ManifestId, Manifest, tuple[bytes | None, ...]]:
+    """Store what ``source`` holds under the repository path ``name``; returns also the digests of its
+    tensors, as in :class:`Ingested`.
+
+    Raises:
+        FileChanged: it was written to while it was read.
+    """
+    passing = PassingDigests()
+    manifest = _ingest(source, describe(source, _no_sibling), writer, finder.file(name), monitor, passing)
+    digests = passing.finish(manifest.tensors, source.read)
+    if source.changed():
+        raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
+    data = manifest.to_bytes()
+    return writer.put(ManifestId, data, finder.manifest(name, len(data))), manifest, digests
+
+
 def _check_same(source: OpenFile, seen: os.stat_result | None, name: str) -> None:
     """Refuse what was swapped in since the work tree was looked at: a link out of it, a FIFO, another
     file."""
@@ -165,6 +205,10 @@ def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor, *, describ
         return manifest
     finally:
         io.close(fd)
+
+
+def _no_sibling(_name: str) -> View | None:
+    return None
 
 
 class _Sink(Protocol):
@@ -224,7 +268,7 @@ def has_weights(
 
 
 def _ingest(
-    source: OpenFile,
+    source: Source,
     description: Description,
     writer: _Sink,
     bases: FileBases | None,
@@ -257,7 +301,7 @@ def _ingest(
 
 
 def _pieces(
-    source: OpenFile,
+    source: Source,
     spans: tuple[Span, ...],
     digest: hashlib._Hash,
     monitor: Monitor,
@@ -279,7 +323,7 @@ def _pieces(
             yield piece
 
 
-def _glue(source: OpenFile, offset: int, length: int) -> Iterator[_Piece]:
+def _glue(source: Source, offset: int, length: int) -> Iterator[_Piece]:
     if length <= INLINE_GLUE:
         yield _Piece(_read(source, offset, memoryview(bytearray(length))), offset, inline=True)
         return
@@ -288,7 +332,7 @@ def _glue(source: OpenFile, offset: int, length: int) -> Iterator[_Piece]:
         offset += len(view)
 
 
-def _tensor(source: OpenFile, region: Region, span: Span, buffers: _Buffers) -> Iterator[_Piece]:
+def _tensor(source: Source, region: Region, span: Span, buffers: _Buffers) -> Iterator[_Piece]:
     if region.length <= INLINE_TENSOR:
         data = _read(source, region.offset, memoryview(bytearray(region.length)))
         yield _Piece(data, region.offset, inline=True)
@@ -300,7 +344,7 @@ def _tensor(source: OpenFile, region: Region, span: Span, buffers: _Buffers) -> 
         position += length
 
 
-def _read(source: OpenFile, offset: int, target: memoryview) -> memoryview:
+def _read(source: Source, offset: int, target: memoryview) -> memoryview:
     if source.read_into(target, offset) != len(target):
         raise FileChanged("the file became shorter while it was read")
     return target

@@ -153,7 +153,9 @@ def _check_head(head: str | CommitId | None) -> None:
 class Repository:
     """Database, root, work tree and settings in one place. ``monitor`` hears what happens."""
 
-    def __init__(self, io: FileIO, worktree: Path, monitor: Monitor) -> None:
+    def __init__(
+        self, io: FileIO, worktree: Path, monitor: Monitor, *, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self.io = io
         self.worktree = worktree
         self.store = worktree / STORE
@@ -161,7 +163,7 @@ class Repository:
         self.temporary = TemporaryNames(io, self.store / "tmp")
         self.backend = FolderBackend(io, self.store, self.temporary)
         self.roots = RootStore(self.backend)
-        self._cache = PlainCache(CACHE_BYTES)
+        self._cache = PlainCache(cache_bytes)
 
     @classmethod
     def create(
@@ -188,7 +190,7 @@ class Repository:
         return repository
 
     @classmethod
-    def find(cls, io: FileIO, start: Path, monitor: Monitor) -> Repository:
+    def find(cls, io: FileIO, start: Path, monitor: Monitor, *, cache_bytes: int = CACHE_BYTES) -> Repository:
         """The repository of a folder or of the nearest one above it.
 
         Raises:
@@ -196,12 +198,14 @@ class Repository:
         """
         for folder in (start, *start.parents):
             if exists(io, folder / STORE / "format"):
-                return cls.open(io, folder, monitor)
+                return cls.open(io, folder, monitor, cache_bytes=cache_bytes)
         raise RepositoryNotFound(f"no repository in {start} or above", hint="make one with 'mvc init'")
 
     @classmethod
-    def open(cls, io: FileIO, worktree: Path, monitor: Monitor) -> Repository:
-        """The repository of exactly this folder.
+    def open(
+        cls, io: FileIO, worktree: Path, monitor: Monitor, *, cache_bytes: int = CACHE_BYTES
+    ) -> Repository:
+        """The repository of exactly this folder; at most ``cache_bytes`` of decoded objects are kept.
 
         Raises:
             RepositoryNotFound: there is none.
@@ -217,7 +221,7 @@ class Repository:
             raise CorruptFile(f"{path} is damaged")
         for name in FOLDERS:
             _refuse_link(io, worktree / STORE / name)
-        return cls(io, worktree, monitor)
+        return cls(io, worktree, monitor, cache_bytes=cache_bytes)
 
     def read(self) -> View:
         """The state now, without announcing a reader: for those who hold an intent already."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mvc.codecs import Codec, ig, native, planes, rot
 from mvc.codecs.elements import U8, octets, scratch, view
-from mvc.codecs.native import RESIDUAL, ROTATE, Step
+from mvc.codecs.native import RESIDUAL, ROTATE, Bytes, Step
 from mvc.codecs.planes import Layout, Planes
 from mvc.errors import CorruptObject
 
@@ -53,23 +53,29 @@ def decode(
     Raises:
         CorruptObject: as the codecs do.
     """
+    plain, out = native.new_bytes(length)
+    return plain if decode_into(first, second, data, prediction, out) else None
+
+
+def decode_into(first: Applied, second: Applied, data: Buffer, prediction: Buffer | None, out: Bytes) -> bool:
+    """The same, into ``out``; False, and nothing written, if the kernel cannot do both at once."""
+    length = out.size
     codec, params = second
     if native.KERNEL is None or not isinstance(codec, Planes):
-        return None
+        return False
     cut = planes.layout(params)
     step = _step(first, cut)
     if step is None:
-        return None
+        return False
     base = None
     if step.kind == RESIDUAL:
         if prediction is None or memoryview(prediction).nbytes != length:
             raise CorruptObject(f"ig: no prediction of {length} bytes")
         base = octets(view(prediction, 1)[0])
-    plain, out = native.new_bytes(length)
     room = scratch("fused.block", min(cut.block, length), U8)
     for place, apart in planes.decode_blocks(data, cut, out):
         native.KERNEL.join(step, apart, None if base is None else base[place], room, out[place])
-    return plain
+    return True
 
 
 def _step(applied: Applied, cut: Layout) -> Step | None:

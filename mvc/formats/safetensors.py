@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from mvc.dtypes import DTYPES
+from mvc.errors import UserError
 from mvc.formats.base import MAX_VALUE_CHARACTERS, MAX_VALUES, NotThisFormat, Sibling, Value, View
 from mvc.spans import MAX_RANK, Layout, Span, element_count, shown
 
@@ -92,7 +93,7 @@ def _read_header(view: View) -> tuple[int, dict[str, Any]]:
     raw = view.read(_LENGTH_BYTES, length)
     if not raw.startswith(b"{"):
         raise NotThisFormat("the header does not start with a brace")
-    if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_HEADER_VALUES:
+    if _values(raw) > MAX_HEADER_VALUES:
         raise NotThisFormat(f"a header of more than {MAX_HEADER_VALUES} values")
     return start, _parse(raw)
 
@@ -190,3 +191,70 @@ def _check_coverage(spans: list[Span], start: int, size: int) -> None:
         raise NotThisFormat(f"truncated: the tensors need {position - size} bytes more")
     if position < size:
         raise NotThisFormat(f"{size - position} bytes behind the last tensor")
+
+
+# --- a header for what has no file yet ---------------------------------------------------------------------
+_RANKED = (
+    *("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
+    *("I16", "U16", "F16", "BF16", "I32", "U32", "F32", "C64", "F64", "I64", "U64"),
+)
+"""Dtypes as the reference library ranks them, by width: in its files the last come first, which keeps every
+tensor aligned to its elements."""
+
+
+class Described(NamedTuple):
+    """A tensor that is to be written: dtype as in files, shape in elements."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def emit_header(tensors: Iterable[Described]) -> tuple[bytes, list[Described]]:
+    """The bytes of a safetensors file up to its first tensor, and the tensors in the order of their data.
+
+    The bytes are those that the reference library writes: wider dtypes first, then by name, the header padded
+    with spaces to a multiple of eight, no metadata. Tensors follow each other without gaps, row-major and
+    little-endian.
+
+    Raises:
+        UserError: two tensors of one name, a name or dtype that the format cannot hold, or more tensors than
+            a header may name.
+    """
+    ranks = {dtype: rank for rank, dtype in enumerate(_RANKED)}
+    listed = list(tensors)
+    for tensor in listed:
+        _check_emitted(tensor, ranks)
+    ordered = sorted(listed, key=lambda tensor: (-ranks[tensor.dtype], tensor.name))
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, dtype, shape in ordered:
+        if name in header:
+            raise UserError(f"two tensors are called {shown(name)}", hint="give one of them another name")
+        end = offset + element_count(shape) * DTYPES[dtype].width
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES or _values(text) > MAX_HEADER_VALUES:
+        raise UserError(
+            f"{len(ordered):,} tensors are more than one safetensors file may name",
+            hint="commit them under several keys",
+        )
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text, ordered
+
+
+def _check_emitted(tensor: Described, ranks: Mapping[str, int]) -> None:
+    if tensor.dtype not in ranks:
+        raise UserError(f"tensor {shown(tensor.name)}: safetensors files cannot hold {tensor.dtype}")
+    if tensor.name == _METADATA:
+        raise UserError(f"no tensor can be called {_METADATA}", hint="safetensors files use that name")
+    try:
+        tensor.name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"the tensor name {shown(tensor.name)} is not valid Unicode") from None
+
+
+def _values(raw: bytes) -> int:
+    """At least so many values does JSON text hold."""
+    return sum(map(raw.count, (b",", b"[", b"{")))

@@ -16,7 +16,7 @@ from mvc.errors import (
 from mvc.monitor import Monitor
 from mvc.objectid import KINDS, ObjectId
 from mvc.odb.cache import PlainCache
-from mvc.odb.decoder import decode_chain
+from mvc.odb.decoder import decode_chain, decode_chain_into
 from mvc.odb.index import Index
 from mvc.odb.pack import read_record
 from mvc.odb.record import MAX_DEPTH, Record
@@ -61,6 +61,43 @@ class ObjectDatabase:
             CorruptObject: no record of it, or of what it is built on, is sound.
         """
         return self._get(identity, MAX_DEPTH + 1, _Budget())
+
+    def get_into(self, identity: ObjectId, out: memoryview, *, keep: bool = False) -> None:
+        """Put an object's plain bytes, as many as ``out`` has, where the caller wants them.
+
+        ``out`` is writable, contiguous and of bytes; after an error it holds anything. Decoded and hashed in
+        place where that can be. Kept in the cache only with ``keep``: who reads more than it holds would
+        drive everything else out.
+
+        Raises:
+            ObjectMissing, CorruptObject: as :meth:`get`; also where the object is longer or shorter.
+        """
+        plain = self._cache.get(identity, MAX_DEPTH + 1)
+        if plain is None:
+            entries = self.entries(identity)
+            if entries and self._read_into(entries[0], out):
+                if keep:
+                    self._cache.put(identity, bytes(out), entries[0].depth)
+                return
+            plain = self.get(identity)  # which tries every record, and tells of damage
+        if len(plain) != len(out):
+            raise CorruptObject(f"{identity.word} {identity.short} has not the length that is said of it")
+        out[:] = plain
+
+    def _read_into(self, entry: Entry, out: memoryview) -> bool:
+        """Decode one record into place; False where that cannot be, for whatever reason."""
+        budget = _Budget()
+        try:
+            record = read_record(self.backend, entry, verify=False)  # the plain bytes are, below
+            if record.plain_length != len(out) or record.depth > entry.depth:
+                return False
+            budget.spend(record.plain_length)
+            leans = record.bases or record.recipe is not None
+            prediction = self._predict(record, budget) if leans else None
+            decode_chain_into(record.chain, record.stored, out, prediction)
+        except (DamageError, StorageError, UnsupportedFeature):
+            return False
+        return type(record.id).of(out) == record.id
 
     def find_prefix(self, hex_prefix: str) -> set[ObjectId]:
         """Ids of all kinds whose hexadecimal form starts so."""

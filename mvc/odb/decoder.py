@@ -28,13 +28,51 @@ def decode_chain(
         UnsupportedFeature: a codec, or a version of one, that this mvc does not know.
     """
     codecs = _check(chain, memoryview(stored).nbytes, plain_length, prediction is not None)
-    if len(chain) == 2 and chain[0].output_length == plain_length and chain[1].name == "planes":
+    if _may_fuse(chain, plain_length):
         from mvc.codecs import fused  # deferred: needs numpy
 
         first, second = ((codec, step.params) for codec, step in zip(codecs, chain, strict=True))
         plain = fused.decode(first, second, stored, prediction, plain_length)
         if plain is not None:
             return plain
+    return _one_by_one(chain, codecs, stored, plain_length, prediction)
+
+
+def decode_chain_into(
+    chain: Sequence[Step], stored: Buffer, out: memoryview, prediction: Buffer | None
+) -> None:
+    """Undo the steps and put what comes out, which is as long as ``out``, there; without a copy where the
+    chain allows it.
+
+    ``out`` is writable and contiguous. After an error it holds anything.
+
+    Raises:
+        CorruptObject, UnsupportedFeature: as :func:`decode_chain`.
+    """
+    codecs = _check(chain, memoryview(stored).nbytes, out.nbytes, prediction is not None)
+    if _may_fuse(chain, out.nbytes):
+        import numpy as np  # deferred: 80 ms
+
+        from mvc.codecs import fused  # deferred: needs numpy
+
+        first, second = ((codec, step.params) for codec, step in zip(codecs, chain, strict=True))
+        if fused.decode_into(first, second, stored, prediction, np.frombuffer(out, np.uint8)):
+            return
+    out[:] = memoryview(_one_by_one(chain, codecs, stored, out.nbytes, prediction)).cast("B")
+
+
+def _may_fuse(chain: Sequence[Step], plain_length: int) -> bool:
+    """Whether the native kernel may know how to undo both steps at once."""
+    return len(chain) == 2 and chain[0].output_length == plain_length and chain[1].name == "planes"
+
+
+def _one_by_one(
+    chain: Sequence[Step],
+    codecs: Sequence[Codec],
+    stored: Buffer,
+    plain_length: int,
+    prediction: Buffer | None,
+) -> Buffer:
     data = stored
     for place in reversed(range(len(chain))):
         length = chain[place - 1].output_length if place else plain_length

@@ -72,8 +72,8 @@ class PackWriter:
         self._begin()
 
 
-def read_record(backend: Backend, entry: Entry) -> Record:
-    """Fetch and verify the record that an index entry points to.
+def read_record(backend: Backend, entry: Entry, *, verify: bool = True) -> Record:
+    """Fetch the record that an index entry points to; ``verify`` as for :meth:`Record.from_bytes`.
 
     Raises:
         CorruptObject: it is damaged, or another object's.
@@ -82,7 +82,7 @@ def read_record(backend: Backend, entry: Entry) -> Record:
         data = backend.get_range(pack_key(entry.pack), entry.offset, entry.length)
     except NotFound:
         raise CorruptFile(f"pack {entry.pack.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
-    record = Record.from_bytes(data)
+    record = Record.from_bytes(data, verify=verify)
     if record.id != entry.id or record.id.kind != entry.kind:
         raise CorruptObject("the index points to another object's record")
     return record

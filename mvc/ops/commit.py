@@ -1,4 +1,4 @@
-"""Snapshot the work tree as a new version."""
+"""Snapshot the work tree, or what is given in memory, as a new version."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from mvc.bases import BaseFinder, text_hint
 from mvc.consolidation import consolidate
 from mvc.describing import Describer
-from mvc.errors import AnswerIsNo, FileChanged, MvcError, RefMoved, UserError
+from mvc.errors import AnswerIsNo, FileChanged, MvcError, RefMoved, UserError, WouldOverwrite
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
-from mvc.ingest import ATTEMPTS, Ingested, ingest_file
+from mvc.ingest import ATTEMPTS, Ingested, Source, ingest_file, ingest_source
 from mvc.objectid import CommitId, ManifestId, TreeId
-from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
-from mvc.paths import is_below, shown
+from mvc.objects import FILE, Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
+from mvc.paths import check_path, is_below, shown
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
+from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
 from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_of, locked, refuse_names
@@ -73,24 +74,103 @@ def commit(repository: Repository, request: Request) -> Committed:
         # as the walk names them: without a slash at the end, and nothing for the top
         found = workspace.scan(["" if path == "." else path.rstrip("/") for path in request.paths])
         refuse_names(found)
-        command = "commit --amend" if request.amend else "commit"
-        subject = (request.message or "").split("\n", 1)[0]
-        with begin(repository, f"{command}: {subject}".rstrip(": "), request.author, request.time) as tx:
+        with begin(repository, _command(request), request.author, request.time) as tx:
             job = _Job(repository, workspace, tx, request, found)
             files = job.store()
             tx.publish(lambda view: job.update(view, files))
             committed = job.result(began)
         workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
+    _join_packs(repository)
+    return committed
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Files that a commit takes from memory: ``files`` by repository path. Files of the last version at the
+    paths of ``without`` are left out of the new one; all others stay as they are there."""
+
+    files: Mapping[str, Source]
+    without: Sequence[str] = ()
+
+
+def commit_given(
+    repository: Repository, request: Request, given: Given, *, checkout: bool = False
+) -> Committed:
+    """Store files that lie in memory and move the current branch to a commit of them.
+
+    The work tree is not looked at, so there the last version's files are still what they were; ``checkout``
+    brings it to the new version afterwards, as an operation of its own.
+
+    Raises:
+        AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
+        InvalidPath: a path that no version may hold, or that is a file and a folder at once.
+        WouldOverwrite: ``checkout`` would overwrite uncommitted work; nothing is stored.
+    """
+    began = clock.perf_counter()
+    with locked(repository, exclusive=checkout) as workspace:
+        if checkout:
+            _refuse_uncommitted(repository, workspace, (*given.files, *given.without))
+        with begin(repository, _command(request), request.author, request.time) as tx:
+            job = _GivenJob(repository, workspace, tx, request, given)
+            files = job.store()
+            tx.publish(lambda view: job.update(view, files))
+            committed = job.result(began)
+        if checkout:
+            _check_out(repository, workspace, request, tx.view.head_commit(), committed.id)
+    _join_packs(repository)
+    return committed
+
+
+def _command(request: Request) -> str:
+    """What the operation log calls it."""
+    command = "commit --amend" if request.amend else "commit"
+    subject = (request.message or "").split("\n", 1)[0]
+    return f"{command}: {subject}".rstrip(": ")
+
+
+def _join_packs(repository: Repository) -> None:
     try:
         repository.monitor.count("joined_packs", consolidate(repository))
     except MvcError as error:
         # the version is safe by now: trouble with older packs must not make the commit look failed
         repository.monitor.warn(f"small packs were not joined: {error.message}")
-    return committed
+
+
+def _refuse_uncommitted(repository: Repository, workspace: Workspace, paths: Sequence[str]) -> None:
+    with repository.reading() as view:
+        state = workspace.state(view, files_of(view, view.head_commit()), workspace.scan(paths))
+    lost = sorted({*state.added, *state.modified}.intersection(paths))
+    if lost:
+        raise WouldOverwrite(
+            f"uncommitted work is in the way: {', '.join(map(shown, lost))}",
+            hint="commit it, or move it away, and try again",
+        )
+
+
+def _check_out(
+    repository: Repository,
+    workspace: Workspace,
+    request: Request,
+    before: CommitId | None,
+    commit: CommitId,
+) -> None:
+    """Bring the work tree from the version that HEAD named before to the commit that it names now."""
+    with begin(repository, f"checkout {commit.short}", request.author, request.time) as tx:
+        switch(
+            workspace,
+            tx,
+            files_of(tx.view, commit),
+            lambda _view: Update(),
+            force=False,
+            everything=False,
+            version=files_of(tx.view, before),
+        )
 
 
 class _Job:
     """One run of :func:`commit`."""
+
+    WHAT = "the work tree is"
 
     def __init__(
         self,
@@ -108,6 +188,7 @@ class _Job:
         self._request = request
         self.fresh: dict[str, IndexEntry] = {}
         self._weigher = Weigher(repository, tx.view.objects)
+        self._files = len(found.files)
         self._new: tuple[CommitId, Commit] | None = None
         self._changed = 0
         self._read_bytes = 0
@@ -179,16 +260,13 @@ class _Job:
         if request.amend and head != self._tx.view.head_commit():
             raise RefMoved("another commit was made meanwhile", hint="look at 'mvc log', then amend again")
         before = files_of(view, head)
-        if request.paths:
-            after = self._selected(before, self._kept(before, files))
-        else:
-            after = self._joined(head, before, self._kept(before, files))
+        after = self._after(head, before, files)
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self._tree(view, head, after)
         previous = None if head is None else view.commit(head)
         if previous is not None and previous.tree == tree and self._is_idle(head):
             raise AnswerIsNo(
-                "nothing to commit: the work tree is as the last version",
+                f"nothing to commit: {self.WHAT} as the last version",
                 hint="--allow-empty commits it anyway",
             )
         if previous is None and not after and not request.allow_empty:
@@ -203,6 +281,13 @@ class _Job:
             return Update(refs={ref: encode_target(identity)}, locate=(identity, new.parents))
         return Update(head=identity, locate=(identity, new.parents))
 
+    def _after(
+        self, head: CommitId | None, before: dict[str, TreeEntry], files: dict[str, TreeEntry]
+    ) -> dict[str, TreeEntry]:
+        """The new version's files."""
+        kept = self._kept(before, files)
+        return self._selected(before, kept) if self._request.paths else self._joined(head, before, kept)
+
     def result(self, began: float) -> Committed:
         """What was done, for the caller."""
         if self._new is None:
@@ -211,7 +296,7 @@ class _Job:
         return Committed(
             *self._new,
             branch=view.branch(),
-            files=len(self._found.files),
+            files=self._files,
             changed=self._changed,
             read_bytes=self._read_bytes,
             stored_bytes=self._tx.writer.written_bytes,
@@ -273,6 +358,41 @@ class _Job:
             message = previous.message if request.message is None else request.message
             metrics, params = {**previous.metrics, **request.metrics}, {**previous.params, **request.params}
         return Commit(tree, parents, author, request.time, message, metrics, params)
+
+
+class _GivenJob(_Job):
+    """One run of :func:`commit_given`."""
+
+    WHAT = "what was given is"
+
+    def __init__(
+        self, repository: Repository, workspace: Workspace, tx: Transaction, request: Request, given: Given
+    ) -> None:
+        super().__init__(repository, workspace, tx, request, ScanResult())
+        self._given = given
+        self._files = len(given.files)
+
+    def store(self) -> dict[str, TreeEntry]:
+        """Store every given file; returns their entries by path."""
+        view, monitor, given = self._tx.view, self._repository.monitor, self._given
+        before = files_of(view, view.head_commit())
+        finder = BaseFinder(view.objects, lambda path: _manifest(before.get(path)))
+        files: dict[str, TreeEntry] = {}
+        monitor.start("commit", sum(source.size for source in given.files.values()))
+        for path, source in given.files.items():
+            check_path(path)
+            identity, manifest, digests = ingest_source(source, path, self._tx.writer, finder, monitor)
+            self._weigher.remember(identity, digests)
+            self._read_bytes += manifest.size
+            files[path] = TreeEntry(path.rsplit("/", 1)[-1], FILE, identity)
+        monitor.finish()
+        return files
+
+    def _after(
+        self, head: CommitId | None, before: dict[str, TreeEntry], files: dict[str, TreeEntry]
+    ) -> dict[str, TreeEntry]:
+        kept = {path: entry for path, entry in before.items() if path not in self._given.without}
+        return overlay(kept, files)
 
 
 def _manifest(entry: TreeEntry | None) -> ManifestId | None:

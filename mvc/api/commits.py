@@ -1,0 +1,114 @@
+"""What a commit from memory stores: a mapping of keys to values as files, and checked metrics and params."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from mvc.api.arrays import host_tensor
+from mvc.api.state import Flattened
+from mvc.errors import UsageError
+from mvc.formats.safetensors import Described, emit_header
+from mvc.memoryfile import MemoryFile, Stretch
+from mvc.objects import Number, Scalar
+from mvc.ops.commit import Given
+from mvc.paths import check_path, shown
+
+ENDINGS = (".safetensors", ".json")
+_MOST = 1 << 63
+
+
+def given_of(state: Mapping[str, Any]) -> Given:
+    """The files of a mapping from keys to values, ``KEY.safetensors`` and ``KEY.json`` (mvc.api.state).
+
+    A key owns both paths: the one that is not written leaves the version. No tensor is copied yet.
+
+    Raises:
+        UsageError: not such a mapping.
+        UserError: a value that no file can hold; InvalidPath: a key that is no path.
+    """
+    if not isinstance(state, Mapping) or not state:
+        raise UsageError("there is nothing to commit", hint="commit({'model': model.state_dict()}, …)")
+    files: dict[str, MemoryFile] = {}
+    owned: list[str] = []
+    for key, value in state.items():
+        _check_key(key, value)
+        owned += [key + ending for ending in ENDINGS]
+        for path, file in _files(key, value).items():
+            files[path] = file
+    return Given(files, tuple(path for path in owned if path not in files))
+
+
+def _check_key(key: Any, value: Any) -> None:
+    if not isinstance(key, str):
+        raise UsageError(f"{key!r} is no key", hint="keys name files: {'model': …, 'optimizer': …}")
+    if key.endswith(ENDINGS):
+        without = shown(key.rpartition(".")[0])
+        raise UsageError(f"the key {shown(key)} has a file's ending", hint=f"{without} will do")
+    check_path(key + ENDINGS[0])
+    if host_tensor(value, shown(key)) is not None:
+        raise UsageError(
+            f"{shown(key)} is a tensor, and keys name files", hint="commit({'model': state_dict}, …)"
+        )
+
+
+def _files(key: str, value: Any) -> dict[str, MemoryFile]:
+    flattened = Flattened(key, value)
+    files = {}
+    name = PurePosixPath(key).name
+    if flattened.tensors:
+        tensors = flattened.tensors
+        header, ordered = emit_header(
+            Described(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()
+        )
+        data = [Stretch(tensors[row.name].length, tensors[row.name].give) for row in ordered]
+        files[f"{key}.safetensors"] = MemoryFile(f"{name}.safetensors", [Stretch.of(header), *data])
+    if flattened.structure is not None:
+        files[f"{key}.json"] = MemoryFile(f"{name}.json", [Stretch.of(flattened.structure)])
+    return files
+
+
+# --- metrics and params ------------------------------------------------------------------------------------
+def metrics_of(metrics: Mapping[str, Any]) -> dict[str, Number]:
+    """Measured numbers; those of numpy and torch as Python's.
+
+    Raises:
+        UsageError: a name that is no text, or a value that is no number.
+    """
+    found: dict[str, Number] = {}
+    for name, value in metrics.items():
+        plain = _plain(name, value)
+        if isinstance(plain, bool) or not isinstance(plain, int | float):
+            raise UsageError(f"metric {name!r} is a {type(value).__name__}, not a number")
+        found[name] = plain
+    return found
+
+
+def params_of(params: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Settings: text, numbers, booleans or None.
+
+    Raises:
+        UsageError: a name that is no text, or any other value.
+    """
+    found: dict[str, Scalar] = {}
+    for name, value in params.items():
+        plain = _plain(name, value)
+        if not (plain is None or isinstance(plain, str | int | float | bool)):
+            raise UsageError(
+                f"param {name!r} is a {type(value).__name__}",
+                hint="text, numbers, booleans and None can be recorded; str(value) makes text",
+            )
+        found[name] = plain
+    return found
+
+
+def _plain(name: Any, value: Any) -> Any:
+    """A scalar of numpy or torch as Python's own."""
+    if type(name) is not str or not name.isprintable() or not name:
+        raise UsageError(f"{name!r} is no name", hint="for example metrics={'loss': 1.93}")
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, int) and not -_MOST <= value < _MOST:
+        raise UsageError(f"{name!r} is an integer of more than 64 bits", hint="record it as text")
+    return value

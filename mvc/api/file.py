@@ -1,0 +1,86 @@
+"""A file of a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from mvc.api.session import Session
+from mvc.api.tensors import Tensors
+from mvc.api.text import count, size
+from mvc.history.reader import read_manifest
+from mvc.objectid import ManifestId
+from mvc.objects import EXECUTABLE, Manifest, TreeEntry
+from mvc.paths import shown
+from mvc.restore import file_pieces
+
+
+class File:
+    """A file as a version holds it; nothing is read before it is asked for.
+
+    ``path`` is its path in the repository.
+    """
+
+    def __init__(self, session: Session, path: str, entry: TreeEntry) -> None:
+        self._session = session
+        self._entry = entry
+        self.path = path
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        with self._session.reading() as view:
+            return read_manifest(view.objects, ManifestId(self._entry.id))
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._manifest.size
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, in hexadecimal digits."""
+        return self._manifest.sha256.hex()
+
+    @property
+    def format(self) -> str:
+        """What mvc understood it as (``safetensors``); ``opaque`` if as nothing."""
+        return self._manifest.format
+
+    @property
+    def reason(self) -> str | None:
+        """Why an opaque file was not understood, where that can be said."""
+        return self._manifest.reason
+
+    @property
+    def executable(self) -> bool:
+        """Whether it may be run as a program."""
+        return self._entry.mode == EXECUTABLE
+
+    @cached_property
+    def tensors(self) -> Tensors:
+        """The tensors by name, each decoded when it is asked for; none where the format is unknown."""
+        return Tensors(self._session, self.path, self._manifest)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The file's bytes end to end in pieces of up to 1 MiB, decoded ahead by several threads.
+
+        The whole is checked against its SHA-256; that error comes after the last piece.
+
+        Raises:
+            DamageError: stored bytes are missing or wrong.
+        """
+        with self._session.reading() as view:
+            yield from file_pieces(view.objects, self._manifest, verify=True)
+
+    def read(self) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            DamageError: stored bytes are missing or wrong.
+        """
+        return b"".join(self.pieces())
+
+    def __repr__(self) -> str:
+        tensors = len(self._manifest.tensors)
+        told = f", {count(tensors, 'tensor')}" if tensors else ""
+        return f"<File {shown(self.path)}: {self.format}, {size(self.size)}{told}>"

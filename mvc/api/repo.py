@@ -1,0 +1,404 @@
+"""A repository as Python programs use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mvc.api.commits import given_of, metrics_of, params_of
+from mvc.api.results import Diff, Log, WorkStatus
+from mvc.api.revision import Revision
+from mvc.api.session import Session
+from mvc.config import Config
+from mvc.context import Context, parse_author
+from mvc.errors import UsageError
+from mvc.fileio import FileIO
+from mvc.history.decorations import Decorations
+from mvc.history.revisions import resolve_commit
+from mvc.monitor import Monitor
+from mvc.objectid import CommitId
+from mvc.objects import Person, Timestamp
+from mvc.odb.database import CACHE_BYTES
+from mvc.ops import branch as branch_ops
+from mvc.ops import tag as tag_ops
+from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
+from mvc.ops.commit import Request, commit, commit_given
+from mvc.ops.diff import diff_versions, diff_worktree
+from mvc.ops.init import init
+from mvc.ops.log import log
+from mvc.ops.status import status
+from mvc.ops.undo import undo
+from mvc.repo import DEFAULT_BRANCH, Repository, View, read_text
+
+Place = str | os.PathLike[str]
+
+
+class Repo:
+    """A repository: commit to it, look at its versions, load tensors out of them.
+
+    Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.
+    Every method reads the repository as it is then, so several programs may work on one. Revisions are named
+    as on the command line: ``main``, ``v1``, ``HEAD~2``, the beginning of an id. Errors are those of
+    :mod:`mvc.errors`. Nothing is printed: ``monitor`` hears of progress, warnings and damage.
+    """
+
+    def __init__(self, repository: Repository, context: Context, *, keep: bool = False) -> None:
+        self._session = Session(repository, keep=keep)
+        self._context = context
+        self._author: Person | None = None
+
+    # --- getting one --------------------------------------------------------------------------------------
+    @classmethod
+    def open(
+        cls, path: Place = ".", *, monitor: Monitor | None = None, cache_bytes: int | None = None
+    ) -> Self:
+        """The repository of exactly this folder.
+
+        With ``cache_bytes`` so many bytes of tensors, once decoded, are kept in memory for the next time:
+        for who loads versions again and again, or many that are stored as differences from a few.
+
+        Raises:
+            RepositoryNotFound: there is none.
+        """
+        context = Context.of_process()
+        repository = Repository.open(
+            FileIO(),
+            Path(os.path.normpath(context.cwd / path)),
+            monitor or Monitor(),
+            cache_bytes=CACHE_BYTES if cache_bytes is None else cache_bytes,
+        )
+        return cls(repository, context, keep=cache_bytes is not None)
+
+    @classmethod
+    def find(
+        cls, path: Place = ".", *, monitor: Monitor | None = None, cache_bytes: int | None = None
+    ) -> Self:
+        """The repository of a folder or of the nearest one above it; ``cache_bytes`` as for :meth:`open`.
+
+        Raises:
+            RepositoryNotFound: there is none.
+        """
+        context = Context.of_process()
+        repository = Repository.find(
+            FileIO(),
+            Path(os.path.normpath(context.cwd / path)),
+            monitor or Monitor(),
+            cache_bytes=CACHE_BYTES if cache_bytes is None else cache_bytes,
+        )
+        return cls(repository, context, keep=cache_bytes is not None)
+
+    @classmethod
+    def init(cls, path: Place = ".", *, branch: str = DEFAULT_BRANCH, monitor: Monitor | None = None) -> Self:
+        """Make a repository in a folder, which is created where it is missing.
+
+        Raises:
+            UserError: there is one already.
+        """
+        context = Context.of_process()
+        place = Path(os.path.normpath(context.cwd / path))
+        return cls(init(FileIO(), place, monitor or Monitor(), branch=branch), context)
+
+    def close(self) -> None:
+        """Let go of files and memory. Versions and files that came from here cannot be read any more."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- what it is ---------------------------------------------------------------------------------------
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._repository.worktree
+
+    @property
+    def monitor(self) -> Monitor:
+        """What hears of progress, warnings and damage."""
+        return self._repository.monitor
+
+    @property
+    def branch(self) -> str | None:
+        """The current branch's name; None when HEAD is detached."""
+        with self._session.reading() as view:
+            return view.branch()
+
+    @property
+    def head(self) -> Revision | None:
+        """The version that HEAD means; None before the first one."""
+        with self._session.reading() as view:
+            identity = view.head_commit()
+            return None if identity is None else self._revision(view, identity)
+
+    def __repr__(self) -> str:
+        return f"<Repo {str(self.path)!r}>"
+
+    # --- committing ---------------------------------------------------------------------------------------
+    def commit(
+        self,
+        state: Mapping[str, Any] | None = None,
+        message: str | None = None,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        paths: Sequence[str] = (),
+        author: str | None = None,
+        time: datetime | None = None,
+        amend: bool = False,
+        allow_empty: bool = False,
+        checkout: bool = False,
+    ) -> Revision:
+        """Make a version of the work tree, or of ``state``, on the current branch.
+
+        Without ``state``, the work tree is snapshot as ``mvc commit`` does; ``paths`` (from the repository's
+        top) limits that to some files or folders.
+
+        With ``state``, a mapping of keys to values in memory, each key becomes ``KEY.safetensors`` (the
+        tensors of its value: numpy, torch on any device, or any array of the array standards) and
+        ``KEY.json`` (everything else; see :mod:`mvc.api.state`); :meth:`load_state_dict` gives the values
+        back bit for bit. No file is written in between. A key owns these two paths; all other files stay as
+        the last version has them, and the work tree is neither read nor touched: :meth:`status` says there
+        what differs (``deleted`` where a file was never written). With ``checkout`` the work tree is brought
+        to the new version.
+
+        ``author`` is ``Name <address>``; else the environment, the settings, Git's, login and host say who.
+        ``metrics`` are numbers, ``params`` scalars by name. ``amend`` replaces the last version.
+
+        Raises:
+            AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
+            UsageError: no message; arguments that do not go together.
+            UserError: a value of ``state`` that no file can hold.
+            WouldOverwrite: ``checkout`` would overwrite uncommitted work; nothing is stored.
+        """
+        if isinstance(state, str):
+            raise UsageError("commit takes what to commit first", hint=f"commit(message={state!r})")
+        if not (message and message.strip()) and not (amend and message is None):
+            raise UsageError("a version needs a message", hint="commit(…, message='what changed')")
+        self._session.check_open()
+        request = Request(
+            message=message,
+            author=self._person(author),
+            time=self._moment(time),
+            metrics=metrics_of(metrics or {}),
+            params=params_of(params or {}),
+            paths=[paths] if isinstance(paths, str) else list(paths),
+            amend=amend,
+            reauthor=author is not None,
+            allow_empty=allow_empty,
+        )
+        if state is None:
+            if checkout:
+                raise UsageError("checkout goes with a state", hint="the work tree is committed as it is")
+            done = commit(self._repository, request)
+        elif paths:
+            raise UsageError("paths and a state do not go together")
+        else:
+            done = commit_given(self._repository, request, given_of(state), checkout=checkout)
+        with self._session.reading() as view:
+            return self._revision(view, done.id)
+
+    # --- reading ------------------------------------------------------------------------------------------
+    def __getitem__(self, revision: str) -> Revision:
+        with self._session.reading() as view:
+            return self._revision(view, self._resolve(view, revision))
+
+    def log(self, revision: str = "HEAD", *, limit: int | None = None) -> Log:
+        """Versions that a revision reaches, newest first; at most ``limit``.
+
+        Raises:
+            RevisionNotFound: there is no such revision. (HEAD before the first version gives an empty log.)
+        """
+        if limit is not None and limit < 0:
+            raise UsageError("limit is a count")
+        with self._session.reading() as view:
+            if revision == "HEAD" and view.head_commit() is None:
+                return Log(())
+            return Log([Revision(self._session, entry) for entry in log(view, [revision], limit=limit)])
+
+    def load_state_dict(
+        self,
+        revision: str = "HEAD",
+        path: str | None = None,
+        *,
+        framework: str = "numpy",
+        device: Any = None,
+        threads: int | None = None,
+    ) -> Any:
+        """Tensors out of a version, and what was committed beside them.
+
+        Without ``path``: a dict of every key to its value, as :meth:`commit` took them; the keys are the
+        version's ``KEY.safetensors`` and ``KEY.json``, however they came into it, and the models that an
+        ``….index.json`` puts together out of shards. With ``path``: the value of one key, the tensors of one
+        file of any format by name, those of an index's shards, or of the only such file of a folder.
+
+        Tensors are numpy arrays (bf16 and fp8 with ml_dtypes), or with ``framework="torch"`` those of torch,
+        on ``device`` where given. Mappings come back as dicts, sequences as lists and tuples.
+
+        Raises:
+            RevisionNotFound: there is no such revision or path.
+            UserError: files that do not belong together; the hint says what to ask for.
+            DamageError: stored bytes are missing or wrong.
+        """
+        found = self[revision]
+        return found.state_dict(path, framework=framework, device=device, threads=threads)
+
+    def status(self) -> WorkStatus:
+        """What a commit of the work tree would record."""
+        self._session.check_open()
+        return WorkStatus.of(status(self._repository))
+
+    def diff(
+        self,
+        old: str | None = None,
+        new: str | None = None,
+        *,
+        paths: Sequence[str] = (),
+        tensors: bool = True,
+    ) -> Diff:
+        """Files that differ from ``old`` (default: HEAD) to ``new`` (default: the work tree), by path.
+
+        With ``tensors`` each change lists the tensors that differ, and the share of their elements whose bits
+        moved, for which they are read.
+        """
+        wanted = [paths] if isinstance(paths, str) else list(paths)
+        if new is None:
+            self._session.check_open()
+            return Diff(list(diff_worktree(self._repository, old, wanted, tensors=tensors)))
+        with self._session.reading() as view:
+            return Diff(list(diff_versions(self._repository, view, old or "HEAD", new, wanted, tensors=tensors)))
+
+    # --- changing -----------------------------------------------------------------------------------------
+    def checkout(
+        self,
+        revision: str,
+        paths: Sequence[str] = (),
+        *,
+        new_branch: str | None = None,
+        detach: bool = False,
+        force: bool = False,
+    ) -> CheckedOut:
+        """Bring the work tree and HEAD to a revision; with ``paths`` only those files, and HEAD stays.
+
+        Raises:
+            WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            if paths:
+                if new_branch is not None or detach:
+                    raise UsageError("paths go with neither a new branch nor a detached HEAD")
+                wanted = [paths] if isinstance(paths, str) else list(paths)
+                return checkout_paths(self._repository, revision, wanted, who, now, force=force)
+            return checkout(
+                self._repository, revision, who, now, new_branch=new_branch, detach=detach, force=force
+            )
+
+    def undo(self, operation: str | None = None, *, force: bool = False) -> str:
+        """Take back the newest operation that was not taken back yet, or the one named by its id; returns
+        what it was.
+
+        Raises:
+            UserError: nothing is left to take back.
+        """
+        with self._acting() as (who, now):
+            return undo(self._repository, who, now, operation=operation, force=force).command
+
+    @property
+    def branches(self) -> dict[str, str]:
+        """Every branch with the id of its version."""
+        with self._session.reading() as view:
+            return {row.name: row.target.hex() for row in branch_ops.branches(view)}
+
+    def create_branch(self, name: str, revision: str = "HEAD", *, force: bool = False) -> None:
+        """Make a branch; HEAD stays where it is.
+
+        Raises:
+            ConflictError: there is one of that name, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            branch_ops.create(self._repository, name, revision, who, now, force=force)
+
+    def rename_branch(self, old: str, new: str) -> None:
+        """Rename a branch."""
+        with self._acting() as (who, now):
+            branch_ops.rename(self._repository, old, new, who, now)
+
+    def delete_branch(self, name: str, *, force: bool = False) -> None:
+        """Remove a branch.
+
+        Raises:
+            ConflictError: it is the current one, or has versions that HEAD does not reach and ``force`` is
+                not set.
+        """
+        with self._acting() as (who, now):
+            branch_ops.delete(self._repository, name, who, now, force=force)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Every tag with the id of its version."""
+        with self._session.reading() as view:
+            return {row.name: row.target.hex() for row in tag_ops.tags(view)}
+
+    def tag(
+        self, name: str, revision: str = "HEAD", *, message: str | None = None, force: bool = False
+    ) -> None:
+        """Name a version; with a message the tag is annotated.
+
+        Raises:
+            ConflictError: there is one of that name, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            tag_ops.create(self._repository, name, revision, who, now, message=message, force=force)
+
+    def delete_tag(self, name: str) -> None:
+        """Remove a tag."""
+        with self._acting() as (who, now):
+            tag_ops.delete(self._repository, name, who, now)
+
+    # --- inside -------------------------------------------------------------------------------------------
+    @property
+    def _repository(self) -> Repository:
+        return self._session.repository
+
+    def _revision(self, view: View, identity: CommitId) -> Revision:
+        return Revision(self._session, Decorations(view.refs).entry(identity, view.commit(identity)))
+
+    def _resolve(self, view: View, revision: str) -> CommitId:
+        if not isinstance(revision, str):
+            raise UsageError(f"a revision is text, not a {type(revision).__name__}", hint="repo['HEAD']")
+        return resolve_commit(revision, view.objects, view)
+
+    @contextmanager
+    def _acting(self) -> Iterator[tuple[Person, Timestamp]]:
+        """Who acts, and when."""
+        self._session.check_open()
+        yield self._person(None), self._context.now()
+
+    def _person(self, given: str | None) -> Person:
+        if given is not None:
+            return Person(*parse_author(given))
+        if self._author is None:  # once: asking Git takes a process
+            settings = [self._repository.config(), self._global_config()]
+            self._author = self._context.author(settings, ask_git=True).person
+        return self._author
+
+    def _global_config(self) -> Config:
+        path = self._context.global_config
+        known = path is not None and path.exists()
+        return Config(read_text(self._repository.io, path) if known and path else "", str(path))
+
+    def _moment(self, time: datetime | None) -> Timestamp:
+        if time is None:
+            return self._context.now()
+        offset = time.utcoffset()
+        if offset is None:
+            raise UsageError("time needs a time zone", hint="datetime.now().astimezone() has one")
+        return Timestamp(round(time.timestamp() * 1e6), int(offset.total_seconds() // 60))

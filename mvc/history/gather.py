@@ -1,0 +1,87 @@
+"""Stretches of files into memory that the caller provides, decoded in place by several threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from mvc.errors import CorruptObject
+from mvc.history.reader import PartTable, Piece
+from mvc.odb.database import ObjectDatabase
+from mvc.parallel import ordered_map
+
+BATCH_BYTES = 2 << 20
+
+
+class Wanted(NamedTuple):
+    """The bytes of a file from ``offset`` on, as many as ``target`` has.
+
+    ``target`` is writable and contiguous, of bytes. Targets may not overlap.
+    """
+
+    parts: PartTable
+    offset: int
+    target: memoryview
+
+
+class _Piece(NamedTuple):
+    piece: Piece
+    target: memoryview
+
+
+def gather(
+    database: ObjectDatabase, wanted: Iterable[Wanted], *, threads: int | None = None, keep: bool = False
+) -> None:
+    """Fill the targets. Only parts that overlap them are read, each blob checked against its id.
+
+    ``threads`` is their number, by default one per core; with ``keep`` blobs stay in the database's cache.
+    After an error the targets hold anything.
+
+    Raises:
+        ObjectMissing, CorruptObject: a blob cannot be read.
+    """
+
+    def work(batch: list[_Piece]) -> None:
+        for piece, target in batch:
+            _fill(database, piece, target, keep)
+
+    wanted = list(wanted)
+    batches = _batches(_pieces(wanted))
+    # a thread pool costs more than one batch
+    alone = threads == 1 or sum(len(item.target) for item in wanted) <= BATCH_BYTES
+    for _done in map(work, batches) if alone else ordered_map(work, batches, workers=threads):
+        pass
+
+
+def _pieces(wanted: Iterable[Wanted]) -> Iterator[_Piece]:
+    for parts, offset, target in wanted:
+        done = 0
+        for piece in parts.pieces(offset, len(target)):
+            yield _Piece(piece, target[done : done + piece.length])
+            done += piece.length
+
+
+def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
+    batch: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece.target)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _fill(database: ObjectDatabase, piece: Piece, target: memoryview, keep: bool) -> None:
+    part, start, length = piece
+    if part.blob is None:
+        target[:] = part.inline[start : start + length]
+    elif length == part.length:
+        database.get_into(part.blob, target, keep=keep)
+    else:
+        plain = database.get(part.blob)
+        if len(plain) != part.length:
+            raise CorruptObject(f"blob {part.blob.short} has not the length that its manifest says")
+        target[:] = plain[start : start + length]
