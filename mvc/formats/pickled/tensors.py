@@ -186,9 +186,10 @@ class Places:
         None where the bytes mean something else than the elements: packed, conjugated, of an unknown type.
         Then the storage, which is among the call's arguments, is found on its own.
         """
-        if len(args) < 4 or type(args[0]) is not Persistent:
+        if len(args) < 4 or not isinstance(args[0], (Persistent, tuple)):
             return None
-        storage = self.resolve(args[0].identity)
+        # Some writers of torch's oldest formats spell the identity out where the storage should be.
+        storage = self.resolve(args[0].identity if isinstance(args[0], Persistent) else args[0])
         if not isinstance(storage, Storage):
             return storage
         dtype = storage.dtype
