@@ -156,7 +156,7 @@ def torch_tar(saved: object, storages: bytes, tensors: bytes) -> bytes:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
-            info.mtime = 0.5  # which takes a pax header
+            info.mtime = 0.5 if name == "storages" else 0  # which takes a pax header
             archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 
