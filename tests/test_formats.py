@@ -23,6 +23,7 @@ from make_files import (
     safetensors_bytes,
     to_bf16,
 )
+from make_pickles import pickled, tensor, torch_legacy, torch_zip, zip_bytes
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as reference_save
 
@@ -314,10 +315,6 @@ def test_npy_headers_of_other_writers_are_understood(header: str) -> None:
     assert (span.dtype, span.length, data[span.offset :]) == ("F32", 4, b"abcd")
 
 
-def objects() -> bytes:
-    return npy_bytes(np.array([None, {}], dtype=object))
-
-
 BAD_NPY = {
     "empty file": (b"", "truncated"),
     "another file": (b"PK\x03\x04 and so on", "magic"),
@@ -352,7 +349,6 @@ BAD_NPY = {
     "spaces": (raw_npy("{" + " " * 60_000 + "x}"), "malformed"),
     "data cut short": (npy_bytes(np.zeros(9))[:-1], "truncated: the shape needs more"),
     "bytes behind": (npy_bytes(np.zeros(9)) + b"x", "1 bytes behind"),
-    "objects": (objects(), "Python objects"),
     "byte strings": (npy_bytes(np.array([b"abc"])), "byte strings"),
     "text": (npy_bytes(np.array(["abc"])), "text"),
     "dates": (npy_bytes(np.array(["2026-01-01"], "M8[D]")), "dates"),
@@ -467,11 +463,28 @@ VALID: list[tuple[str, bytes]] = [
     ("m.safetensors", safetensors_bytes({"a": ("F32", (2, 2), bytes(16)), "b": ("U8", (3,), b"abc")})),
     ("w.npy", npy_bytes(np.arange(12, dtype=">f4").reshape(3, 4))),
     ("w.npy", npy_bytes(np.asfortranarray(np.arange(12.0).reshape(3, 4)), (3, 0))),
+    ("w.npy", npy_bytes(np.array([None, {"a": np.arange(3)}], dtype=object))),
+    ("m.pt", torch_zip({"w": tensor("0")}, {"0": bytes(24)})),
+    ("m.pt", torch_legacy({"w": tensor("0")}, {"0": (6, bytes(24))})),
+    ("w.npz", zip_bytes({"w.npy": npy_bytes(np.arange(12.0))})),
+    ("x.pkl", pickled({"a": [1.5, "text", b"bytes"]})),
 ]
-HEADS = [b"", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x03\x00\x10\x00\x00\x00{", struct.pack("<Q", 20) + b'{"']
+HEADS = [
+    b"",
+    b"PK\x03\x04",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"sys_info\0",
+    b"\x93NUMPY\x01\x00",
+    b"\x93NUMPY\x03\x00\x10\x00\x00\x00{",
+    struct.pack("<Q", 20) + b'{"',
+]
 
 
-@given(st.sampled_from(["m.safetensors", "w.npy", "x"]), st.sampled_from(HEADS), st.binary(max_size=200))
+@given(
+    st.sampled_from(["m.safetensors", "w.npy", "m.pt", "w.npz", "x.pkl", "x"]),
+    st.sampled_from(HEADS),
+    st.binary(max_size=200),
+)
 @settings(deadline=None, max_examples=200)
 def test_any_bytes_are_described(name: str, head: bytes, tail: bytes) -> None:
     describe_bytes(name, head + tail)

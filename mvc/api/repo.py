@@ -274,7 +274,9 @@ class Repo:
             self._session.check_open()
             return Diff(list(diff_worktree(self._repository, old, wanted, tensors=tensors)))
         with self._session.reading() as view:
-            return Diff(list(diff_versions(self._repository, view, old or "HEAD", new, wanted, tensors=tensors)))
+            return Diff(
+                list(diff_versions(self._repository, view, old or "HEAD", new, wanted, tensors=tensors))
+            )
 
     # --- changing -----------------------------------------------------------------------------------------
     def checkout(

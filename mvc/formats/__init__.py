@@ -13,9 +13,14 @@ from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, 
 from mvc.formats.gguf import Gguf
 from mvc.formats.hdf5 import Hdf5, Keras
 from mvc.formats.npy import Npy
+from mvc.formats.npz import Npz
 from mvc.formats.onnx import Onnx, OnnxTensor
+from mvc.formats.pickle_file import PickleFile
 from mvc.formats.safetensors import Safetensors
+from mvc.formats.torch_legacy import TorchLegacy
+from mvc.formats.torch_tar import TorchTar
 from mvc.formats.torch_zip import Torch
+from mvc.formats.zipped import Zip
 from mvc.spans import Layout, NotTileable, Span, tile
 
 __all__ = [
@@ -34,17 +39,24 @@ __all__ = [
     "sound",
 ]
 
-FORMATS: tuple[Format, ...] = (
+_SINGLE: tuple[Format, ...] = (
     Safetensors(),
+    PickleFile(),  # before npy, for what numpy pickles
     Npy(),
-    Torch(),
+    Npz(),
+    Gguf(),
     Keras(),
     Hdf5(),
-    Gguf(),
     Onnx(),
     OnnxTensor(),
+    TorchLegacy(),
+    TorchTar(),
+    Torch(),  # behind its ancestors, because it claims their names too
 )
-"""Every known format, asked in this order."""
+
+FORMATS: tuple[Format, ...] = (*_SINGLE, Zip(_SINGLE))
+"""Every known format, asked in this order: what a file's head proves before what its name suggests, and
+archives of files last."""
 
 DESCRIBING: tuple[Format, ...] = (Onnx(),)
 """Formats of files that say where tensors lie in files beside them; they claim a file by its name alone."""

@@ -19,8 +19,8 @@ from mvc.formats.wire.pickles import Pickle, read_pickle
 from mvc.formats.wire.zipdir import MAGIC, STORED, Member, Plain, part_of, read_directory, read_member
 from mvc.spans import Layout, shown
 
-SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".ptl", ".pth.tar", ".pt.tar", ".state_dict")
-"""Names that such files go by; none of them is theirs alone."""
+_OWN_SUFFIXES = (".pt", ".pth", ".ptl")
+_SHARED_SUFFIXES = (".bin", ".ckpt", ".tar", ".model", ".state_dict")  # names that others use too
 
 MAX_INFLATED_PICKLE = 64 << 20
 """Of a pickle that was compressed; ``torch.save`` never does."""
@@ -37,8 +37,12 @@ class Torch:
     name: str = "torch"
 
     def claims(self, name: str, head: bytes) -> bool:
-        """A zip archive by its magic, with a name of torch's, or whose first member is the pickle."""
-        return head.startswith(MAGIC) and (name.lower().endswith(SUFFIXES) or f"/{_PICKLE}".encode() in head)
+        """By a name that is torch's alone; or as a zip archive under a usual name of torch's files, or one
+        that shows its pickle."""
+        lowered = name.lower()
+        return lowered.endswith(_OWN_SUFFIXES) or (
+            head.startswith(MAGIC) and (lowered.endswith(_SHARED_SUFFIXES) or f"/{_PICKLE}".encode() in head)
+        )
 
     def scan(self, view: View, sibling: Sibling) -> Mapping[str, Layout]:
         """A span for every name of a tensor whose storage is not compressed."""

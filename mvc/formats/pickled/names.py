@@ -42,13 +42,11 @@ _CHARACTERS_PER_STEP = 64
 _MAX_TUPLE_KEY = 128  # characters: the parts of such a key may be shared, its text is not
 _SCALARS = frozenset({int, str, float, bool, type(None), Global})
 _MODULE_KEYS = frozenset({"_parameters", "_buffers", "_modules"})
-_WRAPPERS = ("torch.jit._pickle.", "torch.Size", "collections.deque")  # of their first argument
-_SPARSE = "torch._utils._rebuild_sparse_tensor"
-_SPARSE_CSR = "torch._utils._rebuild_sparse_csr_tensor"
-_SPARSE_PARTS = {
-    _SPARSE: ("indices", "values"),
-    _SPARSE_CSR: ("compressed_indices", "plain_indices", "values"),
-}
+_SIZE = "torch.Size"
+_WRAPPERS = ("torch.jit._pickle.", _SIZE, "collections.deque")  # of their first argument
+_REBUILDERS = "torch._utils._rebuild_"  # whose arguments are no values of the user's
+_SPARSE = frozenset({"torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_sparse_csr_tensor"})
+_SPARSE_PARTS = {2: ("indices", "values"), 3: ("compressed_indices", "plain_indices", "values")}
 
 
 def named_tensors(root: object, places: Places, prefix: str = "") -> tuple[Span, ...]:
@@ -141,7 +139,7 @@ class _ValueWalk:
         if isinstance(value, (list, tuple)) and len(value) > MAX_LISTED:
             self.found.setdefault(valid(joined(name, "#")), len(value))
             return
-        if self.places.find(value) is not None:
+        if self.places.find(value) is not None or _is_rebuilt(value):
             return
         before = len(self.found)
         self.open.add(identity)
@@ -155,6 +153,10 @@ class _ValueWalk:
         self.open.discard(identity)
         if len(self.found) == before:
             self.barren.add(identity)
+
+
+def _is_rebuilt(value: object) -> bool:
+    return isinstance(value, Call) and path_of(value.function).startswith(_REBUILDERS)
 
 
 def joined(name: str, key: str) -> str:
@@ -218,11 +220,17 @@ def _of_call(call: Call) -> Iterator[tuple[str, object]]:
     array = array_of(call)
     if array is not None:
         return _of_array(array)
-    parts = _SPARSE_PARTS.get(path_of(call.function))
-    if parts is not None and isinstance(call.args, tuple) and len(call.args) == 2:
-        inner = call.args[1]
-        return iter(zip(parts, inner, strict=False)) if isinstance(inner, tuple) else iter(())
+    if path_of(call.function) in _SPARSE and isinstance(call.args, tuple) and len(call.args) == 2:
+        return _of_sparse(call.args[1])
     return _of_object(call)
+
+
+def _of_sparse(parts: object) -> Iterator[tuple[str, object]]:
+    """The tensors of a sparse one: coordinates and values, or those of a compressed layout. The shape, and
+    what else there is, comes behind them."""
+    inner = parts if isinstance(parts, tuple) else ()
+    tensors = [part for part in inner if isinstance(part, Call) and path_of(part.function) != _SIZE]
+    return iter(zip(_SPARSE_PARTS.get(len(tensors), ()), tensors, strict=False))
 
 
 def _of_array(array: Array) -> Iterator[tuple[str, object]]:

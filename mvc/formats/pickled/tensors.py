@@ -89,6 +89,22 @@ class Unplaced:
 
 UNPLACED: Final = Unplaced()
 
+
+def view_of(storage: Storage, start: object, count: object) -> Storage:
+    """A part of a storage, by offset and count in elements; as old files may have them.
+
+    Raises:
+        NotThisFormat: these are no counts, or reach beyond the storage.
+    """
+    width = DTYPES[storage.dtype or "U8"].width
+    if type(start) is not int or type(count) is not int or start < 0 or count < 0:
+        raise NotThisFormat("a view of a storage is malformed")
+    if (start + count) * width > storage.size:
+        raise NotThisFormat("a view that reaches beyond its storage")
+    offset = None if storage.offset is None else storage.offset + start * width
+    return Storage(offset, count * width, storage.dtype)
+
+
 Resolver = Callable[[object], Storage | Span | None]
 """What a persistent identity stands for in a file: a storage, or (in torch's oldest format) a tensor."""
 
@@ -170,9 +186,10 @@ class Places:
         None where the bytes mean something else than the elements: packed, conjugated, of an unknown type.
         Then the storage, which is among the call's arguments, is found on its own.
         """
-        if len(args) < 4 or type(args[0]) is not Persistent:
+        if len(args) < 4 or not isinstance(args[0], (Persistent, tuple)):
             return None
-        storage = self.resolve(args[0].identity)
+        # Some writers of torch's oldest formats spell the identity out where the storage should be.
+        storage = self.resolve(args[0].identity if isinstance(args[0], Persistent) else args[0])
         if not isinstance(storage, Storage):
             return storage
         dtype = storage.dtype
@@ -181,18 +198,27 @@ class Places:
             dtype = _TORCH_TYPES.get(path.removeprefix("torch."))
         elif len(args) > 6 and _is_altered(args[6]):
             return None
-        start, shape, strides = args[1], _counts(args[2]), _counts(args[3])
+        return self.view(storage, dtype, args[1], counts(args[2]), counts(args[3]))
+
+    def view(
+        self,
+        storage: Storage,
+        dtype: str | None,
+        start: object,
+        shape: tuple[int, ...] | None,
+        strides: tuple[int, ...] | None,
+    ) -> Span | Unplaced | None:
+        """A tensor that looks at a storage; offset, shape and strides in elements. None without a dtype.
+
+        Raises:
+            NotThisFormat: these are no counts, or reach beyond the storage.
+        """
         if type(start) is not int or start < 0 or shape is None or strides is None:
             raise NotThisFormat("a tensor whose shape, strides or offset are no counts")
         if len(shape) != len(strides) or len(shape) > MAX_RANK:
             raise NotThisFormat("a tensor that has not one stride per dimension, or too many")
         if dtype is None:
             return None
-        return self._view(storage, dtype, start, shape, strides)
-
-    def _view(
-        self, storage: Storage, dtype: str, start: int, shape: tuple[int, ...], strides: tuple[int, ...]
-    ) -> Span | Unplaced:
         width = DTYPES[dtype].width
         kept = None if _is_row_major(shape, strides) else strides
         length = touched_elements(shape, kept) * width
@@ -207,7 +233,11 @@ class Places:
         return f"{dtype}:be" if self.big_endian and f"{dtype}:be" in DTYPES else dtype
 
 
-def _counts(value: object) -> tuple[int, ...] | None:
+NOWHERE: Final = Places(lambda _: None, None)
+"""For a pickle without storages, in a view that is not part of the file."""
+
+
+def counts(value: object) -> tuple[int, ...] | None:
     """A tuple of counts, which may be wrapped in ``torch.Size``."""
     if type(value) is Call and type(value.args) is tuple and len(value.args) == 1:
         value = value.args[0]

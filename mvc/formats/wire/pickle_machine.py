@@ -41,12 +41,13 @@ class Reader:
 
     def byte(self) -> int:
         """The next byte."""
-        at = self._at
-        if at >= len(self._window):
+        try:
+            value = self._window[self._at]
+        except IndexError:  # cheaper than to look first, once for each opcode
             self._fill(1)
-            at = 0
-        self._at = at + 1
-        return self._window[at]
+            value = self._window[0]
+        self._at += 1
+        return value
 
     def take(self, length: int) -> bytes:
         """The next bytes, of a length that the caller has bounded."""

@@ -36,11 +36,13 @@ def read_pickle(view: View, start: int = 0) -> Pickle:
         NotThisFormat: malformed, truncated, of an unknown protocol, or beyond the machine's budget.
     """
     machine = Machine(Reader(view, start))
-    byte, charge = machine.reader.byte, machine.charge
+    byte = machine.reader.byte
     try:
         while (code := byte()) != STOP:
             operation, cost = TABLE[code]
-            charge(cost)
+            machine.budget -= cost  # machine.charge, without a call for each opcode
+            if machine.budget < 0:
+                machine.charge(0)
             operation(machine)
         value = machine.stack.pop()
     except IndexError:  # operations pop without looking; the lists look

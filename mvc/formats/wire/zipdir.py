@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mvc.formats.base import NotThisFormat, View
 from mvc.spans import shown
@@ -304,8 +305,7 @@ def _check_apart(entries: Sequence[_Entry], members: Sequence[Member], directory
     places = sorted(
         (entry.start, member.offset + member.size) for entry, member in zip(entries, members, strict=True)
     )
-    starts = [start for start, _ in places[1:]]
-    for (_, end), following in zip(places, [*starts, directory], strict=True):
+    for (_, end), (following, _) in pairwise([*places, (directory, directory)]):
         if end > following:
             raise NotThisFormat("zip members overlap")
 
