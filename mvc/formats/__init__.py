@@ -14,6 +14,8 @@ from mvc.formats.gguf import Gguf
 from mvc.formats.npy import Npy
 from mvc.formats.onnx import Onnx, OnnxTensor
 from mvc.formats.safetensors import Safetensors
+from mvc.formats.tensorflow import TfGraph, TfIndex
+from mvc.formats.tflite import Tflite
 from mvc.spans import Layout, NotTileable, Span, tile
 
 __all__ = [
@@ -32,10 +34,19 @@ __all__ = [
     "sound",
 ]
 
-FORMATS: tuple[Format, ...] = (Safetensors(), Npy(), Gguf(), Onnx(), OnnxTensor())
+FORMATS: tuple[Format, ...] = (
+    Safetensors(),
+    Npy(),
+    Gguf(),
+    Onnx(),
+    TfIndex(),
+    TfGraph(),
+    OnnxTensor(),
+    Tflite(),
+)
 """Every known format, asked in this order."""
 
-DESCRIBING: tuple[Format, ...] = (Onnx(),)
+DESCRIBING: tuple[Format, ...] = (Onnx(), TfIndex())
 """Formats of files that say where tensors lie in files beside them; they claim a file by its name alone."""
 
 OPAQUE = "opaque"
