@@ -23,6 +23,7 @@ MAX_KEY_BYTES = 1 << 16
 _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5  # how the block is compressed, and a checksum
 _RESTART_BYTES = 4
+_BLOCK_COST = 1024  # bytes that an empty block counts for, so that their number is bounded too
 
 
 class Row(NamedTuple):
@@ -51,7 +52,7 @@ def rows(view: View) -> Iterator[Row]:
     left = MAX_TABLE_BYTES
     for entry in _block(view, *index):
         place, _ = _handle(view.read(entry.offset, min(entry.length, 20)), 0)
-        left -= place[1]
+        left -= place[1] + _BLOCK_COST
         if left < 0:
             raise NotThisFormat(f"a table of more than {MAX_TABLE_BYTES >> 20} MiB")
         yield from _block(view, *place)
