@@ -193,6 +193,133 @@ def onnx_bytes(
     return message((1, 10), (2, "tests"), (7, message(*graph, (2, "g"))), (8, operators), *more)
 
 
+def leveldb_bytes(blocks: Sequence[Sequence[tuple[bytes, bytes]]], *, compression: int = 0) -> bytes:
+    """A LevelDB table of these blocks of rows; keys share what they can with the one before."""
+
+    def block(rows: Sequence[tuple[bytes, bytes]]) -> bytes:
+        out, last = b"", b""
+        for key, value in rows:
+            shared = 0
+            while shared < min(len(key), len(last)) and key[shared] == last[shared]:
+                shared += 1
+            out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+            last = key
+        return out + struct.pack("<II", 0, 1)  # one restart, at the start
+
+    out, handles = b"", []
+    for rows in blocks:
+        data = block(rows)
+        handles.append((rows[-1][0] if rows else b"", varint(len(out)) + varint(len(data))))
+        out += data + bytes([compression]) + bytes(4)
+    index = block(handles)
+    place = varint(len(out)) + varint(len(index))
+    out += index + bytes(5)
+    return out + (varint(0) + varint(0) + place).ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
+
+
+TF_TYPES = {"F32": 1, "F64": 2, "I32": 3, "U8": 4, "I8": 6, "I64": 9, "BF16": 14, "F16": 19}
+
+
+def tf_shape(shape: Sequence[int]) -> bytes:
+    """A TensorShapeProto."""
+    return message(*((2, message((1, extent)) if extent else b"") for extent in shape))
+
+
+def tf_entry(dtype: str, shape: Sequence[int], offset: int, size: int, shard: int = 0) -> bytes:
+    """A checkpoint's BundleEntryProto."""
+    fields = [(1, TF_TYPES[dtype]), (2, tf_shape(shape)), (3, shard), (4, offset), (5, size)]
+    return message(*(pair for pair in fields if pair[1] != 0)) + b"\x35" + bytes(4)  # and a checksum
+
+
+def tf_constant(name: str, dtype: str, shape: Sequence[int], data: bytes, field: int = 4) -> bytes:
+    """A NodeDef that is a constant."""
+    tensor = message((1, TF_TYPES[dtype]), (2, tf_shape(shape)), (field, data))
+    value = message((1, "value"), (2, message((8, tensor))))
+    kind = message((1, "dtype"), (2, message((6, TF_TYPES[dtype]))))
+    return message((1, name), (2, "Const"), (5, kind), (5, value))
+
+
+TFLITE_TYPES = {"F32": 0, "F16": 1, "I32": 2, "U8": 3, "I64": 4, "I8": 9, "I4": 17, "BF16": 18}
+
+
+class _FlatTable:
+    """A flatbuffer's table: scalars as bytes; tables, lists of tables, texts and vectors of numbers."""
+
+    def __init__(self, fields: Mapping[int, object]) -> None:
+        self.fields = fields
+
+
+def _flat_bytes(root: _FlatTable, identifier: bytes) -> bytes:
+    out = bytearray(4) + identifier
+    waiting: list[tuple[int, object]] = [(0, root)]  # an offset's place, and what it is to point at
+
+    def point(place: int) -> None:
+        out[place : place + 4] = struct.pack("<I", len(out) - place)
+
+    while waiting:
+        place, value = waiting.pop(0)
+        out += bytes(-len(out) % 8)
+        if isinstance(value, _FlatTable):
+            count = max(value.fields, default=-1) + 1
+            slots = {number: 8 + 8 * at for at, number in enumerate(value.fields)}
+            offsets = b"".join(struct.pack("<H", slots.get(number, 0)) for number in range(count))
+            start = len(out)
+            out += struct.pack("<HH", 4 + 2 * count, 8 + 8 * len(slots)) + offsets
+            out += bytes(-len(out) % 8)
+            point(place)
+            table = len(out)
+            out += struct.pack("<ii", table - start, 0) + bytes(8 * len(slots))
+            for number, content in value.fields.items():
+                at = table + slots[number]
+                if isinstance(content, bytes):
+                    out[at : at + len(content)] = content
+                else:
+                    waiting.append((at, content))
+        elif isinstance(value, list):
+            point(place)
+            out += struct.pack("<I", len(value)) + bytes(4 * len(value))
+            first = len(out) - 4 * len(value)
+            waiting += [(first + 4 * at, item) for at, item in enumerate(value)]
+        elif isinstance(value, str):
+            point(place)
+            out += struct.pack("<I", len(value.encode())) + value.encode() + b"\0"
+        else:
+            assert isinstance(value, tuple)  # the number of items, and their bytes
+            out += bytes(4)  # so that the items are aligned
+            point(place)
+            out += struct.pack("<I", value[0]) + value[1]
+    return bytes(out)
+
+
+def tflite_bytes(
+    tensors: Mapping[str, tuple[str, Sequence[int], bytes]],
+    *,
+    scales: Mapping[str, Sequence[float]] | None = None,
+    description: str = "",
+    identifier: bytes = b"TFL3",
+) -> bytes:
+    """A TFLite model: one graph, a buffer for each tensor behind the empty one."""
+    buffers = [_FlatTable({})]
+    rows = []
+    for name, (dtype, shape, data) in tensors.items():
+        fields: dict[int, object] = {
+            0: (len(shape), struct.pack(f"<{len(shape)}i", *shape)),
+            1: bytes([TFLITE_TYPES[dtype]]),
+            2: struct.pack("<I", len(buffers)),
+            3: name,
+        }
+        if scales and name in scales:
+            count = len(scales[name])
+            vectors = (count, struct.pack(f"<{count}f", *scales[name])), (count, bytes(8 * count))
+            fields[4] = _FlatTable({2: vectors[0], 3: vectors[1]})
+        rows.append(_FlatTable(fields))
+        buffers.append(_FlatTable({0: (len(data), data)} if data else {}))
+    root: dict[int, object] = {0: struct.pack("<I", 3), 2: [_FlatTable({0: list(rows)})], 4: list(buffers)}
+    if description:
+        root[3] = description
+    return _flat_bytes(_FlatTable(root), identifier)
+
+
 def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round float32 to bfloat16 (to nearest, ties to even), as bit patterns. The values must be finite."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)

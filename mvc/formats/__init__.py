@@ -17,6 +17,8 @@ from mvc.formats.npz import Npz
 from mvc.formats.onnx import Onnx, OnnxTensor
 from mvc.formats.pickle_file import PickleFile
 from mvc.formats.safetensors import Safetensors
+from mvc.formats.tensorflow import TfGraph, TfIndex
+from mvc.formats.tflite import Tflite
 from mvc.formats.torch_legacy import TorchLegacy
 from mvc.formats.torch_tar import TorchTar
 from mvc.formats.torch_zip import Torch
@@ -47,7 +49,10 @@ _SINGLE: tuple[Format, ...] = (
     Gguf(),
     Keras(),
     Hdf5(),
+    Tflite(),
     Onnx(),
+    TfIndex(),
+    TfGraph(),
     OnnxTensor(),
     TorchLegacy(),
     TorchTar(),
@@ -58,7 +63,7 @@ FORMATS: tuple[Format, ...] = (*_SINGLE, Zip(_SINGLE))
 """Every known format, asked in this order: what a file's head proves before what its name suggests, and
 archives of files last."""
 
-DESCRIBING: tuple[Format, ...] = (Onnx(),)
+DESCRIBING: tuple[Format, ...] = (Onnx(), TfIndex())
 """Formats of files that say where tensors lie in files beside them; they claim a file by its name alone."""
 
 OPAQUE = "opaque"
