@@ -74,6 +74,25 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """Bytes in memory, as a view."""
+
+    name: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Their number."""
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` of the bytes."""
+        if offset < 0 or length < 0 or offset + length > len(self.data):
+            raise NotThisFormat(f"truncated at byte {len(self.data)} of {shown(self.name)}")
+        return self.data[offset : offset + length]
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """One entry of the central directory; ``start`` is where its local header should be."""
 
