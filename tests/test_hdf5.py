@@ -749,6 +749,10 @@ def test_real_files_are_understood() -> None:
             start = data.index(weights)
             assert start > info.header_offset
         with h5py.File(io.BytesIO(data[start:])) as file:
+            datasets: dict[str, Any] = {}
+            file.visititems(lambda name, item, to=datasets: to.update({name: item}))
+            datasets = {name: item for name, item in datasets.items() if isinstance(item, h5py.Dataset)}
+            assert found.keys() == datasets.keys()
             for name, span in found.items():
                 assert array_in(data, span, file[name].dtype).tobytes() == file[name][()].tobytes()
         assert read_values(
