@@ -31,7 +31,6 @@ MESSAGE = struct.Struct("!cQQ")
 """How each message of a reader begins."""
 
 _READ, _ANSWER = b"R", b"A"
-_TOO_LONG = {signal.SIGXCPU, signal.SIGKILL}  # at the soft and at the hard limit of CPU time
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def _death(process: subprocess.Popen[bytes]) -> str:
         return "its reader gave no answer"
     if code >= 0:
         return f"its reader ended with status {code}"
-    if -code in _TOO_LONG:
+    if -code == signal.SIGXCPU:
         return "its reader used too much processor time"
     return f"its reader died of signal {-code}"
 
