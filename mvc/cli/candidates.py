@@ -16,7 +16,6 @@ from mvc.history.reader import read_manifest, read_tree
 from mvc.history.revisions import lookup_path, resolve_commit
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import FOLDER
-from mvc.ops.undo import operations
 from mvc.refs import BRANCHES, TAGS
 from mvc.repo import STORE, View
 from mvc.spans import Span
@@ -182,6 +181,6 @@ def paths_of_version(view: View, revision: str, begin: str, here: str) -> Iterat
 # --- the operation log -------------------------------------------------------------------------------------
 def operation_ids(view: View, begin: str) -> Iterator[Candidate]:
     """The newest operations, with what they did."""
-    for operation in islice(operations(view), NEWEST):
+    for operation in islice(view.operations(), NEWEST):
         if operation.id.short.startswith(begin):
             yield Candidate(operation.id.short, operation.command)
