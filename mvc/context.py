@@ -142,9 +142,9 @@ class Context:
         return bool(self.environment.get("MVC_TRACEBACK"))
 
     @property
-    def is_completing(self) -> bool:
-        """Whether a shell asks how a command line could go on."""
-        return "_MVC_COMPLETE" in self.environment
+    def completing_shell(self) -> str | None:
+        """The shell that asks how a command line could go on; None for a command."""
+        return self.environment.get("_MVC_COMPLETE")
 
     @property
     def global_config(self) -> Path | None:

@@ -473,22 +473,6 @@ def test_completion_scripts(run: Run, shell: str) -> None:
     fails(run("completion", "tcsh"), 2)
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("mvc st", ["status", "stats"]),
-        ("mvc log --o", ["--oneline"]),
-        ("mvc checkout v", ["v1"]),
-        ("mvc branch ma", ["main"]),
-    ],
-)
-def test_completion_answers_the_shell(two: Run, typed: str, offered: list[str]) -> None:
-    question = {"_MVC_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
-    environment = os.environ | question | {"PYTHONPATH": str(TOP)}
-    done = subprocess.run([sys.executable, "-m", "mvc"], env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == offered, done
-
-
 def test_demo_hands_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from mvc.demo import story
 

@@ -1,4 +1,4 @@
-"""The commands as a Typer application: for help, completion, and command lines that are not plain."""
+"""The commands as a Typer application: for help and command lines that are not plain."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ import typer
 from typer.main import get_command
 
 from mvc.cli.declare import Command, Option, Parameter
-from mvc.cli.table import COMMANDS, GROUPS, load
 from mvc.errors import UsageError
 
-NAMED = ("REV", "NAME")
-"""Arguments that branches and tags complete."""
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -35,19 +32,6 @@ def parse(command: Command, words: list[str]) -> dict[str, Any] | None:
     return caught or None
 
 
-def application(names: Callable[[str], list[str]]) -> typer.Typer:
-    """All commands; ``names`` gives the branches and tags that begin so, for completion."""
-    app = _typer()
-
-    @app.callback()
-    def top() -> None:
-        """Version AI models: every checkpoint kept, each one cheap."""
-
-    for name, row in COMMANDS.items():
-        _register(app, load(name), _ignore, panel=GROUPS[row.group], names=names)
-    return app
-
-
 def help_text(command: Command) -> str:
     """What ``mvc COMMAND --help`` prints."""
     app = _typer()
@@ -58,7 +42,7 @@ def help_text(command: Command) -> str:
 
 
 def _ignore(values: dict[str, Any]) -> None:
-    """Completion and help never run a command."""
+    """Help never runs a command."""
 
 
 def _typer() -> typer.Typer:
@@ -71,20 +55,17 @@ def _register(
     app: typer.Typer,
     command: Command,
     heard: Callable[[dict[str, Any]], object],
-    *,
-    panel: str | None = None,
-    names: Callable[[str], list[str]] | None = None,
 ) -> None:
     def callback(**values: Any) -> None:
         heard({p.name: tuple(values[p.name] or ()) if p.many else values[p.name] for p in command.parameters})
 
     # Typer reads the signature, so it gets one that fits the declaration.
-    parameters = [_typed(parameter, names) for parameter in command.parameters]
+    parameters = [_typed(parameter) for parameter in command.parameters]
     parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     text = "\n\n".join([command.description, *_epilogue(command)])
-    app.command(command.name, help=text, context_settings=SETTINGS, rich_help_panel=panel)(callback)
+    app.command(command.name, help=text, context_settings=SETTINGS)(callback)
 
 
 def _epilogue(command: Command) -> Iterable[str]:
@@ -95,7 +76,7 @@ def _epilogue(command: Command) -> Iterable[str]:
         yield "\b\nExamples:\n" + "\n".join(f"  {line}" for line in command.examples)
 
 
-def _typed(parameter: Parameter, names: Callable[[str], list[str]] | None) -> inspect.Parameter:
+def _typed(parameter: Parameter) -> inspect.Parameter:
     declared = parameter.declared
     inner: Any = list[parameter.type] if parameter.many else parameter.type  # type: ignore[name-defined]
     info: Any
@@ -106,7 +87,6 @@ def _typed(parameter: Parameter, names: Callable[[str], list[str]] | None) -> in
         info = typer.Argument(
             metavar=name if parameter.required else f"[{name}]",
             help=declared.help,
-            autocompletion=names if declared.value.startswith(NAMED) else None,
         )
     default: Any = inspect.Parameter.empty
     if not parameter.required:

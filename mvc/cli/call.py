@@ -90,10 +90,7 @@ class Call:
 
     def global_config(self) -> Config:
         """The user's own settings."""
-        path = self.context.global_config
-        if path is None or not path.exists():
-            return Config("", "your settings")
-        return Config(read_text(self.io, path), str(path))
+        return read_global_config(self.context, self.io)
 
     def _wish(self) -> str | None:
         """When output is to be coloured, as the user said; None where nobody did."""
@@ -225,3 +222,11 @@ class Call:
     def paint(self, text: str, colour: str) -> str:
         """Text in a colour, where there may be some."""
         return self.screen.paint(text, colour)
+
+
+def read_global_config(context: Context, io: FileIO) -> Config:
+    """The user's own settings."""
+    path = context.global_config
+    if path is None or not path.exists():
+        return Config("", "your settings")
+    return Config(read_text(io, path), str(path))

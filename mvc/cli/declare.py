@@ -1,7 +1,7 @@
 """How a command says what it takes: annotations on its function, read by two parsers.
 
 :mod:`mvc.cli.quick` understands plain command lines at once; :mod:`mvc.cli.app` makes a Typer command of
-the same declaration, for everything else: help, completion, and exact messages about what is wrong. Typer
+the same declaration, for everything else: help, and exact messages about what is wrong. Typer
 alone costs 40 ms to import, which is more than the whole of ``mvc log``.
 """
 

@@ -53,7 +53,7 @@ def _prepare_output() -> None:
 
 
 def _run(words: list[str], context: Context) -> int:
-    if context.is_completing:
+    if context.completing_shell is not None:
         from mvc.cli.complete import complete  # only a shell asks for this
 
         complete(context, words)

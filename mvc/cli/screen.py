@@ -44,6 +44,8 @@ def fit(text: str, width: int, cut: Cut) -> str:
         return text
     room = width - 1
     tail = room // 2 if cut == "middle" else 0
+    if text.isascii():
+        return text[: room - tail] + ELLIPSIS + text[len(text) - tail :]
     return _beginning(text, room - tail) + ELLIPSIS + _end(text, tail)
 
 
