@@ -114,9 +114,9 @@ class Tensors(Mapping[str, Array]):
         """Tensors by name, decoded by several threads; all of them, or those in ``names``.
 
         ``out`` provides the memory: a mapping from each name to an array of the tensor's dtype and shape
-        (an unsigned integer of its width will do, not for blocks), C-contiguous and writable; or one such array, if one name
-        is given. Values are decoded straight into it. Names that it lacks come as new arrays. After an error
-        the arrays hold anything.
+        (an unsigned integer of its width will do, but not for blocks), C-contiguous and writable; or one such
+        array, if one name is given. Values are decoded straight into it. Names that it lacks come as new
+        arrays. After an error the arrays hold anything.
 
         Raises:
             KeyError: there is no tensor of a name.
