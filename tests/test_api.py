@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -420,6 +421,18 @@ def test_nothing_new_is_refused_unless_allowed(repo) -> None:
     assert len(repo.log()) == 1
     repo.commit({"a": {"x": np.ones(3)}}, "again", allow_empty=True)
     assert len(repo.log()) == 2
+
+
+def test_commits_from_memory_at_the_same_time_lose_nothing(repo) -> None:
+    def work(name: str) -> list[str]:
+        with mvc.Repo.open(repo.path) as mine:
+            return [mine.commit({name: {"x": np.full(300, n), "n": n}}, f"{name} {n}").id for n in range(4)]
+
+    with ThreadPoolExecutor(3) as pool:
+        made = [identity for ids in pool.map(work, ["a", "b", "c"]) for identity in ids]
+    assert {revision.id for revision in repo.log()} == set(made)
+    assert {key: value["n"] for key, value in repo.load_state_dict().items()} == {"a": 3, "b": 3, "c": 3}
+    assert_sound(repo.path)
 
 
 def test_versions_from_memory_lean_on_each_other(repo) -> None:
