@@ -6,11 +6,11 @@ A model of normally distributed bf16 weights is committed from memory, stored al
 out. Everything is in the page cache. ``safetensors`` is ``safetensors.numpy.load_file`` of the file that was
 checked out, with its default back end and with ``pread``.
 
-First, as most programs do it: one load in a fresh process, whose memory the kernel has yet to provide (opening
-the repository counts, importing does not). Then again and again in one process, which recycles its memory:
-``opened anew`` opens the repository each time, ``kept open`` keeps it, ``out=`` loads into arrays that are
-there already, ``cache_bytes=`` holds the decoded tensors in memory too. Medians of runs that take turns. At
-last one tensor is loaded alone, and the bytes that this read from the store are counted.
+First, as most programs do it: one load in a fresh process, whose memory the kernel has yet to provide
+(opening the repository counts, importing does not). Then again and again in one process, which recycles
+its memory: ``opened anew`` opens the repository each time, ``kept open`` keeps it, ``out=`` loads into arrays
+that are there already, ``cache_bytes=`` holds the decoded tensors in memory too. Medians of runs that take
+turns. At last one tensor is loaded alone, and the bytes that this read from the store are counted.
 """
 
 from __future__ import annotations

@@ -56,17 +56,21 @@ class MemoryFile:
         """Fill a buffer; fewer bytes only at the end of the file."""
         done = 0
         while done < len(buffer) and offset + done < self.size:
-            number = bisect_right(self._ends, offset + done)
-            data = self._stretch(number)
-            start = offset + done - (self._ends[number] - len(data))
-            count = min(len(data) - start, len(buffer) - done)
-            buffer[done : done + count] = data[start : start + count]
-            done += count
+            done += self._copy(buffer[done:], offset + done)
         return done
 
     def changed(self) -> bool:
         """Nobody can tell."""
         return False
+
+    def _copy(self, buffer: memoryview, offset: int) -> int:
+        """Fill a buffer out of one stretch; returns the bytes copied."""
+        number = bisect_right(self._ends, offset)
+        data = self._stretch(number)
+        start = offset - (self._ends[number] - len(data))
+        count = min(len(data) - start, len(buffer))
+        buffer[:count] = data[start : start + count]
+        return count
 
     def _stretch(self, number: int) -> memoryview:
         if self._held is None or self._held[0] != number:

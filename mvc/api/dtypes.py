@@ -47,15 +47,23 @@ def torch_type_of(name: str) -> str | None:
     return (_NUMPY | _ML_DTYPES).get(name.removesuffix(_BIG))
 
 
+def is_block_type(name: str) -> bool:
+    """Whether elements of this type come in blocks, or in less than a byte, that numpy cannot take apart."""
+    plain = name.removesuffix(_BIG)
+    return plain not in _NUMPY and plain not in _ML_DTYPES
+
+
 def is_big_endian(name: str) -> bool:
     """Whether the bytes of an element stand in the order that this machine does not use."""
+    if is_block_type(name):
+        return False
     return name.endswith(_BIG) != (sys.byteorder == "big") and DTYPES[name].width > 1
 
 
 def numpy_type_of(name: str, *, bits: bool = False) -> np.dtype[Any]:
     """The numpy dtype, of this machine's byte order, that an element type of files has.
 
-    With ``bits`` the unsigned integer of its width, for types that numpy lacks.
+    With ``bits`` the unsigned integer of its width, for types that numpy lacks; bytes for blocks.
 
     Raises:
         UnsupportedFeature: there is none; or it needs ml_dtypes, which is not installed.
@@ -63,9 +71,11 @@ def numpy_type_of(name: str, *, bits: bool = False) -> np.dtype[Any]:
     plain = name.removesuffix(_BIG)
     if plain in _NUMPY:
         return np.dtype(_NUMPY[plain])
-    if plain not in _ML_DTYPES:
+    if is_block_type(name) and bits:
+        return np.dtype(np.uint8)
+    if is_block_type(name):
         raise UnsupportedFeature(
-            f"elements of type {name} have no numpy dtype", hint="tensors.raw(NAME) gives their bytes"
+            f"elements of type {name} have no numpy dtype", hint="as_bits=True gives their blocks, as bytes"
         )
     if bits:
         return np.dtype(f"u{DTYPES[plain].width}")

@@ -167,8 +167,8 @@ class Repo:
         ``KEY.json`` (everything else; see :mod:`mvc.api.state`); :meth:`load_state_dict` gives the values
         back bit for bit. No file is written in between. A key owns these two paths; all other files stay as
         the last version has them, and the work tree is neither read nor touched: :meth:`status` says there
-        what differs (``deleted`` where a file was never written). With ``checkout`` the work tree is brought
-        to the new version.
+        what differs (``deleted`` where a file was never written). With ``checkout`` they are
+        written there too.
 
         ``author`` is ``Name <address>``; else the environment, the settings, Git's, login and host say who.
         ``metrics`` are numbers, ``params`` scalars by name. ``amend`` replaces the last version.

@@ -177,7 +177,10 @@ def _torch_tensor(torch: Any, array: NDArray[Any], dtype: str, device: Any) -> A
     """A tensor over the array's own memory, moved where a device is given."""
     kind = getattr(torch, torch_type_of(dtype) or "", None)
     if kind is None:
-        raise UnsupportedFeature(f"this torch has no elements of type {dtype}", hint="upgrade torch")
+        raise UnsupportedFeature(
+            f"this torch has no elements of type {dtype}",
+            hint="REV[PATH].tensors.raw(NAME) gives their bytes",
+        )
     if not array.flags.writeable:
         if array.nbytes > _MOST_REPEATED_BYTES:
             raise UnsupportedFeature(f"a tensor that repeats its elements would take {array.nbytes:,} bytes")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.api.dtypes import is_big_endian, numpy_type_of
+from mvc.api.dtypes import is_big_endian, is_block_type, numpy_type_of
 from mvc.api.missing import NotThere
 from mvc.api.session import Session
 from mvc.dtypes import DTYPES
@@ -80,12 +80,13 @@ class Tensors(Mapping[str, Array]):
         return TensorInfo(span.name, span.dtype, span.shape, span.length, span.strides)
 
     def get_array(self, name: str, *, as_bits: bool = False) -> Array:
-        """One tensor. With ``as_bits`` a type that numpy lacks (bf16, fp8) comes as unsigned integers.
+        """One tensor. With ``as_bits`` a type that numpy lacks (bf16, fp8) comes as unsigned integers, and a
+        quantised one as its blocks: bytes, those of a row in the last extent.
 
         Raises:
             KeyError: there is none of that name.
-            UnsupportedFeature: numpy has no such element type (:meth:`raw` gives the bytes), or ml_dtypes is
-                needed and not installed.
+            UnsupportedFeature: numpy has no such element type, or ml_dtypes is needed and not installed; with
+                ``as_bits`` neither is raised.
             DamageError: stored bytes are missing or wrong.
         """
         return self.load([name], as_bits=as_bits, threads=None)[name]
@@ -113,9 +114,9 @@ class Tensors(Mapping[str, Array]):
         """Tensors by name, decoded by several threads; all of them, or those in ``names``.
 
         ``out`` provides the memory: a mapping from each name to an array of the tensor's dtype and shape
-        (an unsigned integer of its width will do), C-contiguous and writable; or one such array, if one name
-        is given. Values are decoded straight into it. Names that it lacks come as new arrays. After an error
-        the arrays hold anything.
+        (an unsigned integer of its width will do, but not for blocks), C-contiguous and writable; or one such
+        array, if one name is given. Values are decoded straight into it. Names that it lacks come as new
+        arrays. After an error the arrays hold anything.
 
         Raises:
             KeyError: there is no tensor of a name.
@@ -186,6 +187,8 @@ class _Plan:
             _turn(self.target, span.dtype)
         if self._direct and self._out is not None:
             return self._out
+        if is_block_type(span.dtype):
+            return self.target.reshape(_byte_shape(span))
         if span.strides is None:
             return self.target.view(self._dtype).reshape(span.shape)
         array = self._strided()
@@ -213,6 +216,13 @@ def _opaque(span: Span) -> str:
     return f"u{width}" if width <= 8 else f"V{width}"
 
 
+def _byte_shape(span: Span) -> tuple[int, ...]:
+    """The shape of a tensor of blocks as bytes: each row's bytes in the last extent, where rows are whole."""
+    rows = element_count(span.shape[:-1])
+    whole = rows > 0 and span.length % rows == 0
+    return (*span.shape[:-1], span.length // rows) if whole else (span.length,)
+
+
 def _turn(target: NDArray[np.uint8], dtype: str) -> None:
     """Turn the bytes of each element round, in place; those of a complex number's halves."""
     width = DTYPES[dtype].width // (2 if dtype.startswith("C") else 1)
@@ -223,7 +233,7 @@ def _check_out(span: Span, out: Array) -> None:
     if not isinstance(out, np.ndarray):
         raise UsageError(f"out for {shown(span.name)} is a {type(out).__name__}, not a numpy array")
     width = DTYPES[span.dtype].width
-    fits = out.dtype == np.dtype(f"u{width}") if width <= 8 else False
+    fits = width <= 8 and not is_block_type(span.dtype) and out.dtype == np.dtype(f"u{width}")
     if not fits and out.dtype != numpy_type_of(span.dtype):
         raise UsageError(f"out for {shown(span.name)} has dtype {out.dtype}, the tensor {span.dtype}")
     if out.shape != span.shape:

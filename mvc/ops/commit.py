@@ -99,7 +99,7 @@ def commit_given(
     """Store files that lie in memory and move the current branch to a commit of them.
 
     The work tree is not looked at, so there the last version's files are still what they were; ``checkout``
-    brings it to the new version afterwards, as an operation of its own.
+    brings what is given into it afterwards, as an operation of its own.
 
     Raises:
         AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
@@ -116,7 +116,7 @@ def commit_given(
             tx.publish(lambda view: job.update(view, files))
             committed = job.result(began)
         if checkout:
-            _check_out(repository, workspace, request, tx.view.head_commit(), committed.id)
+            _check_out(repository, workspace, request, tx.view.head_commit(), committed.id, given)
     _join_packs(repository)
     return committed
 
@@ -153,9 +153,13 @@ def _check_out(
     request: Request,
     before: CommitId | None,
     commit: CommitId,
+    given: Given,
 ) -> None:
-    """Bring the work tree from the version that HEAD named before to the commit that it names now."""
+    """Bring the work tree from the version that HEAD named before to the commit that it names now; given
+    files that were missing in it come too."""
     with begin(repository, f"checkout {commit.short}", request.author, request.time) as tx:
+        version = files_of(tx.view, before)
+        there = workspace.scan(tuple(given.files)).files
         switch(
             workspace,
             tx,
@@ -163,7 +167,9 @@ def _check_out(
             lambda _view: Update(),
             force=False,
             everything=False,
-            version=files_of(tx.view, before),
+            version={
+                path: entry for path, entry in version.items() if path in there or path not in given.files
+            },
         )
 
 
