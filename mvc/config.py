@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mvc.errors import ConfigError
@@ -11,6 +11,8 @@ from mvc.errors import ConfigError
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
 KNOWN: dict[str, tuple[type, str]] = {
+    "commit.code": (bool, "whether commits record the Git commit of the code; true if not set"),
+    "commit.environment": (bool, "whether commits record Python, platform and frameworks; true if not set"),
     "user.name": (str, "who commits"),
     "user.email": (str, "and under which address"),
 }
@@ -49,6 +51,17 @@ class Config:
         value = self.get(key)
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"{key} in {self._where} is not text", hint=f"mvc config {key} 'TEXT'")
+        return value
+
+    def boolean(self, key: str) -> bool | None:
+        """A boolean value, or None.
+
+        Raises:
+            ConfigError: the value is neither true nor false.
+        """
+        value = self.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise ConfigError(f"{key} in {self._where} is not true or false", hint=f"mvc config {key} false")
         return value
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -93,6 +106,15 @@ class Config:
             table = table[name]
         del table[names[-1]]
         return tomlkit.dumps(document)
+
+
+def enabled(settings: Sequence[Config], key: str) -> bool:
+    """Whether a switch is on: as the first of the settings that names it says, else yes.
+
+    Raises:
+        ConfigError: a value is neither true nor false.
+    """
+    return next((value for config in settings if (value := config.boolean(key)) is not None), True)
 
 
 def parse_value(text: str) -> str | int | float | bool:

@@ -17,6 +17,7 @@ from mvc.objects import Person, Timestamp
 
 VARIABLES = (
     "COLUMNS",
+    "CONDA_PREFIX",
     "HOME",
     "LOGNAME",
     "MVC_AUTHOR_EMAIL",
@@ -25,6 +26,7 @@ VARIABLES = (
     "NO_COLOR",
     "TERM",
     "USER",
+    "VIRTUAL_ENV",
     "XDG_CONFIG_HOME",
     "_MVC_COMPLETE",
 )
@@ -152,6 +154,11 @@ class Context:
             except KeyError:
                 name = f"user{os.getuid()}"
         return _clean(name)
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with some variables changed, for a program that it starts."""
+    return {**os.environ, **changes}
 
 
 def parse_author(text: str) -> tuple[str, str]:
