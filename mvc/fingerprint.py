@@ -72,7 +72,7 @@ def _folder(io: FileIO, path: Path, location: str, monitor: Monitor) -> Data:
     monitor.finish()
     if left_out:
         monitor.warn(
-            f"data {shown(location)}: links and special files, which are left out of its fingerprint: {left_out}"
+            f"data {shown(location)}: links and special files left out of its fingerprint: {left_out}"
         )
     return Data("folder", location, size=size, files=files, blake3=whole.digest())
 

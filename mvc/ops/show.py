@@ -9,6 +9,7 @@ from mvc.history.decorations import Decorations, Entry
 from mvc.history.revisions import resolve
 from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.objects import Tag
+from mvc.registry.card import Card, build_card
 from mvc.repo import View
 
 
@@ -36,3 +37,8 @@ def show(view: View, revision: str = "HEAD") -> Shown:
     changes = tuple(pair_renames(view.objects, diff_trees(view.objects, parent, commit.tree)))
     tag = None if found.tag is None else Tag.from_bytes(view.objects.get(found.tag))
     return Shown(Decorations(view.refs).entry(found.commit, commit), tag, changes)
+
+
+def card(view: View, shown: Shown, weights_id: str | None = None) -> Card:
+    """What the version is, holds, comes from and lacks; see :mod:`mvc.registry.card`."""
+    return build_card(view.objects, shown.entry.id, changes=shown.changes, weights_id=weights_id)

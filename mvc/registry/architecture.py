@@ -48,13 +48,13 @@ class Tokenizer:
 
 
 _SIZES = (
-    "hidden_size d_model n_embd dim embed_dim num_hidden_layers n_layer n_layers num_layers depth"
-    " num_attention_heads n_head n_heads num_heads num_key_value_heads n_kv_heads intermediate_size d_ff ffn_dim"
-    " head_dim num_experts num_local_experts num_experts_per_tok vocab_size max_position_embeddings n_positions"
-    " n_ctx context_length image_size patch_size num_labels in_channels out_channels sample_size torch_dtype dtype"
-    " tie_word_embeddings"
+    "hidden_size d_model n_embd dim embed_dim num_hidden_layers n_layer n_layers num_layers depth "
+    "num_attention_heads n_head n_heads num_heads num_key_value_heads n_kv_heads intermediate_size d_ff "
+    "ffn_dim head_dim num_experts num_local_experts num_experts_per_tok vocab_size "
+    "max_position_embeddings n_positions n_ctx context_length image_size patch_size num_labels "
+    "in_channels out_channels sample_size torch_dtype dtype tie_word_embeddings"
 )
-SETTINGS = tuple(_SIZES.split(" "))
+SETTINGS = tuple(_SIZES.split())
 """Settings of a configuration that the card shows."""
 
 _INNER = ("text_config", "llm_config", "language_config", "model", "backbone_config", "vision_config")
@@ -130,7 +130,7 @@ def _of_gguf(path: str, values: Mapping[str, Value]) -> Architecture:
         "block_count embedding_length feed_forward_length attention.head_count attention.head_count_kv"
         " context_length expert_count vocab_size"
     )
-    settings = {key: values[prefix + key] for key in wanted.split(" ") if prefix + key in values}
+    settings = {key: values[prefix + key] for key in wanted.split() if prefix + key in values}
     return Architecture(path, _short(values.get("general.name")), _short(kind), settings)
 
 
@@ -217,9 +217,9 @@ def tokenizer_of(snapshot: Snapshot) -> Tokenizer | None:
     for file in snapshot.files.values():
         if file.manifest.format == "gguf":
             values = snapshot.values(file)
-            kind, count = values.get("tokenizer.ggml.model"), values.get("tokenizer.ggml.tokens.#")
-            if isinstance(kind, str):
-                return Tokenizer(_short(kind), (file.path,), count if type(count) is int else None)
+            kind, count = _short(values.get("tokenizer.ggml.model")), values.get("tokenizer.ggml.tokens.#")
+            if kind is not None:
+                return Tokenizer(kind, (file.path,), count if type(count) is int else None)
     return None
 
 

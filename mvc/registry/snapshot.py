@@ -146,8 +146,7 @@ class Snapshot:
         except (ValueError, RecursionError):
             return None  # a file of the user's that only looks like ours
         except NotThisFormat:
-            self._note_spent()
-            return None
+            return None  # the budget is spent, which is noted
 
     def _format_values(self, file: File) -> Mapping[str, Value]:
         if file.manifest.format == OPAQUE:
@@ -155,10 +154,7 @@ class Snapshot:
         if len(self._values) >= MAX_VALUE_FILES or self._spent:
             self._note_spent()
             return {}
-        found = read_values(file.manifest.format, self._view(file), lambda name: self._sibling(file, name))
-        if self._spent:
-            self._note_spent()
-        return found
+        return read_values(file.manifest.format, self._view(file), lambda name: self._sibling(file, name))
 
     def _sibling(self, file: File, name: str) -> View | None:
         found = self.files.get(f"{file.folder}/{name}" if file.folder else name)
@@ -170,6 +166,7 @@ class Snapshot:
     def _charge(self, count: int) -> None:
         if count > self._left:
             self._spent = True
+            self._note_spent()
             raise _Spent(f"more than {MAX_READ_BYTES >> 20} MiB to read")
         self._left -= count
 

@@ -179,10 +179,11 @@ _OUTSIDE = frozenset(
         "hyper_parameters",
     }
 )
-_MEASURES = frozenset(
-    "acc accuracy auc best bleu cer err error eval f1 iou loss lr mae metric mse perplexity ppl precision recall"
-    " reward rmse rouge score val valid validation wer".split(" ")
+_MEASURE_WORDS = (
+    "acc accuracy auc best bleu cer err error eval f1 iou loss lr mae metric mse perplexity ppl "
+    "precision recall reward rmse rouge score val valid validation wer"
 )
+_MEASURES = frozenset(_MEASURE_WORDS.split())
 _NO_TRAINING = frozenset({"gguf", "onnx", "npy", "npz"})
 """Formats whose numbers describe the model, not its training."""
 
