@@ -29,8 +29,8 @@ from safetensors.numpy import save as reference_save
 from mvc import formats
 from mvc.dtypes import DTYPES
 from mvc.formats import FORMATS, Description, describe
-from mvc.formats import npy as npy_module
 from mvc.formats import safetensors as safetensors_module
+from mvc.formats.wire import npyheader
 from mvc.spans import Layout, Span, tile
 
 
@@ -432,7 +432,7 @@ def test_budgets_hold(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(module, budget, 1000)
             assert reason in str(describe_bytes("m.safetensors", many).reason)
-    assert npy_module.MAX_HEADER_BYTES == 65536
+    assert npyheader.MAX_HEADER_BYTES == 65536
 
 
 @pytest.mark.parametrize("filling", ["[],", "{},", '"",', "0,"])

@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 
 from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View
 from mvc.formats.npy import Npy
+from mvc.formats.npz import Npz
+from mvc.formats.pickle_file import PickleFile
 from mvc.formats.safetensors import Safetensors
+from mvc.formats.torch_legacy import TorchLegacy
+from mvc.formats.torch_tar import TorchTar
+from mvc.formats.torch_zip import Torch
+from mvc.formats.zipped import Zip
 from mvc.spans import Layout, NotTileable, Span, tile
 
 __all__ = [
@@ -27,8 +33,19 @@ __all__ = [
     "read_values",
 ]
 
-FORMATS: tuple[Format, ...] = (Safetensors(), Npy())
-"""Every known format, asked in this order."""
+_SINGLE: tuple[Format, ...] = (
+    Safetensors(),
+    PickleFile(),  # before npy, for what numpy pickles
+    Npy(),
+    Npz(),
+    TorchLegacy(),
+    TorchTar(),
+    Torch(),  # behind its ancestors, because it claims their names too
+)
+
+FORMATS: tuple[Format, ...] = (*_SINGLE, Zip(_SINGLE))
+"""Every known format, asked in this order: what a file's head proves before what its name suggests, and
+archives of files last."""
 
 OPAQUE = "opaque"
 """The format of a file that no scanner understands."""
