@@ -48,7 +48,7 @@ def show(
         if json:
             tag = {} if shown.tag is None else {"tag": tag_json(shown.tag)}
             changes = [tree_change_json(view, change) for change in shown.changes]
-            card = read_card(view, shown)
+            card = read_card(shown)
             call.data(
                 {
                     **entry_json(shown.entry),
@@ -65,7 +65,7 @@ def show(
         for line in entry_lines(call, shown.entry, Names(call, view)):
             call.print(line)
         if not call.quiet:
-            for line in card_lines(read_card(view, shown), call.context.width):
+            for line in card_lines(read_card(shown), call.context.width):
                 call.print(line)
             call.print()
         for line in tree_change_lines(call, view, shown.changes):

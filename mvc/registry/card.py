@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mvc.history.reader import ObjectReader, read_commit, read_manifest
+from mvc.history.reader import ObjectReader, Remembering, read_commit, read_manifest
 from mvc.history.tensordiff import diff_tensors
 from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.objectid import CommitId, ManifestId
@@ -25,11 +25,11 @@ from mvc.registry.architecture import (
 )
 from mvc.registry.checklist import Item, checklist
 from mvc.registry.parameters import Shards, Weights, shards_of, weights_of
-from mvc.registry.snapshot import Snapshot
+from mvc.registry.snapshot import Snapshot, looks_like_model
 from mvc.registry.training import Optimizer, Training, optimizers_of, training_of
 
 MAX_COMPARED = 200
-"""Changed files whose tensors are compared."""
+"""Changed files that are looked into for tensors that changed."""
 
 _HYPERPARAMETERS = ("hyper_parameters.", "hparams.", "args.", "cfg.", "opt.")
 
@@ -95,6 +95,7 @@ def build_card(
         DamageError: a commit, tree, manifest or blob that is needed cannot be read.
     """
     commit = read_commit(reader, identity)
+    reader = reader if isinstance(reader, Remembering) else Remembering(reader)
     snapshot = Snapshot(reader, commit.tree)
     architectures = tuple(architectures_of(snapshot))
     changed = _changes(reader, commit) if changes is None else tuple(changes)
@@ -133,9 +134,9 @@ def _changes(reader: ObjectReader, commit: Commit) -> tuple[Change, ...]:
 
 def _tensor_changes(reader: ObjectReader, changes: Sequence[Change]) -> TensorChanges:
     files = added = removed = reshaped = changed = unchanged = 0
-    for change in changes:
-        if change.same_content or files == MAX_COMPARED:
-            continue
+    differing = [change for change in changes if not change.same_content]
+    # first those that look like a model's: there may be thousands of others
+    for change in sorted(differing, key=lambda change: not looks_like_model(change.path))[:MAX_COMPARED]:
         old, new = (
             None if entry is None else read_manifest(reader, ManifestId(entry.id))
             for entry in (change.old, change.new)

@@ -21,8 +21,11 @@ from mvc.objects import Manifest
 from mvc.registry.roles import Role, file_role, tensor_role
 from mvc.spans import Span, element_count
 
-MAX_MANIFESTS = 2_000
+MAX_MANIFESTS = 1_000
 """Files that are looked at; of the rest only the names count."""
+
+MAX_OTHERS = 200
+"""Files among them whose names do not look like a model's."""
 
 MAX_VALUE_FILES = 64
 """Files whose values are read."""
@@ -34,6 +37,11 @@ MAX_DOCUMENT_ITEMS = 500_000
 
 _FIRST = (".json", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".keras", ".npz")
 _NUMBERS = {"F32": "<f", "F64": "<d", "I32": "<i", "I64": "<q", "U8": "<B", "I16": "<h"}
+
+
+def looks_like_model(path: str) -> bool:
+    """Whether a file's name is that of weights or of what is saved beside them."""
+    return path.lower().endswith(_FIRST)
 
 
 class _Spent(NotThisFormat):
@@ -102,16 +110,14 @@ class Snapshot:
     def __post_init__(self) -> None:
         entries = flatten(self.reader, self.tree)
         self.paths = {path: ManifestId(entry.id) for path, entry in entries.items()}
-        likely = sorted(
-            self.paths, key=lambda path: not path.lower().endswith(_FIRST)
-        )  # stable: else by path
+        likely = [path for path in self.paths if looks_like_model(path)]
+        others = [path for path in self.paths if not looks_like_model(path)]
+        looked = sorted([*likely, *others[:MAX_OTHERS]][:MAX_MANIFESTS])
         self.files = {
-            path: File(path, read_manifest(self.reader, self.paths[path]), file_role(path))
-            for path in likely[:MAX_MANIFESTS]
+            path: File(path, read_manifest(self.reader, self.paths[path]), file_role(path)) for path in looked
         }
-        self.files = dict(sorted(self.files.items()))
-        if len(likely) > MAX_MANIFESTS:
-            self.notes.append(f"looked at {MAX_MANIFESTS:,} of {len(likely):,} files")
+        if len(looked) < len(self.paths):
+            self.notes.append(f"looked at {len(looked):,} of {len(self.paths):,} files")
 
     def named(self, *names: str) -> Iterator[File]:
         """The files that are called so, in whatever folder."""
