@@ -32,7 +32,8 @@ def config(
 ) -> None:
     """Read and change settings: the repository's, and behind them your own.
 
-    mvc reads user.name and user.email; other settings are kept for the programs that use them.
+    mvc reads user.name and user.email, and records less with commit.environment = false and commit.code =
+    false; other settings are kept for the programs that use them.
     """
     if list_ or key is None:
         if key is not None or unset or not list_:
