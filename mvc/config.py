@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mvc.errors import ConfigError
@@ -27,6 +27,10 @@ class Setting(NamedTuple):
 COLOUR_CHOICES = ("auto", "always", "never")
 
 KNOWN: dict[str, Setting] = {
+    "commit.code": Setting(bool, "whether commits record the Git commit of the code; true if not set"),
+    "commit.environment": Setting(
+        bool, "whether commits record Python, platform and frameworks; true if not set"
+    ),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),
     "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),
@@ -75,6 +79,17 @@ class Config:
         _check_choice(key, value, f" in {self._where}")
         return value
 
+    def boolean(self, key: str) -> bool | None:
+        """A boolean value, or None.
+
+        Raises:
+            ConfigError: the value is neither true nor false.
+        """
+        value = self.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise ConfigError(f"{key} in {self._where} is not true or false", hint=f"mvc config {key} false")
+        return value
+
     def items(self) -> Iterator[tuple[str, Any]]:
         """Every value with its dotted key, in the order of the file."""
         return _flatten(self._values, "")
@@ -119,6 +134,15 @@ class Config:
             table = table[name]
         del table[names[-1]]
         return tomlkit.dumps(document)
+
+
+def enabled(settings: Sequence[Config], key: str) -> bool:
+    """Whether a switch is on: as the first of the settings that names it says, else yes.
+
+    Raises:
+        ConfigError: a value is neither true nor false.
+    """
+    return next((value for config in settings if (value := config.boolean(key)) is not None), True)
 
 
 def parse_value(text: str) -> str | int | float | bool:

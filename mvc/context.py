@@ -18,6 +18,7 @@ from mvc.objects import Person, Timestamp
 VARIABLES = (
     "CLICOLOR_FORCE",
     "COLUMNS",
+    "CONDA_PREFIX",
     "FORCE_COLOR",
     "HOME",
     "LOGNAME",
@@ -29,6 +30,7 @@ VARIABLES = (
     "PAGER",
     "TERM",
     "USER",
+    "VIRTUAL_ENV",
     "XDG_CONFIG_HOME",
     "_MVC_COMPLETE",
 )
@@ -193,6 +195,11 @@ class Context:
             except KeyError:
                 name = f"user{os.getuid()}"
         return _clean(name)
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with some variables changed, for a program that it starts."""
+    return {**os.environ, **changes}
 
 
 def parse_author(text: str) -> tuple[str, str]:

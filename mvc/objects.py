@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Self, Typ
 
 from mvc import canonical
 from mvc.errors import CorruptObject, InvalidPath, UnsupportedFeature
+from mvc.lineage import Code, Data, Environment, data_from_value, data_to_value
 from mvc.objectid import ID_BYTES, AliasId, BlobId, CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.paths import check_name
 from mvc.spans import Span
@@ -294,14 +295,15 @@ def _tree_entry(item: Any) -> TreeEntry:
 
 
 _COMMIT_KEYS = {"author", "message", "metrics", "params", "parents", "time", "tree"}
+_LINEAGE_KEYS = {"code", "data", "environment"}
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     """A version: a tree, where it came from, and what is known about it.
 
-    ``metrics`` map names to numbers, ``params`` to scalars. ``extra`` keeps optional parts of newer versions
-    verbatim.
+    ``metrics`` map names to numbers, ``params`` to scalars, ``data`` to what was trained or tested on; all of
+    lineage is optional. ``extra`` keeps optional parts of newer versions verbatim.
     """
 
     kind: ClassVar[type[CommitId]] = CommitId
@@ -313,6 +315,9 @@ class Commit:
     message: str
     metrics: Mapping[str, Number] = field(default_factory=dict)
     params: Mapping[str, Scalar] = field(default_factory=dict)
+    data: Mapping[str, Data] = field(default_factory=dict)
+    code: Code | None = None
+    environment: Environment | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -320,6 +325,7 @@ class Commit:
         return canonical.pack(
             {
                 **self.extra,
+                **self._lineage(),
                 "author": list(self.author),
                 "message": self.message,
                 "metrics": dict(self.metrics),
@@ -348,8 +354,22 @@ class Commit:
             message=_text(value["message"], "commit", "message"),
             metrics=value["metrics"],
             params=value["params"],
-            extra={key: item for key, item in value.items() if key not in _COMMIT_KEYS},
+            data=data_from_value(value["data"]) if "data" in value else {},
+            code=Code.from_value(value["code"]) if "code" in value else None,
+            environment=Environment.from_value(value["environment"]) if "environment" in value else None,
+            extra={key: item for key, item in value.items() if key not in _COMMIT_KEYS | _LINEAGE_KEYS},
         )
+
+    def _lineage(self) -> dict[str, Any]:
+        """What is recorded of the version's origin; absent parts have no key."""
+        value: dict[str, Any] = {}
+        if self.data:
+            value["data"] = data_to_value(self.data)
+        if self.code is not None:
+            value["code"] = self.code.to_value()
+        if self.environment is not None:
+            value["environment"] = self.environment.to_value()
+        return value
 
     @property
     def subject(self) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mvc import canonical
 from mvc.errors import CorruptObject, UnsupportedFeature
+from mvc.lineage import Code, Data
 from mvc.objectid import AliasId, BlobId, CommitId, ManifestId, TagId, TreeId
 from mvc.objects import (
     EXECUTABLE,
@@ -198,9 +199,62 @@ def test_a_manifest_keeps_what_it_does_not_know():
 
 
 def test_a_commit_keeps_what_it_does_not_know_and_refuses_what_it_must_know():
-    newer = edited(sample_commit(), environment={"python": "3.14"})
+    newer = edited(sample_commit(), parent_models={"base": ["w1:00"]})
     commit = Commit.from_bytes(newer)
-    assert commit.extra == {"environment": {"python": "3.14"}}
+    assert commit.extra == {"parent_models": {"base": ["w1:00"]}}
     assert commit.to_bytes() == newer
     with pytest.raises(UnsupportedFeature, match="does not know"):
         Commit.from_bytes(edited(sample_commit(), **{"!encrypted": True}))
+
+
+LINEAGE = {
+    "code": {"branch": "main", "commit": "ab" * 20, "dirty": True, "later": [1], "remote": "https://x/y"},
+    "data": {
+        "test": {"kind": "uri", "location": "hf://datasets/a/b"},
+        "train": {"blake3": b"d" * 32, "files": 3, "kind": "folder", "location": "data", "size": 12},
+    },
+    "environment": {"of": "interpreter", "packages": {"torch": "2.7.1"}, "python": "3.14", "gpu": ["H100"]},
+}
+
+
+def test_a_commit_says_where_it_came_from():
+    data = edited(sample_commit(), **LINEAGE)
+    commit = Commit.from_bytes(data)
+    assert commit.to_bytes() == data
+    assert commit.extra == {}
+    assert commit.code == Code("ab" * 20, True, "main", "https://x/y", {"later": [1]})
+    assert commit.data["train"] == Data("folder", "data", 12, 3, b"d" * 32)
+    assert commit.data["test"] == Data("uri", "hf://datasets/a/b")
+    assert commit.environment.packages == {"torch": "2.7.1"}
+    assert commit.environment.extra == {"gpu": ["H100"]}
+
+
+def test_a_commit_without_an_origin_has_the_bytes_that_it_always_had():
+    assert not {"data", "code", "environment"} & canonical.unpack(sample_commit().to_bytes(), "commit").keys()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"data": {}},
+        {"data": []},
+        {"data": {"a": {"kind": "file"}}},
+        {"data": {"a": {"kind": "file", "location": 1}}},
+        {"data": {"a": {"kind": "file", "location": "a", "size": -1}}},
+        {"data": {"a": {"kind": "file", "location": "a", "files": True}}},
+        {"data": {"a": {"kind": "file", "location": "a", "blake3": b"short"}}},
+        {"data": {"a": {"kind": "file", "location": "a", "size": None}}},
+        {"code": {}},
+        {"code": "ab"},
+        {"code": {"commit": b"ab"}},
+        {"code": {"commit": "ab", "dirty": 1}},
+        {"code": {"commit": "ab", "dirty": None}},
+        {"environment": []},
+        {"environment": {"python": 3}},
+        {"environment": {"packages": {}}},
+        {"environment": {"packages": {"torch": 2}}},
+    ],
+)
+def test_an_origin_of_another_form_is_damage(part):
+    with pytest.raises(CorruptObject, match=f"{next(iter(part))} of a commit"):
+        Commit.from_bytes(edited(sample_commit(), **part))

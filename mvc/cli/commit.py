@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import Annotated
 
+from mvc import provenance
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.text import count, duration, one_line, share, size
 from mvc.cli.versions import entry_json
-from mvc.config import parse_value
+from mvc.config import enabled, parse_value
 from mvc.errors import UsageError
 from mvc.history.decorations import Decorations
 from mvc.objects import Number, Scalar
@@ -20,6 +21,7 @@ _MOST = 1 << 63
 @command(
     "mvc commit -m 'Epoch 3' --metric loss=1.93 --param lr=3e-4",
     "mvc commit -m 'New tokenizer' tokenizer/",
+    "mvc commit -m 'Fine-tuned' --data train=data/train.jsonl --data base=hf://org/model",
     exits=("1 nothing changed, so there is nothing to commit",),
     data="The new version as in 'mvc log --json'.",
 )
@@ -35,6 +37,10 @@ def commit(
     param: Annotated[
         tuple[str, ...], Option("--param", "A setting of the run; may be repeated.", "NAME=VALUE")
     ] = (),
+    data: Annotated[
+        tuple[str, ...],
+        Option("--data", "What it was trained or tested on; may be repeated.", "NAME=PATH_OR_URI"),
+    ] = (),
     author: Annotated[
         str | None, Option("--author", "Who made it, if it was not you.", "'NAME <EMAIL>'")
     ] = None,
@@ -45,24 +51,40 @@ def commit(
     """Snapshot what is in the folder and not ignored as a new version.
 
     There is no staging area. Files named in .mvcignore are left out, as are .mvc, .git, .hg and .venv.
+
+    A version also records Python, platform and frameworks (not with the setting commit.environment = false)
+    and the Git commit of the code around it (not with commit.code = false); data as its size and fingerprint.
+    Secrets are masked.
     """
     text = "\n\n".join(message)
     if not text.strip() and (message or not amend):
         raise UsageError("a version needs a message", hint="mvc commit -m 'what changed'")
+    repository, settings = call.repository, call.settings()
     request = Request(
         message=text if message else None,
         author=call.author(author),
         time=call.now(),
         metrics=dict(_metrics(metric)),
         params=dict(_params(param)),
+        data=provenance.data(
+            call.io,
+            dict(_pair(item, "--data train=data/train") for item in data),
+            folder=call.context.cwd,
+            worktree=repository.worktree,
+            monitor=call.monitor,
+        ),
+        code=provenance.code(repository.worktree) if enabled(settings, "commit.code") else None,
+        environment=provenance.environment(call.context.environment)
+        if enabled(settings, "commit.environment")
+        else None,
         paths=call.inside(paths),
         amend=amend,
         reauthor=author is not None,
         allow_empty=allow_empty,
     )
-    done = make_commit(call.repository, request)
+    done = make_commit(repository, request)
     if json:
-        with call.repository.reading() as view:
+        with repository.reading() as view:
             call.data(entry_json(Decorations(view.refs).entry(done.id, done.commit)))
     else:
         _report(call, done)

@@ -13,9 +13,12 @@ from mvc.errors import AnswerIsNo, FileChanged, MvcError, RefMoved, UserError, W
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
 from mvc.ingest import ATTEMPTS, Ingested, Source, ingest_file, ingest_source
+from mvc.lineage import Code, Data, Environment
+from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import FILE, Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
 from mvc.paths import check_path, is_below, shown
+from mvc.redaction import redact, redact_value
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
@@ -33,7 +36,11 @@ class Request:
 
     ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the
     message may be None: then the amended commit's stays. So does its
-    author, unless ``reauthor`` is set.
+    author, unless ``reauthor`` is set; metrics, params and data are added to its own, and its code and
+    environment stay as long as its files do.
+
+    Secrets in params, data, code and environment are masked before anything is stored; the message is the
+    author's own words.
     """
 
     message: str | None
@@ -41,6 +48,9 @@ class Request:
     time: Timestamp
     metrics: Mapping[str, Number] = field(default_factory=dict)
     params: Mapping[str, Scalar] = field(default_factory=dict)
+    data: Mapping[str, Data] = field(default_factory=dict)
+    code: Code | None = None
+    environment: Environment | None = None
     paths: Sequence[str] = ()
     amend: bool = False
     reauthor: bool = False
@@ -70,6 +80,7 @@ def commit(repository: Repository, request: Request) -> Committed:
         FileChanged: a file kept changing while it was read.
     """
     began = clock.perf_counter()
+    request = _redacted(request, repository.monitor)
     with locked(repository, exclusive=False) as workspace:
         # as the walk names them: without a slash at the end, and nothing for the top
         found = workspace.scan(["" if path == "." else path.rstrip("/") for path in request.paths])
@@ -107,6 +118,7 @@ def commit_given(
         WouldOverwrite: ``checkout`` would overwrite uncommitted work; nothing is stored.
     """
     began = clock.perf_counter()
+    request = _redacted(request, repository.monitor)
     with locked(repository, exclusive=checkout) as workspace:
         if checkout:
             _refuse_uncommitted(repository, workspace, (*given.files, *given.without))
@@ -171,6 +183,23 @@ def _check_out(
                 path: entry for path, entry in version.items() if path in there or path not in given.files
             },
         )
+
+
+def _redacted(request: Request, monitor: Monitor) -> Request:
+    """The request without secrets in what it records; the one place that every version passes."""
+    params: dict[str, Scalar] = {}
+    for name, value in request.params.items():
+        kept, clean = redact(name), redact_value(name, value)
+        if (kept, clean) != (name, value):
+            monitor.warn(f"param {kept} looks like a secret, so it is recorded as {clean}")
+        params[kept] = clean
+    return replace(
+        request,
+        params=params,
+        data={redact(name): item.redacted() for name, item in request.data.items()},
+        code=None if request.code is None else request.code.redacted(),
+        environment=None if request.environment is None else request.environment.redacted(),
+    )
 
 
 class _Job:
@@ -355,7 +384,8 @@ class _Job:
         if not request.amend:
             parents: tuple[CommitId, ...] = () if head is None else (head,)
             message = request.message or ""
-            metrics, params = dict(request.metrics), dict(request.params)
+            metrics, params, data = dict(request.metrics), dict(request.params), dict(request.data)
+            code, environment = request.code, request.environment
         elif previous is None:
             raise UserError("there is no commit to amend yet", hint="leave --amend out")
         else:
@@ -363,7 +393,22 @@ class _Job:
             author = request.author if request.reauthor else previous.author
             message = previous.message if request.message is None else request.message
             metrics, params = {**previous.metrics, **request.metrics}, {**previous.params, **request.params}
-        return Commit(tree, parents, author, request.time, message, metrics, params)
+            data = {**previous.data, **request.data}
+            # where the same files came from does not change with a better message
+            first, second = (previous, request) if previous.tree == tree else (request, previous)
+            code, environment = first.code or second.code, first.environment or second.environment
+        return Commit(
+            tree,
+            parents,
+            author,
+            request.time,
+            message,
+            metrics,
+            params,
+            data=data,
+            code=code,
+            environment=environment,
+        )
 
 
 class _GivenJob(_Job):

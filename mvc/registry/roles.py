@@ -1,0 +1,120 @@
+"""Tells by names what a file or a tensor is for: weights, the state of an optimizer, of random generators.
+
+The names are those that PyTorch, Lightning, the Hugging Face Trainer, Accelerate, DeepSpeed and Keras give.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+from mvc.spans import Span
+
+Role = Literal["weight", "buffer", "average", "optimizer", "rng", "scheduler", "scaler", "other"]
+"""``buffer``: what a model keeps beside its parameters (running means, masks, scales of quantisation);
+``average``: a second copy of the weights, averaged over training; ``other``: numbers of a training state."""
+
+MOMENTS = frozenset(
+    {
+        "exp_avg",
+        "exp_avg_sq",
+        "max_exp_avg_sq",
+        "exp_avg_sq_row",
+        "exp_avg_sq_col",
+        "exp_avg_diff",
+        "exp_inf",
+        "momentum_buffer",
+        "square_avg",
+        "grad_avg",
+        "acc_delta",
+    }
+)
+"""What the optimizers of PyTorch and their kin keep for each parameter."""
+
+_BUFFERS = frozenset(
+    {
+        "running_mean",
+        "running_var",
+        "moving_mean",
+        "moving_variance",
+        "num_batches_tracked",
+        "position_ids",
+        "inv_freq",
+        "masked_bias",
+        "weight_scale",
+        "weight_scale_inv",
+        "weight_zero_point",
+        "input_scale",
+        "zero_point",
+        "qzeros",
+        "g_idx",
+        "scb",
+        "absmax",
+        "quant_map",
+    }
+)
+_AVERAGES = frozenset({"ema", "ema_model", "model_ema", "ema_state_dict", "state_dict_ema", "shadow_params"})
+_SCHEDULERS = frozenset({"scheduler", "schedulers", "lr_scheduler", "lr_schedulers"})
+_SCALERS = frozenset({"scaler", "grad_scaler", "amp", "loss_scaler"})
+_NUMBERS = frozenset({"epoch", "step", "global_step", "iteration", "iter", "loss", "best_loss", "best_acc"})
+_OPTIMIZER_WORDS = frozenset({"optim", "optims", "optimizer", "optimizers"})
+_RNG_WORDS = frozenset({"rng", "rngs"})
+
+
+def file_role(path: str) -> Role | None:
+    """What a whole file is for, by its name; None where the name does not say."""
+    name = path.rpartition("/")[2].lower().replace("-", "_")
+    words = frozenset(name.replace(".", "_").split("_"))
+    if words & _RNG_WORDS or name.startswith("random_states"):
+        return "rng"
+    if words & _OPTIMIZER_WORDS:
+        return "optimizer"
+    stem = name.partition(".")[0]
+    if stem in _SCHEDULERS:
+        return "scheduler"
+    return "scaler" if stem in _SCALERS else None
+
+
+def tensor_role(span: Span, of_file: Role | None = None) -> Role:
+    """What a tensor is for, by its name and that of its file."""
+    if of_file is not None:
+        return of_file
+    parts = components(span.name)
+    found = _outer_role(parts[:3])
+    if found is not None:
+        return found
+    leaf = parts[-1]
+    if leaf in MOMENTS or parts[0] in MOMENTS or (parts[0] == "step" and len(parts) > 1):
+        return "optimizer"
+    if len(parts) == 1 and leaf in _NUMBERS:
+        return "other"
+    if leaf in _BUFFERS or _is_mask(span, leaf):
+        return "buffer"
+    return "weight"
+
+
+def components(name: str) -> tuple[str, ...]:
+    """A dotted name's parts in lower case; Keras separates them by slashes."""
+    return tuple(name.lower().replace("/", ".").split("."))
+
+
+@lru_cache(maxsize=4096)
+def _outer_role(parts: tuple[str, ...]) -> Role | None:
+    """What the first parts of a name say of everything below them."""
+    first = parts[0]
+    if any(frozenset(part.split("_")) & _OPTIMIZER_WORDS for part in parts) or first == "opt_state":
+        return "optimizer"
+    if len(parts) > 2 and first == "state" and parts[1].isdecimal():
+        return "optimizer"  # an optimizer's state_dict by itself
+    if any(frozenset(part.split("_")) & _RNG_WORDS for part in parts):
+        return "rng"
+    if first in _SCHEDULERS:
+        return "scheduler"
+    if first in _SCALERS:
+        return "scaler"
+    return "average" if _AVERAGES & frozenset(parts[:2]) else None
+
+
+def _is_mask(span: Span, leaf: str) -> bool:
+    """Masks of attention: booleans, and GPT-2's lower triangle that is called ``bias``."""
+    return span.dtype == "BOOL" or (leaf == "bias" and len(span.shape) == 4 and span.shape[:2] == (1, 1))

@@ -1,0 +1,312 @@
+"""What a version would take up training with: the optimizer's state, the step, the random generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mvc.formats import Value
+from mvc.registry.roles import MOMENTS, Role, components
+from mvc.registry.snapshot import File, Snapshot, number_of
+from mvc.spans import Span
+
+Number = int | float
+
+MAX_SETTINGS = 32
+MAX_NOTED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """The state of an optimizer in one file.
+
+    ``kind`` is its class where the file names one, else what its ``slots`` (``exp_avg``, ``momentum_buffer``)
+    are typical of. ``settings`` are those of the first of ``groups`` parameter groups.
+    """
+
+    source: str
+    kind: str | None
+    slots: tuple[str, ...]
+    tensors: int
+    bytes: int
+    step: Number | None
+    groups: int
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How far training was in the files ``sources``, and what else was kept to go on exactly.
+
+    ``rng`` names the random generators whose state is there: torch, cuda, numpy, python, or "unknown" for a
+    file that tells no more than its name. ``noted`` are measured numbers that stand in the files.
+    """
+
+    sources: tuple[str, ...]
+    epoch: Number | None = None
+    step: Number | None = None
+    rng: tuple[str, ...] = ()
+    scheduler: bool = False
+    scaler: bool = False
+    noted: Mapping[str, Number] = field(default_factory=dict)
+
+
+# --- optimizers --------------------------------------------------------------------------------------------
+_BY_SLOTS = (
+    ({"exp_avg_sq_row"}, "Adafactor"),
+    ({"exp_avg_sq", "max_exp_avg_sq"}, "Adam with AMSGrad"),
+    ({"exp_avg", "exp_avg_sq"}, "Adam"),
+    ({"exp_avg", "exp_inf"}, "Adamax"),
+    ({"exp_avg"}, "Lion"),
+    ({"square_avg", "acc_delta"}, "Adadelta"),
+    ({"square_avg"}, "RMSprop"),
+    ({"momentum_buffer"}, "SGD with momentum"),
+)
+_CLASS_NAMES = ("training_config.optimizer_config.class_name", "config.compile_config.optimizer.class_name")
+
+
+def optimizers_of(snapshot: Snapshot) -> Iterator[Optimizer]:
+    """Every optimizer's state, by path of the file that holds it."""
+    for file in snapshot.files.values():
+        spans = list(file.tensors("optimizer"))
+        if spans or (file.manifest.tensors or file.role == "optimizer"):
+            found = _optimizer(file, spans, snapshot.values(file))
+            if found is not None:
+                yield found
+
+
+def _optimizer(file: File, spans: list[Span], values: Mapping[str, Value]) -> Optimizer | None:
+    settings, groups = _group_settings(values)
+    if not spans and not groups and file.role != "optimizer":
+        return None
+    slots = {slot for span in spans if (slot := _slot(span.name)) is not None}
+    named = next((str(values[key]) for key in _CLASS_NAMES if values.get(key)), None)
+    return Optimizer(
+        source=file.path,
+        kind=named or _kind(slots, settings),
+        slots=tuple(sorted(slots)),
+        tensors=len(spans),
+        bytes=sum(span.length for span in spans),
+        step=_optimizer_step(values),
+        groups=groups,
+        settings=settings,
+    )
+
+
+def _slot(name: str) -> str | None:
+    """What is kept for a parameter: ``exp_avg`` of ``state.0.exp_avg`` and of ``exp_avg.model.norm``."""
+    parts = components(name)
+    if parts[-1] in MOMENTS or "state" in parts[:-1]:
+        return parts[-1]
+    return parts[0] if parts[0] in MOMENTS or parts[0] == "step" else None
+
+
+def _kind(slots: set[str], settings: Mapping[str, Any]) -> str | None:
+    for typical, kind in _BY_SLOTS:
+        if typical <= slots:
+            # torch has AdamW's difference from Adam among the settings since 2.6
+            return "AdamW" if kind == "Adam" and settings.get("decoupled_weight_decay") is True else kind
+    if "betas" in settings:
+        return "Adam"
+    return "SGD" if {"momentum", "nesterov"} <= settings.keys() else None
+
+
+def _group_settings(values: Mapping[str, Value]) -> tuple[dict[str, Any], int]:
+    """The first parameter group's settings, and how many groups there are."""
+    settings: dict[str, Any] = {}
+    numbers: set[str] = set()
+    for name, value in values.items():
+        before, found, rest = name.rpartition("param_groups.")
+        number, _, key = rest.partition(".")
+        if not found or (before and not before.endswith(".")) or not number.isdecimal() or not key:
+            continue
+        numbers.add(number)
+        if number == "0" and not key.startswith("params") and len(settings) < MAX_SETTINGS:
+            head, _, place = key.partition(".")
+            if place.isdecimal():  # betas.0, betas.1
+                settings[head] = [*settings.get(head, []), value]
+            elif not place:
+                settings[key] = value
+    return settings, len(numbers)
+
+
+def _optimizer_step(values: Mapping[str, Value]) -> Number | None:
+    """How many steps an optimizer made: the most that it counted for any parameter."""
+    steps = [
+        number
+        for name, value in values.items()
+        if _counts_steps(components(name)) and (number := number_of(value)) is not None
+    ]
+    most = max(steps, default=None)
+    return int(most) if isinstance(most, float) and most.is_integer() else most
+
+
+def _counts_steps(parts: tuple[str, ...]) -> bool:
+    return (parts[-1] == "step" and "state" in parts[:-1]) or (parts[0] == "step" and len(parts) > 1)
+
+
+# --- how far -----------------------------------------------------------------------------------------------
+_EPOCHS = ("epoch", "current_epoch", "cur_epoch", "epochs", "last_epoch")
+_STEPS = (
+    "global_step",
+    "global_steps",
+    "step",
+    "steps",
+    "iteration",
+    "iter",
+    "n_iter",
+    "num_updates",
+    "current_step",
+    "completed_steps",
+)
+_ELSEWHERE: frozenset[Role] = frozenset({"optimizer", "scheduler", "scaler", "rng"})
+_OUTSIDE = frozenset(
+    {
+        "optimizer",
+        "optimizers",
+        "optimizer_states",
+        "optimizer_state_dict",
+        "param_groups",
+        "state",
+        "lr_scheduler",
+        "lr_schedulers",
+        "scheduler",
+        "loops",
+        "callbacks",
+        "args",
+        "config",
+        "hyper_parameters",
+    }
+)
+_MEASURE_WORDS = (
+    "acc accuracy auc best bleu cer err error eval f1 iou loss lr mae metric mse perplexity ppl "
+    "precision recall reward rmse rouge score val valid validation wer"
+)
+_MEASURES = frozenset(_MEASURE_WORDS.split())
+_NO_TRAINING = frozenset({"gguf", "onnx", "npy", "npz"})
+"""Formats whose numbers describe the model, not its training."""
+
+
+def training_of(snapshot: Snapshot) -> tuple[Training, ...]:
+    """Every training state; files of a folder that say nothing different are one."""
+    rows: list[Training] = []
+    for file in snapshot.files.values():
+        found = _of_trainer(snapshot, file) if file.name == "trainer_state.json" else _of_file(snapshot, file)
+        if found is not None:
+            _merge(rows, found)
+    return tuple(rows)
+
+
+def _of_file(snapshot: Snapshot, file: File) -> Training | None:
+    if file.manifest.format in _NO_TRAINING:
+        return None
+    values = snapshot.values(file) if file.manifest.tensors or file.role in _ELSEWHERE else {}
+    own = values if file.role is None else {}
+    row = Training(
+        sources=(file.path,),
+        epoch=_first(own, _EPOCHS),
+        step=_first(own, _STEPS),
+        rng=_generators(file, values),
+        scheduler=file.role == "scheduler" or _has(file, values, "scheduler", _OUTSIDE_SCHEDULERS),
+        scaler=file.role == "scaler" or _has(file, values, "scaler", frozenset({"scaler", "grad_scaler"})),
+        noted=_noted(own),
+    )
+    told = (row.epoch, row.step) != (None, None) or row.rng or row.scheduler or row.scaler or row.noted
+    return row if told else None
+
+
+_OUTSIDE_SCHEDULERS = frozenset({"lr_scheduler", "lr_schedulers", "scheduler", "schedulers"})
+
+
+def _has(file: File, values: Mapping[str, Value], role: Role, names: frozenset[str]) -> bool:
+    return role in file.roles or any(components(name)[0] in names for name in values)
+
+
+def _first(values: Mapping[str, Value], names: tuple[str, ...]) -> Number | None:
+    """The number of one of these names that lies least deep; among those, of the first name."""
+    best: tuple[int, int] | None = None
+    found: Number | None = None
+    for name, value in values.items():
+        parts = components(name)
+        if len(parts) > 3 or parts[-1] not in names or not _OUTSIDE.isdisjoint(parts):
+            continue
+        rank = len(parts), names.index(parts[-1])
+        number = number_of(value)
+        if number is not None and (best is None or rank < best):
+            best, found = rank, number
+    return found
+
+
+def _noted(values: Mapping[str, Value]) -> dict[str, Number]:
+    found: dict[str, Number] = {}
+    for name, value in values.items():
+        number = number_of(value)
+        if number is not None and "." not in name and not _MEASURES.isdisjoint(name.lower().split("_")):
+            found[name] = number
+        if len(found) == MAX_NOTED:
+            break
+    return found
+
+
+def _of_trainer(snapshot: Snapshot, file: File) -> Training | None:
+    """The Hugging Face Trainer's own account of itself."""
+    state = snapshot.mapping(file)
+    noted = {}
+    for key in ("best_metric", "num_train_epochs", "max_steps"):
+        number = number_of(state.get(key))
+        if number is not None:
+            noted[key] = number
+    history = state.get("log_history")
+    for row in reversed(history if isinstance(history, list) else []):
+        loss = number_of(row.get("loss")) if isinstance(row, dict) else None
+        if loss is not None:
+            noted["loss"] = loss
+            break
+    epoch, step = number_of(state.get("epoch")), number_of(state.get("global_step"))
+    return None if (epoch, step) == (None, None) else Training((file.path,), epoch, step, noted=noted)
+
+
+# --- random generators -------------------------------------------------------------------------------------
+_RNG_NAMES = {"cuda": "cuda", "numpy": "numpy", "np": "numpy", "python": "python", "random": "python"}
+
+
+def _generators(file: File, values: Mapping[str, Value]) -> tuple[str, ...]:
+    if file.role == "rng" and not file.manifest.tensors and not values:
+        return ("unknown",)
+    found = {_generator(span.name) for span in file.tensors("rng")}
+    for name in values:
+        parts = components(name)
+        if file.role == "rng" or any(part.split("_")[0] == "rng" or "_rng" in part for part in parts[:2]):
+            found.add(_generator(name))
+    return tuple(sorted(found))
+
+
+def _generator(name: str) -> str:
+    words = {word for part in components(name)[:3] for word in part.split("_")}
+    return next((kind for word, kind in _RNG_NAMES.items() if word in words), "torch")
+
+
+# --- one state out of several files ------------------------------------------------------------------------
+def _merge(rows: list[Training], new: Training) -> None:
+    """Add a row, or fill up the one before it of the same folder where they do not contradict each other."""
+    folder = new.sources[0].rpartition("/")[0]
+    for place, row in enumerate(rows):
+        same = row.sources[0].rpartition("/")[0] == folder
+        if same and _agree(row.epoch, new.epoch) and _agree(row.step, new.step):
+            rows[place] = replace(
+                row,
+                sources=(*row.sources, *new.sources),
+                epoch=new.epoch if row.epoch is None else row.epoch,
+                step=new.step if row.step is None else row.step,
+                rng=tuple(sorted({*row.rng, *new.rng})),
+                scheduler=row.scheduler or new.scheduler,
+                scaler=row.scaler or new.scaler,
+                noted={**new.noted, **row.noted},
+            )
+            return
+    rows.append(new)
+
+
+def _agree(one: Number | None, other: Number | None) -> bool:
+    return one is None or other is None or one == other
