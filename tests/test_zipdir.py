@@ -82,7 +82,7 @@ def test_an_archive_of_more_than_four_gigabytes(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         info = zipfile.ZipInfo("a/data/0")
         info.file_size = info.compress_size = size
-        info.CRC = 0
+        info.CRC = info.header_offset = 0
         header = info.FileHeader(zip64=True)
         assert archive.fp is not None
         archive.fp.write(header)

@@ -55,7 +55,9 @@ def _long(machine: Machine) -> None:
 
 
 def _long1(machine: Machine) -> None:
-    machine.push(int.from_bytes(machine.reader.take(machine.reader.byte()), "little", signed=True))
+    length = machine.reader.byte()
+    machine.charge(2 * length)
+    machine.push(int.from_bytes(machine.reader.take(length), "little", signed=True))
 
 
 def _long4(machine: Machine) -> None:
