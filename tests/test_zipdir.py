@@ -18,7 +18,8 @@ from make_pickles import zip_bytes
 
 from mvc.formats import NotThisFormat
 from mvc.formats.wire import zipdir
-from mvc.formats.wire.zipdir import DEFLATED, STORED, Member, Part, part_of, read_directory, read_member
+from mvc.formats.wire.views import Part
+from mvc.formats.wire.zipdir import DEFLATED, STORED, Member, part_of, read_directory, read_member
 
 FILES = {"a/data.pkl": b"first", "a/data/0": bytes(range(256)) * 8, "größe": b"", "b": b"y" * 100}
 
