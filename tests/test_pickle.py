@@ -282,6 +282,24 @@ def test_cycles_are_cut_and_depth_is_bounded() -> None:
     assert list(named_values(read(shallow), NOWHERE).values()) == [1]
 
 
+NESTING = {
+    "calls": b"h\x00h\x01\x85Rq\x010",
+    "states": b"h\x00)Rh\x01bq\x010",
+    "dictionaries": b"}h\x01h\x01sq\x010",
+    "lists": b"](h\x01eq\x010",
+    "identities": b"h\x01Qq\x010",
+    "tuples": b"h\x01\x85q\x010",
+}
+
+
+@pytest.mark.parametrize("what", NESTING)
+def test_deep_nesting_exhausts_no_stack(what: str) -> None:
+    """Neither reading nor walking recurses into it, nor does what Python does when it is let go."""
+    view = BytesView("x.pkl", b"ca\nb\nq\x000Nq\x010" + NESTING[what] * 100_000 + b"h\x01.")
+    assert describe(view, no_sibling).layout.spans == ()
+    assert read_values("pickle", view, no_sibling) == {"#globals": "a.b"}
+
+
 def test_names_are_bounded_and_valid() -> None:
     keys = {"\ud800": 1, "x" * 2000: 2, ("a", 1): 3, 1.5: 4, None: 5, Name("torch", "float32"): 6}
     pairs = b"".join(body(key) + body(value) for key, value in keys.items())

@@ -18,7 +18,8 @@ from make_pickles import zip_bytes
 
 from mvc.formats import NotThisFormat
 from mvc.formats.wire import zipdir
-from mvc.formats.wire.zipdir import DEFLATED, STORED, Member, Part, part_of, read_directory, read_member
+from mvc.formats.wire.views import Part
+from mvc.formats.wire.zipdir import DEFLATED, STORED, Member, part_of, read_directory, read_member
 
 FILES = {"a/data.pkl": b"first", "a/data/0": bytes(range(256)) * 8, "größe": b"", "b": b"y" * 100}
 
@@ -82,7 +83,7 @@ def test_an_archive_of_more_than_four_gigabytes(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         info = zipfile.ZipInfo("a/data/0")
         info.file_size = info.compress_size = size
-        info.CRC = 0
+        info.CRC = info.header_offset = 0
         header = info.FileHeader(zip64=True)
         assert archive.fp is not None
         archive.fp.write(header)

@@ -18,7 +18,7 @@ from mvc.formats.pickled.tensors import NOWHERE, Places, Storage, counts, storag
 from mvc.formats.wire.inert import path_of, text_of
 from mvc.formats.wire.pickles import Pickle, read_pickle
 from mvc.formats.wire.tar import read_tar
-from mvc.formats.wire.zipdir import Part
+from mvc.formats.wire.views import Part
 from mvc.spans import MAX_RANK, Layout, Span, shown
 
 _MEMBERS = (b"sys_info", b"pickle", b"storages", b"tensors")

@@ -16,7 +16,8 @@ from mvc.formats.pickled.names import named_tensors, named_values
 from mvc.formats.pickled.tensors import Places, Resolver, Storage, storage_dtype
 from mvc.formats.wire.inert import path_of, text_of
 from mvc.formats.wire.pickles import Pickle, read_pickle
-from mvc.formats.wire.zipdir import MAGIC, STORED, Member, Plain, part_of, read_directory, read_member
+from mvc.formats.wire.views import Plain
+from mvc.formats.wire.zipdir import MAGIC, STORED, Member, part_of, read_directory, read_member
 from mvc.spans import Layout, shown
 
 _OWN_SUFFIXES = (".pt", ".pth", ".ptl")

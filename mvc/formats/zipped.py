@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from mvc.formats.base import HEAD_BYTES, MAX_VALUES, Format, NotThisFormat, Sibling, Value, View
-from mvc.formats.wire.zipdir import MAGIC, STORED, Part, part_of, read_directory
+from mvc.formats.wire.views import Part
+from mvc.formats.wire.zipdir import MAGIC, STORED, part_of, read_directory
 from mvc.spans import Layout, NotTileable, tile
 
 MAX_DESCRIBED = 32

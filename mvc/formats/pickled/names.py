@@ -39,6 +39,7 @@ MAX_NAMES_BYTES = 8 << 20
 """Of all names together: as much as a manifest may hold."""
 
 _CHARACTERS_PER_STEP = 64
+_PAIR_STEPS = 8  # a pair of a dictionary is looked up by its key
 _MAX_TUPLE_KEY = 128  # characters: the parts of such a key may be shared, its text is not
 _SCALARS = frozenset({int, str, float, bool, type(None), Global})
 _MODULE_KEYS = frozenset({"_parameters", "_buffers", "_modules"})
@@ -93,6 +94,8 @@ class _TensorWalk:
         before = len(self.found)
         self.open.add(identity)
         self.steps += _size(value)
+        if self.steps > MAX_STEPS:
+            raise NotThisFormat("a pickle of too many values, or whose values refer to each other too often")
         for key, child in children(value):
             if type(child) not in _SCALARS:
                 inner = joined(name, key)
@@ -100,8 +103,6 @@ class _TensorWalk:
                     self.steps += len(inner) // _CHARACTERS_PER_STEP
                     self.visit(child, inner, depth + 1)
         self.open.discard(identity)
-        if self.steps > MAX_STEPS:
-            raise NotThisFormat("a pickle whose values refer to each other too often")
         if len(self.found) == before:
             self.barren.add(identity)
 
@@ -144,6 +145,8 @@ class _ValueWalk:
         before = len(self.found)
         self.open.add(identity)
         self.steps += _size(value)
+        if self.steps > MAX_STEPS:
+            return
         for key, child in children(value):
             inner = joined(name, key)
             if len(inner) <= MAX_NAME_CHARACTERS:
@@ -178,17 +181,18 @@ def children(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _size(value: object) -> int:
-    """How many values :func:`children` looks at, about; at least one."""
+    """What :func:`children` takes for a value, in steps: about one for an element of a list."""
     if isinstance(value, Dict):
-        return 1 + len(value.pairs)
+        return 1 + _PAIR_STEPS * len(value.pairs)
     if isinstance(value, (list, tuple)):
         return 1 + len(value)
     if not isinstance(value, Call):
         return 1
-    parts = [value.args, value.items, value.pairs, value.state]
+    parts = [value.args, value.items, value.state]
     if isinstance(value.state, tuple) and len(value.state) <= MAX_LISTED:
         parts.extend(value.state)
-    return 1 + sum(_size(part) for part in parts if isinstance(part, (Dict, list, tuple)))
+    elements = sum(_size(part) for part in parts if isinstance(part, (Dict, list, tuple)))
+    return 1 + elements + _PAIR_STEPS * len(value.pairs or ())
 
 
 def _of_items(items: list[object] | tuple[object, ...]) -> Iterator[tuple[str, object]]:

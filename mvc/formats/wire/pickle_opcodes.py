@@ -5,132 +5,27 @@ Specification: the comments of Python's ``pickletools``, protocols 0 to 5.
 
 from __future__ import annotations
 
-import re
-import struct
-from collections.abc import Callable
-
 from mvc.formats.base import NotThisFormat
-from mvc.formats.wire.inert import Bytes, Call, Dict, Unread, text_of
-from mvc.formats.wire.pickle_machine import MAX_KEPT_BYTES, Machine
-
-MAX_TEXT_BYTES = 1 << 16
-"""A longer text is passed over."""
+from mvc.formats.wire.inert import Call, Dict, Unread, text_of
+from mvc.formats.wire.pickle_machine import Machine
+from mvc.formats.wire.pickle_scalars import (
+    Operation,
+    binfloat,
+    byte_string,
+    constant,
+    decimal,
+    float_line,
+    int_line,
+    integer,
+    long1,
+    long4,
+    long_line,
+    string_line,
+    text,
+    text_line,
+)
 
 MAX_PROTOCOL = 5
-
-_MAX_FLOAT = 100  # characters
-_MAX_DIGITS = 20  # of a number written in decimal: longer ones cost quadratic time, and are of no use
-
-Operation = Callable[[Machine], None]
-"""What an opcode does."""
-
-
-def _constant(value: object) -> Operation:
-    return lambda machine: machine.push(value)
-
-
-def _integer(length: int, signed: bool = False) -> Operation:
-    def operation(machine: Machine) -> None:
-        machine.push(int.from_bytes(machine.reader.take(length), "little", signed=signed))
-
-    return operation
-
-
-def _decimal(line: bytes) -> object:
-    text = line.removesuffix(b"L")
-    if len(text) > _MAX_DIGITS:
-        return Unread("number")
-    if not re.fullmatch(rb"\s*[+-]?[0-9]+\s*", text):
-        raise NotThisFormat("the pickle holds a malformed number")
-    return int(text)
-
-
-def _int(machine: Machine) -> None:
-    line = machine.reader.line()
-    machine.push({b"00": False, b"01": True}[line] if line in (b"00", b"01") else _decimal(line))
-
-
-def _long(machine: Machine) -> None:
-    machine.push(_decimal(machine.reader.line()))
-
-
-def _long1(machine: Machine) -> None:
-    machine.push(int.from_bytes(machine.reader.take(machine.reader.byte()), "little", signed=True))
-
-
-def _long4(machine: Machine) -> None:
-    machine.reader.skip(machine.reader.number(4))
-    machine.push(Unread("number"))
-
-
-def _float(machine: Machine) -> None:
-    line = machine.reader.line()
-    try:
-        machine.push(float(line) if len(line) <= _MAX_FLOAT else Unread("number"))
-    except ValueError:
-        raise NotThisFormat("the pickle holds a malformed number") from None
-
-
-def _binfloat(machine: Machine) -> None:
-    machine.push(struct.unpack(">d", machine.reader.take(8))[0])
-
-
-def _text(width: int) -> Operation:
-    """A text of UTF-8 behind its length in so many bytes."""
-
-    def operation(machine: Machine) -> None:
-        length = machine.reader.number(width)
-        if length > MAX_TEXT_BYTES:
-            machine.reader.skip(length)
-            machine.push(Unread("text"))
-            return
-        machine.charge(4 * length)
-        try:
-            machine.push(machine.reader.take(length).decode("utf-8", "surrogatepass"))
-        except UnicodeDecodeError:
-            raise NotThisFormat("the pickle holds a text that is not UTF-8") from None
-
-    return operation
-
-
-def _text_line(machine: Machine) -> None:
-    line = machine.reader.line()
-    machine.charge(4 * len(line))
-    try:
-        machine.push(line.decode("raw-unicode-escape"))
-    except UnicodeDecodeError:
-        raise NotThisFormat("the pickle holds a malformed text") from None
-
-
-def _bytes(width: int, is_text: bool = False) -> Operation:
-    """Bytes behind their length in so many bytes."""
-
-    def operation(machine: Machine) -> None:
-        reader = machine.reader
-        length = reader.number(width)
-        offset = reader.position
-        if length > MAX_KEPT_BYTES:
-            reader.skip(length)
-            machine.push(Bytes(offset, length, None, is_text))
-        else:
-            machine.charge(length)
-            machine.push(Bytes(offset, length, reader.take(length), is_text))
-
-    return operation
-
-
-_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\\'\"abfnrtv]))")
-_ESCAPES = dict(zip(b"\\'\"abfnrtv", b"\\'\"\a\b\f\n\r\t\v", strict=True))
-
-
-def _string_line(machine: Machine) -> None:
-    """A string of Python 2 in quotes, with escapes: text, or bytes that do not stand in the file as such."""
-    line = machine.reader.line().strip()
-    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-        raise NotThisFormat("the pickle holds a malformed text")
-    machine.charge(4 * len(line))
-    data = _ESCAPE.sub(lambda m: bytes([int(m[1], 16) if m[1] else _ESCAPES[m[2][0]]]), line[1:-1])
-    machine.push(Bytes(None, len(data), data if len(data) <= MAX_TEXT_BYTES else None, is_text=True))
 
 
 def _mark(machine: Machine) -> None:
@@ -307,7 +202,7 @@ def _get(index: int, machine: Machine) -> None:
 
 
 def _line_index(machine: Machine) -> int:
-    index = _decimal(machine.reader.line())
+    index = decimal(machine.reader.line())
     if not isinstance(index, int):
         raise NotThisFormat("the pickle holds a malformed number")
     return index
@@ -371,21 +266,21 @@ _OPERATIONS: dict[bytes, tuple[Operation, int]] = {
     b"0": (_pop, _TINY),  # POP
     b"1": (_pop_mark, _TINY),  # POP_MARK
     b"2": (_dup, _TINY),  # DUP
-    b"F": (_float, _SMALL),  # FLOAT
-    b"I": (_int, _SMALL),  # INT
-    b"J": (_integer(4, signed=True), _SMALL),  # BININT
-    b"K": (_integer(1), _TINY),  # BININT1
-    b"L": (_long, _SMALL),  # LONG
-    b"M": (_integer(2), _SMALL),  # BININT2
-    b"N": (_constant(None), _TINY),  # NONE
+    b"F": (float_line, _SMALL),  # FLOAT
+    b"I": (int_line, _SMALL),  # INT
+    b"J": (integer(4, signed=True), _SMALL),  # BININT
+    b"K": (integer(1), _TINY),  # BININT1
+    b"L": (long_line, _SMALL),  # LONG
+    b"M": (integer(2), _SMALL),  # BININT2
+    b"N": (constant(None), _TINY),  # NONE
     b"P": (_persistent_line, _LARGE),  # PERSID
     b"Q": (_persistent, _LARGE),  # BINPERSID
     b"R": (_reduce, _LARGE),  # REDUCE
-    b"S": (_string_line, _LARGE),  # STRING
-    b"T": (_bytes(4, is_text=True), _LARGE),  # BINSTRING
-    b"U": (_bytes(1, is_text=True), _LARGE),  # SHORT_BINSTRING
-    b"V": (_text_line, _LARGE),  # UNICODE
-    b"X": (_text(4), _LARGE),  # BINUNICODE
+    b"S": (string_line, _LARGE),  # STRING
+    b"T": (byte_string(4, is_text=True), _LARGE),  # BINSTRING
+    b"U": (byte_string(1, is_text=True), _LARGE),  # SHORT_BINSTRING
+    b"V": (text_line, _LARGE),  # UNICODE
+    b"X": (text(4), _LARGE),  # BINUNICODE
     b"a": (_append, _SMALL),  # APPEND
     b"b": (_build, _TINY),  # BUILD
     b"c": (_global, _HUGE),  # GLOBAL
@@ -404,9 +299,9 @@ _OPERATIONS: dict[bytes, tuple[Operation, int]] = {
     b"r": (_put4, _LARGE),  # LONG_BINPUT
     b"s": (_set_item, _LARGE),  # SETITEM
     b"t": (_tuple, _LARGE),  # TUPLE
-    b")": (_constant(()), _TINY),  # EMPTY_TUPLE
+    b")": (constant(()), _TINY),  # EMPTY_TUPLE
     b"u": (_set_items, _LARGE),  # SETITEMS
-    b"G": (_binfloat, _SMALL),  # BINFLOAT
+    b"G": (binfloat, _SMALL),  # BINFLOAT
     b"\x80": (_protocol, _TINY),  # PROTO
     b"\x81": (_reduce, _LARGE),  # NEWOBJ
     b"\x82": (_extension(1), _HUGE),  # EXT1
@@ -415,15 +310,15 @@ _OPERATIONS: dict[bytes, tuple[Operation, int]] = {
     b"\x85": (_small_tuple(1), _SMALL),  # TUPLE1
     b"\x86": (_small_tuple(2), _SMALL),  # TUPLE2
     b"\x87": (_small_tuple(3), _SMALL),  # TUPLE3
-    b"\x88": (_constant(True), _TINY),  # NEWTRUE
-    b"\x89": (_constant(False), _TINY),  # NEWFALSE
-    b"\x8a": (_long1, _SMALL),  # LONG1
-    b"\x8b": (_long4, _SMALL),  # LONG4
-    b"B": (_bytes(4), _LARGE),  # BINBYTES
-    b"C": (_bytes(1), _LARGE),  # SHORT_BINBYTES
-    b"\x8c": (_text(1), _LARGE),  # SHORT_BINUNICODE
-    b"\x8d": (_text(8), _LARGE),  # BINUNICODE8
-    b"\x8e": (_bytes(8), _LARGE),  # BINBYTES8
+    b"\x88": (constant(True), _TINY),  # NEWTRUE
+    b"\x89": (constant(False), _TINY),  # NEWFALSE
+    b"\x8a": (long1, _SMALL),  # LONG1
+    b"\x8b": (long4, _SMALL),  # LONG4
+    b"B": (byte_string(4), _LARGE),  # BINBYTES
+    b"C": (byte_string(1), _LARGE),  # SHORT_BINBYTES
+    b"\x8c": (text(1), _LARGE),  # SHORT_BINUNICODE
+    b"\x8d": (text(8), _LARGE),  # BINUNICODE8
+    b"\x8e": (byte_string(8), _LARGE),  # BINBYTES8
     b"\x8f": (_empty_list, _LARGE),  # EMPTY_SET
     b"\x90": (_appends, _LARGE),  # ADDITEMS
     b"\x91": (_tuple, _LARGE),  # FROZENSET
@@ -431,8 +326,8 @@ _OPERATIONS: dict[bytes, tuple[Operation, int]] = {
     b"\x93": (_stack_global, _HUGE),  # STACK_GLOBAL
     b"\x94": (_memoize, _LARGE),  # MEMOIZE
     b"\x95": (_frame, _TINY),  # FRAME
-    b"\x96": (_bytes(8), _LARGE),  # BYTEARRAY8
-    b"\x97": (_constant(Unread("buffer")), _TINY),  # NEXT_BUFFER
+    b"\x96": (byte_string(8), _LARGE),  # BYTEARRAY8
+    b"\x97": (constant(Unread("buffer")), _TINY),  # NEXT_BUFFER
     b"\x98": (_nothing, _TINY),  # READONLY_BUFFER
 }
 

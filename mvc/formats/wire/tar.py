@@ -7,7 +7,7 @@ next member (times, owners) is passed over; a name or length that it would repla
 from __future__ import annotations
 
 from mvc.formats.base import NotThisFormat, View
-from mvc.formats.wire.zipdir import Part
+from mvc.formats.wire.views import Part
 
 MAX_MEMBERS = 10_000
 

@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mvc.formats.base import NotThisFormat, View
+from mvc.formats.wire.views import Part
 from mvc.spans import shown
+
+__all__ = [
+    "DEFLATED",
+    "MAGIC",
+    "STORED",
+    "Member",
+    "Part",
+    "part_of",
+    "read_directory",
+    "read_member",
+]
 
 MAGIC = b"PK\x03\x04"
 """How an archive of at least one member begins: with the header of its first."""
@@ -56,41 +68,6 @@ class Member:
     size: int
     plain_size: int
     crc: int
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of a view, as a view of its own."""
-
-    view: View
-    offset: int
-    size: int
-    name: str
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes of the stretch."""
-        if offset < 0 or length < 0 or offset + length > self.size:
-            raise NotThisFormat(f"truncated at byte {self.size} of {shown(self.name)}")
-        return self.view.read(self.offset + offset, length)
-
-
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """Bytes in memory, as a view."""
-
-    name: str
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        """Their number."""
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` of the bytes."""
-        if offset < 0 or length < 0 or offset + length > len(self.data):
-            raise NotThisFormat(f"truncated at byte {len(self.data)} of {shown(self.name)}")
-        return self.data[offset : offset + length]
 
 
 @dataclass(frozen=True, slots=True)
