@@ -15,7 +15,7 @@ from mvc.context import Context
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.fileio import FileIO
 from mvc.objectid import BlobId
-from mvc.odb.header import read_header
+from mvc.odb.header import read_header, read_headers
 from mvc.odb.index import Index
 from mvc.odb.pack import PackWriter, read_record
 from mvc.odb.record import Base, Record
@@ -145,6 +145,35 @@ def test_a_long_header_is_read_in_two(tmp_path):
     writer.flush()
     (entry,) = writer.entries
     assert read_header(repository.backend, entry) == (record.id, 5, 5, 3, "raw", True)
+
+
+def test_headers_that_lie_together_are_read_together(tmp_path, monkeypatch):
+    repository = make_repository(tmp_path)
+    bases = tuple(Base(BlobId.of(bytes([n])), 0, 1) for n in range(60))
+    sizes = [10] * 500 + [40_000] * 5 + [10] * 500  # far apart in the middle
+    writer = PackWriter(repository.backend)
+    for number, size in enumerate(sizes):
+        leans = bases if number % 100 == 7 else ()  # a header longer than what is read at first
+        identity = BlobId.of(number.to_bytes(2, "little"))
+        writer.add(Record(identity, size, 1 if leans else 0, (), None, leans, bytes(size)))
+    writer.flush()
+    entries = writer.entries
+    asked, get_range = [], repository.backend.get_range
+
+    def counted(key, offset, length):
+        asked.append(length)
+        return get_range(key, offset, length)
+
+    monkeypatch.setattr(repository.backend, "get_range", counted)
+    found = list(read_headers(repository.backend, reversed(entries)))
+    assert [entry for entry, _header in found] == entries
+    assert [header.id for _entry, header in found] == [entry.id for entry in entries]
+    assert [header.stored_length for _entry, header in found] == sizes
+    assert len(asked) < 20 and sum(asked) < 300_000
+    assert list(read_headers(repository.backend, [])) == []
+    for wrong in (entries[3]._replace(length=9), entries[3]._replace(id=bytes(32))):
+        with pytest.raises(CorruptObject):
+            list(read_headers(repository.backend, [*entries[:3], wrong, *entries[4:]]))
 
 
 def test_lists_and_sums_do_not_read_stored_bytes(tmp_path, monkeypatch):

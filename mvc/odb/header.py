@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import NamedTuple, cast
 
 from mvc import canonical
@@ -13,6 +15,9 @@ from mvc.odb.record import PREFIX, _parse, read_lengths
 from mvc.odb.segment import Entry
 
 _FIRST_READ = 512  # bytes; more than nearly every record's prefix and header, so that one read does
+_STEP = 32 << 10  # from one record to the next within a read; as much costs half of opening the file again
+_WINDOW = 1 << 20
+_PLACE = attrgetter("pack", "offset")
 
 
 class RecordHeader(NamedTuple):
@@ -30,25 +35,60 @@ class RecordHeader(NamedTuple):
 
 
 def read_header(backend: Backend, entry: Entry) -> RecordHeader:
-    """Prefix and header of the record that an index entry points to.
+    """Prefix and header of the record that an index entry points to; see :func:`read_headers`."""
+    return next(read_headers(backend, [entry]))[1]
 
-    Checked like :func:`mvc.odb.pack.read_record`, but for the checksum, which needs the stored bytes.
+
+def read_headers(backend: Backend, entries: Iterable[Entry]) -> Iterator[tuple[Entry, RecordHeader]]:
+    """Prefix and header of each record that one of these index entries points to, in order of place.
+
+    Checked like :func:`mvc.odb.pack.read_record`, but for the checksum, which needs the stored bytes. Those
+    between two headers are read along where there are few, because a look into a file costs more.
 
     Raises:
         CorruptObject: it is no record, or another object's.
         CorruptFile: the pack is missing or too short.
     """
-    key = pack_key(entry.pack)
+    for window in _windows(sorted(entries, key=_PLACE)):
+        first, last = window[0], window[-1]
+        start = first.offset
+        data = _read(backend, first, start, last.offset + min(_FIRST_READ, last.length) - start)
+        for entry in window:
+            at = entry.offset - start
+            yield entry, _header(backend, entry, data[at : at + min(_FIRST_READ, entry.length)])
+
+
+def _windows(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Entries in order of place, as runs whose headers one read fetches."""
+    window: list[Entry] = []
+    for entry in entries:
+        if window and (
+            entry.pack != window[0].pack
+            or entry.offset - window[-1].offset > _STEP
+            or entry.offset - window[0].offset > _WINDOW
+        ):
+            yield window
+            window = []
+        window.append(entry)
+    if window:
+        yield window
+
+
+def _read(backend: Backend, entry: Entry, offset: int, length: int) -> bytes:
     try:
-        head = backend.get_range(key, entry.offset, min(_FIRST_READ, entry.length))
-        header_length, stored_length = read_lengths(head)
-        end = PREFIX.size + header_length
-        if end + stored_length != entry.length:
-            raise CorruptObject("a record's lengths do not fit its place in the index")
-        if end > len(head):
-            head += backend.get_range(key, entry.offset + len(head), end - len(head))
+        return backend.get_range(pack_key(entry.pack), offset, length)
     except NotFound:
         raise CorruptFile(f"pack {entry.pack.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
+
+
+def _header(backend: Backend, entry: Entry, head: bytes) -> RecordHeader:
+    """Parse the record of an entry, of which ``head`` are the first bytes."""
+    header_length, stored_length = read_lengths(head)
+    end = PREFIX.size + header_length
+    if end + stored_length != entry.length:
+        raise CorruptObject("a record's lengths do not fit its place in the index")
+    if end > len(head):
+        head += _read(backend, entry, entry.offset + len(head), end - len(head))
     # only the length of the stored bytes is asked for, and a range has one without holding anything
     unread = cast("memoryview", range(stored_length))
     record = _parse(canonical.unpack(head[PREFIX.size : end], "record header"), unread)

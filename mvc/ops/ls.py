@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mvc.errors import ObjectMissing, RevisionNotFound
-from mvc.history.reader import PartTable, read_manifest
+from mvc.history.reader import PartTable, Piece, read_manifest
 from mvc.history.revisions import resolve
 from mvc.history.treediff import flatten
-from mvc.objectid import CommitId, ManifestId
-from mvc.objects import EXECUTABLE, Manifest
+from mvc.objectid import CommitId, ManifestId, ObjectId
+from mvc.objects import EXECUTABLE, Manifest, Part
 from mvc.odb.database import ObjectDatabase
-from mvc.odb.header import read_header
+from mvc.odb.header import RecordHeader, read_headers
+from mvc.odb.segment import Entry
 from mvc.paths import is_below
 from mvc.repo import View
 from mvc.spans import Span
 from mvc.weighing import Weigher
+
+_AT_ONCE = 10_000
+"""Tensors whose records are looked at together: in the order in which they lie, and bounded in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +80,42 @@ def tensors(view: View, revision: str = "HEAD", tensor: str | None = None) -> It
     some = False
     for file in files(view, revision):
         parts = PartTable(file.manifest)
-        for span in file.manifest.tensors:
-            if name is None or span.name == name:
-                some = True
-                yield _row(view.objects, file.path, span, parts)
+        wanted = [span for span in file.manifest.tensors if name is None or span.name == name]
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = True
+            batch = [
+                (span, list(parts.pieces(span.offset, span.length))) for span in wanted[start:][:_AT_ONCE]
+            ]
+            headers = _headers(view.objects, (piece.part for _span, pieces in batch for piece in pieces))
+            for span, pieces in batch:
+                yield _row(file.path, span, pieces, headers)
     if name is not None and not some:
         raise RevisionNotFound(f"no tensor is called {name!r} there", hint="'mvc ls --tensors' lists them")
 
 
-def _row(objects: ObjectDatabase, path: str, span: Span, located: PartTable) -> TensorRow:
+def _headers(objects: ObjectDatabase, parts: Iterable[Part]) -> dict[ObjectId, RecordHeader]:
+    """What the records of some parts say of themselves, by their blobs."""
+    entries: dict[ObjectId, Entry] = {}
+    for part in parts:
+        if part.blob is not None and part.blob not in entries:
+            found = objects.entries(part.blob)
+            if not found:
+                raise ObjectMissing(f"blob {part.blob.short} is missing", hint="run 'mvc fsck'")
+            entries[part.blob] = found[0]
+    return {header.id: header for _entry, header in read_headers(objects.backend, entries.values())}
+
+
+def _row(
+    path: str, span: Span, pieces: Iterable[Piece], headers: Mapping[ObjectId, RecordHeader]
+) -> TensorRow:
     stored, depth = 0, 0
     codecs: dict[str, None] = {}
-    for piece in located.pieces(span.offset, span.length):
-        part = piece.part
-        if part.blob is None:
+    for piece in pieces:
+        if piece.part.blob is None:
             stored += piece.length
             codecs["inline"] = None
             continue
-        entries = objects.entries(part.blob)
-        if not entries:
-            raise ObjectMissing(f"blob {part.blob.short} is missing", hint="run 'mvc fsck'")
-        header = read_header(objects.backend, entries[0])
+        header = headers[piece.part.blob]
         stored += header.stored_length
         codecs[header.codec] = None
         depth = max(depth, header.depth)

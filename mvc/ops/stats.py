@@ -6,17 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, islice
 
 from mvc.history.decorations import Decorations
 from mvc.history.graph import walk
 from mvc.history.treediff import flatten
 from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId
 from mvc.objects import Manifest
-from mvc.odb.header import read_header
+from mvc.odb.header import RecordHeader, read_headers
 from mvc.odb.segment import Entry, SegmentRow, entry_order
 from mvc.refs import peeled_target
 from mvc.repo import Repository, View
+
+_AT_ONCE = 10_000
+"""Records whose headers are read together: enough that neighbours meet, and bounded in memory."""
 
 
 @dataclass(slots=True)
@@ -76,8 +79,7 @@ def stats(repository: Repository, view: View) -> Stats:
     """Count everything; reads every record's header, and keeps no more than ids and sizes."""
     result = Stats()
     _add_versions(result, view)
-    for entry in _least_depth(view):
-        header = read_header(view.backend, entry)
+    for entry, header in _headers(view):
         for table, key in (
             (result.by_kind, KINDS[entry.kind].word),
             (result.by_codec, header.codec + (" from a base" if header.based else "")),
@@ -88,6 +90,13 @@ def stats(repository: Repository, view: View) -> Stats:
             share.stored_bytes += entry.length
     _add_store(result, repository)
     return result
+
+
+def _headers(view: View) -> Iterator[tuple[Entry, RecordHeader]]:
+    """The record of each object that is read first, with its header: many at a time, in order of place."""
+    entries = _least_depth(view)
+    while batch := list(islice(entries, _AT_ONCE)):
+        yield from read_headers(view.backend, batch)
 
 
 def _least_depth(view: View) -> Iterator[Entry]:
