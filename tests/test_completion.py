@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvc.cli.candidates import MANY_TENSORS, tensors
+from mvc.cli.candidates import FEW, MANY_TENSORS, NEWEST, tensors
 from mvc.cli.complete import OFFERS, offers
 from mvc.cli.declare import Argument
 from mvc.cli.shells import SHELLS, Candidate, Question, answer_bash, ask_bash, harmless, split
@@ -24,11 +24,14 @@ from mvc.context import Context
 from mvc.errors import MvcError
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
+from mvc.objectid import ObjectId
 from mvc.objects import Person, Timestamp
+from mvc.odb.database import ObjectDatabase
 from mvc.ops.branch import create as create_branch
 from mvc.ops.commit import Request, commit
 from mvc.ops.init import init
 from mvc.ops.tag import create as create_tag
+from mvc.repo import Repository
 from mvc.spans import Span
 from tests.make_files import safetensors_bytes
 from tests.terminal import ANSI, TOP, Terminal
@@ -135,6 +138,10 @@ def texts(found: list[Candidate]) -> list[str]:
         ("mvc config us", ["user.name", "user.email"]),
         ("mvc config color.ui ", ["auto", "always", "never"]),
         ("mvc config user.name ", []),
+        ("mvc config commit.code ", ["true", "false"]),
+        ("mvc commit --data tr", []),
+        ("mvc commit --data train=no", ["train=notes/"]),
+        ("mvc commit --data=train=my", ["--data=train=my file.txt"]),
         ("mvc -C no", ["notes/"]),
         ("mvc -C notes cat HEAD:./", ["HEAD:./a.txt"]),
         ("mvc -C notes commit ../m", ["../model.safetensors", "../my file.txt"]),
@@ -157,6 +164,31 @@ def test_revisions_have_their_subject_and_newest_ids(ask: Ask) -> None:
     assert found[newest] == "second" and found[first].startswith("first ")
     assert ask(f"mvc log {first[:5]}") == [Candidate(first, found[first])]
     assert len(texts(ask(f"mvc log {first}0"))) <= 1, "beyond twelve digits the full id is offered"
+
+
+def test_a_long_history_costs_no_more(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Repository.open(FileIO(), work, Monitor())
+    for number in range(NEWEST + 12):
+        later = NOW._replace(microseconds=NOW.microseconds + 10 + number)
+        commit(repository, Request(f"step {number}", ADA, later, allow_empty=True))
+    reads = 0
+    get = ObjectDatabase.get
+
+    def counted(self: ObjectDatabase, identity: ObjectId) -> bytes:
+        nonlocal reads
+        reads += 1
+        return get(self, identity)
+
+    monkeypatch.setattr(ObjectDatabase, "get", counted)
+    for line, most in [
+        ("mvc log ", FEW + 3),
+        ("mvc log a", NEWEST + 3),
+        ("mvc undo ", 0),
+        ("mvc tag -d ", 0),
+    ]:
+        reads = 0
+        assert asked(line) or line.endswith("a")
+        assert reads <= most, line
 
 
 def test_what_goes_on_gets_no_space(ask: Ask) -> None:

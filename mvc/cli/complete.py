@@ -197,6 +197,12 @@ class Line:
         """A folder anywhere."""
         return _folders(self.context, begin)
 
+    def named_path(self, begin: str) -> Iterator[Candidate]:
+        """``NAME=PATH``: a path anywhere, behind a name that only the user knows."""
+        name, equals, path = begin.partition("=")
+        for item in candidates.paths(path, self.context.cwd) if equals else ():
+            yield item._replace(text=f"{name}={item.text}")
+
     def key(self, begin: str) -> Iterator[Candidate]:
         """A setting's name."""
         for name, setting in KNOWN.items():
@@ -212,7 +218,9 @@ class Line:
     def setting(self, begin: str) -> Iterable[Candidate]:
         """A setting's value, where it has few."""
         known = KNOWN.get(self.free[0]) if self.free else None
-        return _choices(known.choices, begin) if known else ()
+        if known is None:
+            return ()
+        return _choices(("true", "false") if known.type is bool else known.choices, begin)
 
     def operation(self, begin: str) -> Iterable[Candidate]:
         """An operation's id."""
@@ -245,6 +253,7 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "NAME": Line.name,
     "PATH": Line.path,
     "DIR": Line.folder,
+    "NAME=PATH_OR_URI": Line.named_path,
     "KEY": Line.key,
     "VALUE": Line.setting,
     "OPERATION": Line.operation,
