@@ -224,7 +224,8 @@ def _optimizer_text(item: Optimizer) -> str:
         if key in ("lr", "betas", "momentum", "weight_decay", "eps")
     ]
     step = None if item.step is None else f"step {item.step:,}"
-    parts = (kept if item.tensors else "no state of parameters", step, *settings, item.source)
+    nothing = "only settings" if item.groups else "cannot be looked into"
+    parts = (kept if item.tensors else nothing, step, *settings, item.source)
     return f"{item.kind or 'unknown kind'}: {_joined(parts)}"
 
 

@@ -58,12 +58,15 @@ _SCHEDULERS = frozenset({"scheduler", "schedulers", "lr_scheduler", "lr_schedule
 _SCALERS = frozenset({"scaler", "grad_scaler", "amp", "loss_scaler"})
 _NUMBERS = frozenset({"epoch", "step", "global_step", "iteration", "iter", "loss", "best_loss", "best_acc"})
 _OPTIMIZER_WORDS = frozenset({"optim", "optims", "optimizer", "optimizers"})
+_TEXTS = (".cfg", ".csv", ".json", ".log", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml")
 _RNG_WORDS = frozenset({"rng", "rngs"})
 
 
 def file_role(path: str) -> Role | None:
     """What a whole file is for, by its name; None where the name does not say."""
     name = path.rpartition("/")[2].lower().replace("-", "_")
+    if name.endswith(_TEXTS):
+        return None  # optimizer.py, scheduler.json
     words = frozenset(name.replace(".", "_").split("_"))
     if words & _RNG_WORDS or name.startswith("random_states"):
         return "rng"
