@@ -396,6 +396,8 @@ def test_damage_is_not_taken_for_a_missing_part(tmp_path):
         ("exp_avg.model.norm.weight", "optimizer"),
         ("step.model.norm.weight", "optimizer"),
         ("optimizer_weights/adam/dense/kernel_m:0", "optimizer"),
+        ("metrics\\mean/vars/0", "other"),
+        ("bn/moving_mean:0", "buffer"),
         ("optimizer_g.state.0.exp_avg", "optimizer"),
         ("rng.torch", "rng"),
         ("torch_rng_state", "rng"),
@@ -479,3 +481,22 @@ def test_an_adapter_and_shards(made):
     card = real(made, *shards, "sharded-bf16/model.safetensors.index.json")
     assert card.shards[0].complete
     assert max(item.parameters for item in card.weights) == 1_967_232
+
+
+def test_an_optimizer_of_keras(made, monkeypatch):
+    described = {
+        "config.class_name": "Sequential",
+        "config.config.name": "net",
+        "config.compile_config.optimizer.class_name": "Adam",
+        "config.compile_config.optimizer.config.learning_rate": 0.001,
+        "config.compile_config.optimizer.config.clipnorm": None,
+    }
+    monkeypatch.setattr(snapshots, "read_values", lambda *_: described)
+    tensors = {"dense/vars/0": zeros("F32", 4, 2), "optimizer/vars/0": number("I64", 90)}
+    tensors |= {f"optimizer/vars/{n}": zeros("F32", 4, 2) for n in (1, 2)}
+    card = made({"m.safetensors": safetensors_bytes(tensors)})
+    (optimizer,) = card.optimizers
+    assert (optimizer.kind, optimizer.step, optimizer.tensors) == ("Adam", 90, 3)
+    assert optimizer.settings == {"learning_rate": 0.001}
+    assert (card.architectures[0].name, card.architectures[0].kind) == ("net", "keras Sequential")
+    assert card.weights[0].parameters == 8

@@ -97,8 +97,10 @@ def tensor_role(span: Span, of_file: Role | None = None) -> Role:
 
 
 def components(name: str) -> tuple[str, ...]:
-    """A dotted name's parts in lower case; Keras separates them by slashes."""
-    return tuple(name.lower().replace("/", ".").split("."))
+    """A dotted name's parts in lower case. Keras separates them by slashes (and kept Windows' own), and ends
+    them with an output's number: ``dense/kernel:0``."""
+    name = name.lower().replace("/", ".").replace("\\", ".")
+    return tuple(name.removesuffix(":0").split("."))
 
 
 @lru_cache(maxsize=4096)
@@ -115,6 +117,8 @@ def _outer_role(parts: tuple[str, ...]) -> Role | None:
         return "scheduler"
     if first in _SCALERS:
         return "scaler"
+    if first == "metrics":
+        return "other"  # Keras' running means of them
     return "average" if _AVERAGES & frozenset(parts[:2]) else None
 
 
