@@ -154,7 +154,7 @@ RULES: tuple[Rule, ...] = (
         "parameter of an address",
         re.compile(
             r"(?P<before>[?&]|%3F|%26)(?P<name>[A-Za-z0-9_.~%-]{1,64}?)(?P<equals>=|%3D)"
-            r"(?P<value>(?:(?!%26)[^&;#\s\"'<>])*+)",
+            r"(?P<value>(?:(?!%26|(?:%3F|\?)[a-z0-9_.~-]{1,64}+(?:=|%3D))[^&;#\s\"'<>])*+)",
             re.IGNORECASE,
         ),
         _parameter,

@@ -217,14 +217,16 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _optimizer_text(item: Optimizer) -> str:
-    kept = f"{', '.join(item.slots)} in {count(item.tensors, 'tensor')}, {size(item.bytes)}"
+    slots = f"{', '.join(item.slots)} in " if item.slots else ""
+    kept = f"{slots}{count(item.tensors, 'tensor')}, {size(item.bytes)}"
     settings = [
         _setting(key, value)
         for key, value in item.settings.items()
-        if key in ("lr", "betas", "momentum", "weight_decay", "eps")
+        if key in ("lr", "learning_rate", "betas", "momentum", "weight_decay", "eps")
     ]
     step = None if item.step is None else f"step {item.step:,}"
-    parts = (kept if item.tensors else "no state of parameters", step, *settings, item.source)
+    nothing = "only settings" if item.groups else "cannot be looked into"
+    parts = (kept if item.tensors else nothing, step, *settings, item.source)
     return f"{item.kind or 'unknown kind'}: {_joined(parts)}"
 
 

@@ -17,7 +17,7 @@ MAX_TEXT = 200
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """A model as a file describes it: ``name`` (``LlamaForCausalLM``), ``kind`` (``llama``), and the settings
-    that tell its size, under the names that the file gives them."""
+    that tell its size, under the names that the file gives them (ONNX: producer, opset, nodes)."""
 
     source: str
     name: str | None
@@ -135,8 +135,13 @@ def _of_gguf(path: str, values: Mapping[str, Value]) -> Architecture:
 
 
 def _of_onnx(path: str, values: Mapping[str, Value]) -> Architecture:
-    keys = ("producer_name", "producer_version", "ir_version", "opset_import.ai.onnx", "graph.nodes.#")
-    settings = {key: values[key] for key in keys if values.get(key) not in (None, "")}
+    keys = {
+        "producer_name": "producer",
+        "producer_version": "producer_version",
+        "opset_import.ai.onnx": "opset",
+        "graph.nodes.#": "nodes",
+    }
+    settings = {name: values[key] for key, name in keys.items() if values.get(key) not in (None, "")}
     return Architecture(path, _short(values.get("graph.name")), "onnx", settings)
 
 

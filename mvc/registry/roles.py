@@ -58,12 +58,15 @@ _SCHEDULERS = frozenset({"scheduler", "schedulers", "lr_scheduler", "lr_schedule
 _SCALERS = frozenset({"scaler", "grad_scaler", "amp", "loss_scaler"})
 _NUMBERS = frozenset({"epoch", "step", "global_step", "iteration", "iter", "loss", "best_loss", "best_acc"})
 _OPTIMIZER_WORDS = frozenset({"optim", "optims", "optimizer", "optimizers"})
+_TEXTS = (".cfg", ".csv", ".json", ".log", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml")
 _RNG_WORDS = frozenset({"rng", "rngs"})
 
 
 def file_role(path: str) -> Role | None:
     """What a whole file is for, by its name; None where the name does not say."""
     name = path.rpartition("/")[2].lower().replace("-", "_")
+    if name.endswith(_TEXTS):
+        return None  # optimizer.py, scheduler.json
     words = frozenset(name.replace(".", "_").split("_"))
     if words & _RNG_WORDS or name.startswith("random_states"):
         return "rng"
@@ -94,8 +97,10 @@ def tensor_role(span: Span, of_file: Role | None = None) -> Role:
 
 
 def components(name: str) -> tuple[str, ...]:
-    """A dotted name's parts in lower case; Keras separates them by slashes."""
-    return tuple(name.lower().replace("/", ".").split("."))
+    """A dotted name's parts in lower case. Keras separates them by slashes (and kept Windows' own), and ends
+    them with an output's number: ``dense/kernel:0``."""
+    name = name.lower().replace("/", ".").replace("\\", ".")
+    return tuple(name.removesuffix(":0").split("."))
 
 
 @lru_cache(maxsize=4096)
@@ -112,6 +117,8 @@ def _outer_role(parts: tuple[str, ...]) -> Role | None:
         return "scheduler"
     if first in _SCALERS:
         return "scaler"
+    if first == "metrics":
+        return "other"  # Keras' running means of them
     return "average" if _AVERAGES & frozenset(parts[:2]) else None
 
 

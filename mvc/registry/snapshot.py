@@ -18,6 +18,7 @@ from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_rang
 from mvc.history.treediff import flatten
 from mvc.objectid import ManifestId, TreeId
 from mvc.objects import Manifest
+from mvc.registry.documents import flatten as flatten_document
 from mvc.registry.roles import Role, file_role, tensor_role
 from mvc.spans import Span, element_count
 
@@ -102,7 +103,7 @@ class Snapshot:
     notes: list[str] = field(default_factory=list)
     paths: dict[str, ManifestId] = field(init=False)
     files: dict[str, File] = field(init=False)
-    _left: int = MAX_READ_BYTES
+    _left: int = field(default_factory=lambda: MAX_READ_BYTES)
     _values: dict[str, Mapping[str, Value]] = field(default_factory=dict)
     _documents: dict[str, Any] = field(default_factory=dict)
     _spent: bool = False
@@ -135,9 +136,15 @@ class Snapshot:
         return found if isinstance(found, dict) else {}
 
     def values(self, file: File) -> Mapping[str, Value]:
-        """What a file says beside its tensors, by dotted names."""
+        """What a file says beside its tensors, by dotted names, and what a JSON file of its name does: the
+        Python API commits a state as both."""
         if file.path not in self._values:
-            self._values[file.path] = {**self._format_values(file), **dict(_inline_numbers(file.manifest))}
+            beside = self.files.get(file.path.removesuffix(".safetensors") + ".json")
+            self._values[file.path] = {
+                **({} if beside is None else flatten_document(self.mapping(beside))),
+                **self._format_values(file),
+                **dict(_inline_numbers(file.manifest)),
+            }
         return self._values[file.path]
 
     def _parse(self, file: File) -> Any:

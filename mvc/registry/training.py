@@ -63,7 +63,10 @@ _BY_SLOTS = (
     ({"square_avg"}, "RMSprop"),
     ({"momentum_buffer"}, "SGD with momentum"),
 )
-_CLASS_NAMES = ("training_config.optimizer_config.class_name", "config.compile_config.optimizer.class_name")
+_KERAS = ("training_config.optimizer_config.", "config.compile_config.optimizer.")
+"""Below which Keras describes the optimizer: in HDF5 files, and since version 3."""
+
+_KERAS_SLOTS = frozenset({"m", "v", "vhat", "momentum", "velocity", "rms", "accumulator"})
 
 
 def optimizers_of(snapshot: Snapshot) -> Iterator[Optimizer]:
@@ -78,13 +81,15 @@ def optimizers_of(snapshot: Snapshot) -> Iterator[Optimizer]:
 
 def _optimizer(file: File, spans: list[Span], values: Mapping[str, Value]) -> Optimizer | None:
     settings, groups = _group_settings(values)
+    kind = None
+    if not groups:
+        kind, settings = _keras_settings(values)
     if not spans and not groups and file.role != "optimizer":
         return None
     slots = {slot for span in spans if (slot := _slot(span.name)) is not None}
-    named = next((str(values[key]) for key in _CLASS_NAMES if values.get(key)), None)
     return Optimizer(
         source=file.path,
-        kind=named or _kind(slots, settings),
+        kind=kind or _kind(slots, settings),
         slots=tuple(sorted(slots)),
         tensors=len(spans),
         bytes=sum(span.length for span in spans),
@@ -99,7 +104,10 @@ def _slot(name: str) -> str | None:
     parts = components(name)
     if parts[-1] in MOMENTS or "state" in parts[:-1]:
         return parts[-1]
-    return parts[0] if parts[0] in MOMENTS or parts[0] == "step" else None
+    if parts[0] in MOMENTS or parts[0] == "step":
+        return parts[0]
+    last = parts[-1].rpartition("_")[2]  # Keras: kernel/m, and kernel_momentum
+    return last if last in _KERAS_SLOTS else None
 
 
 def _kind(slots: set[str], settings: Mapping[str, Any]) -> str | None:
@@ -131,6 +139,20 @@ def _group_settings(values: Mapping[str, Value]) -> tuple[dict[str, Any], int]:
     return settings, len(numbers)
 
 
+def _keras_settings(values: Mapping[str, Value]) -> tuple[str | None, dict[str, Any]]:
+    """The optimizer's class and settings in Keras' own description of a model."""
+    for prefix in _KERAS:
+        kind = values.get(prefix + "class_name")
+        if isinstance(kind, str):
+            start = prefix + "config."
+            found = {
+                name.removeprefix(start): value for name, value in values.items() if name.startswith(start)
+            }
+            told = [(name, value) for name, value in found.items() if value is not None and "." not in name]
+            return kind, dict(told[:MAX_SETTINGS])
+    return None, {}
+
+
 def _optimizer_step(values: Mapping[str, Value]) -> Number | None:
     """How many steps an optimizer made: the most that it counted for any parameter."""
     steps = [
@@ -142,8 +164,16 @@ def _optimizer_step(values: Mapping[str, Value]) -> Number | None:
     return int(most) if isinstance(most, float) and most.is_integer() else most
 
 
+_KERAS_COUNTER = ("optimizer", "vars", "0")
+
+
 def _counts_steps(parts: tuple[str, ...]) -> bool:
-    return (parts[-1] == "step" and "state" in parts[:-1]) or (parts[0] == "step" and len(parts) > 1)
+    if parts[-1] == "step":
+        return "state" in parts[:-1]
+    if parts[0] == "step":
+        return len(parts) > 1
+    # Keras' counter, which since version 3 is the first of the optimizer's variables
+    return (parts[0] == "optimizer_weights" and parts[-1] in ("iter", "iteration")) or parts == _KERAS_COUNTER
 
 
 # --- how far -----------------------------------------------------------------------------------------------
