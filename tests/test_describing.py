@@ -258,7 +258,7 @@ def test_data_are_described_by_a_model_that_has_not_changed(folder: Path) -> Non
         assert [span.name for span in manifests(repository)["model.data"].tensors] == ["a", "b"]
     repository = open_repository(folder)
     with repository.reading() as view:
-        (change,) = diff_versions(view, "HEAD~1", "HEAD")
+        (change,) = diff_versions(repository, view, "HEAD~1", "HEAD")
     (row,) = change.tensors
     assert (row.kind, row.name, row.moved) == ("changed", "b", 1 / 2900)
 
