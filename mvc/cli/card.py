@@ -12,8 +12,9 @@ from mvc.lineage import Code, Data, Environment
 from mvc.registry.architecture import Adapter, Architecture, Tokenizer
 from mvc.registry.card import Card, TensorChanges
 from mvc.registry.checklist import Item
+from mvc.registry.optimizers import Optimizer
 from mvc.registry.parameters import Shards, Weights
-from mvc.registry.training import Optimizer, Training
+from mvc.registry.training import Training
 
 MOST_ROWS = 4
 """Rows of one kind that are printed; JSON has all of them."""

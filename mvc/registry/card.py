@@ -24,9 +24,10 @@ from mvc.registry.architecture import (
     tokenizer_of,
 )
 from mvc.registry.checklist import Item, checklist
+from mvc.registry.optimizers import Optimizer, optimizers_of
 from mvc.registry.parameters import Shards, Weights, shards_of, weights_of
 from mvc.registry.snapshot import Snapshot, looks_like_model
-from mvc.registry.training import Optimizer, Training, optimizers_of, training_of
+from mvc.registry.training import Training, training_of
 
 MAX_COMPARED = 200
 """Changed files that are looked into for tensors that changed."""

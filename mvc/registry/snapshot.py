@@ -36,6 +36,8 @@ MAX_DOCUMENT_BYTES = 8 << 20
 MAX_DOCUMENT_ITEMS = 500_000
 """Commas and brackets of a document, which bound what parsing it may allocate."""
 
+Number = int | float
+
 _FIRST = (".json", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".keras", ".npz")
 _NUMBERS = {"F32": "<f", "F64": "<d", "I32": "<i", "I64": "<q", "U8": "<B", "I16": "<h"}
 
@@ -189,7 +191,7 @@ class Snapshot:
             self.notes.append(note)
 
 
-def number_of(value: object) -> int | float | None:
+def number_of(value: object) -> Number | None:
     """A number, also one that is written as text (metadata of safetensors are texts); not NaN."""
     if isinstance(value, str) and len(value) <= 32:
         try:
