@@ -16,10 +16,12 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types; :data:`BYTES` is what carries a length: texts, messages, packed numbers."""
 
 MAX_FIELDS = 4_000_000
-"""Fields of one file, each costs a few microseconds."""
+"""Fields of one file; each costs about two microseconds."""
 
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _MAX_VARINT_BYTES = 10
+_MAX_HEAD_BYTES = 2 * _MAX_VARINT_BYTES
+_IN_HAND = 2048  # bytes of a message that are taken at once: most messages, and a few fields of long ones
 _UINT64 = 1 << 64
 
 
@@ -49,24 +51,35 @@ class Wire:
         Raises:
             NotThisFormat: the bytes are no message, or the budget is spent.
         """
-        position, end = start, start + length
-        while position < end:
-            tag, position = self._varint(position, end)
+        base, at, end = start, 0, start + length  # base: where in the file the bytes in hand begin
+        raw = b""
+        while base + at < end:
+            if len(raw) - at < _MAX_HEAD_BYTES and base + len(raw) < end:
+                base, at = base + at, 0
+                raw = self._window.take(base, min(_IN_HAND, end - base))
+            self._left -= 1
+            if self._left < 0:
+                raise NotThisFormat("more fields than are read of one file")
+            tag, at = (raw[at], at + 1) if raw[at] < 0x80 else _varint(raw, at)
             number, kind = tag >> 3, tag & 7
+            if number == 0:
+                raise NotThisFormat("a field of number 0")
             if kind == VARINT:
-                value, position = self._varint(position, end)
-                yield Field(self._checked(number), kind, value, 0)
+                value, at = _varint(raw, at)
+                yield Field(number, kind, value, 0)
                 continue
             if kind == BYTES:
-                size, position = self._varint(position, end)
+                size, at = _varint(raw, at)
             elif kind in _FIXED:
                 size = _FIXED[kind]
             else:
                 raise NotThisFormat(f"a field of the wire type {kind}")
-            if size > end - position:
+            if size > end - base - at:
                 raise NotThisFormat("a field leaves its message")
-            yield Field(self._checked(number), kind, position, size)
-            position += size
+            yield Field(number, kind, base + at, size)
+            at += size
+            if at > len(raw):
+                base, at, raw = base + at, 0, b""
 
     def message(self, field: Field) -> Iterator[Field]:
         """The fields of the message that a field holds.
@@ -115,33 +128,29 @@ class Wire:
         self.expect(field, BYTES)
         if field.length > most * _MAX_VARINT_BYTES:
             raise NotThisFormat(f"more than {most} numbers")
+        raw = self._window.take(field.value, field.length)
         found = []
-        position, end = field.value, field.value + field.length
-        while position < end:
-            number, position = self._varint(position, end)
+        position = 0
+        while position < len(raw):
+            number, position = _varint(raw, position)
             found.append(_signed(number))
         return found
 
-    def _checked(self, number: int) -> int:
-        self._left -= 1
-        if self._left < 0:
-            raise NotThisFormat("more fields than are read of one file")
-        if number == 0:
-            raise NotThisFormat("a field of number 0")
-        return number
 
-    def _varint(self, position: int, end: int) -> tuple[int, int]:
-        """A number, and where the next byte is."""
-        raw = self._window.take(position, min(_MAX_VARINT_BYTES, end - position))
-        value = shift = 0
-        for used, byte in enumerate(raw, 1):
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                if value >= _UINT64:
-                    break
-                return value, position + used
-            shift += 7
-        raise NotThisFormat("a number that does not end")
+def _varint(raw: bytes, position: int) -> tuple[int, int]:
+    """A number, and where the next byte is."""
+    if position < len(raw) and raw[position] < 0x80:
+        return raw[position], position + 1
+    value = shift = 0
+    for place in range(position, min(position + _MAX_VARINT_BYTES, len(raw))):
+        byte = raw[place]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value >= _UINT64:
+                break
+            return value, place + 1
+        shift += 7
+    raise NotThisFormat("a number that does not end")
 
 
 def _signed(number: int) -> int:
