@@ -17,7 +17,7 @@ from mvc import canonical
 from mvc.errors import CorruptObject
 from mvc.fileio import FileIO, make_folders, write_all
 from mvc.history.reader import PartTable, read_manifest, read_range
-from mvc.history.treediff import flatten
+from mvc.history.treediff import Change, flatten
 from mvc.objectid import ID_BYTES, ManifestId, ObjectId, TreeId
 from mvc.objects import FOLDER, Manifest, TreeEntry
 from mvc.odb.database import ObjectDatabase
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from mvc.describing import Describer
 
 FOLDER_NAME = "weights"
+
+NOTED_BYTES = 1 << 20
+"""Bytes of a file whose digests are worth a note: a smaller one is read again in a few milliseconds."""
+
 _MOST_BYTES = 64 << 20
 
 
@@ -38,9 +42,9 @@ class Weigher:
         self._notes = _Notes(repository)
         self._objects = objects
 
-    def remember(self, identity: ManifestId, found: Sequence[bytes | None]) -> None:
-        """Note the digests of a file's tensors, in the order of its manifest."""
-        if found:
+    def remember(self, identity: ManifestId, manifest: Manifest, found: Sequence[bytes | None]) -> None:
+        """Note the digests of a file's tensors, in the order of its manifest, where that saves time."""
+        if found and manifest.size >= NOTED_BYTES:
             self._notes.write(identity, list(found))
 
     def hashes(self, identity: ManifestId, manifest: Manifest | None = None) -> list[TensorHash] | None:
@@ -55,7 +59,7 @@ class Weigher:
         known = self._notes.digests(identity, len(manifest.tensors))
         if known is None:
             known = list(self._read(manifest))
-            self._notes.write(identity, known)
+            self.remember(identity, manifest, known)
         return tensor_hashes(manifest.tensors, known)
 
     def digests(self, identity: ManifestId, manifest: Manifest) -> Iterable[bytes | None]:
@@ -92,6 +96,13 @@ class Weigher:
                 if found is not None and found == self.file(ManifestId(old.id), before):
                     return path
         return None
+
+    def of_change(self, change: Change, removed: Mapping[str, TreeEntry]) -> str | None:
+        """The old file whose weights a changed or added one holds in other bytes; None when there is none.
+        ``removed`` are the files, by path, that only the old version has."""
+        if change.new is None or change.same_content:
+            return None
+        return self.same_as(change.new, removed if change.old is None else {change.path: change.old})
 
     def work_file_same_as(
         self, describer: Describer, io: FileIO, root: Path, path: str, candidates: Mapping[str, TreeEntry]

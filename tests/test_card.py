@@ -64,7 +64,7 @@ def made(tmp_path):
             place.write_bytes(content.encode() if isinstance(content, str) else content)
         done = snapshot(repository, **options)
         with open_repository(tmp_path).reading() as view:
-            return card_of(show(view, done.id.hex()))
+            return card_of(show(repository, view, done.id.hex()))
 
     return make
 
@@ -333,7 +333,7 @@ def test_tensors_are_not_read(tmp_path):
     )
     done = snapshot(repository)
     with open_repository(tmp_path).reading() as view:
-        parts = show(view, "HEAD").changes[0].new
+        parts = show(repository, view, "HEAD").changes[0].new
         read = []
 
         class Watched:

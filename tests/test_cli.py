@@ -256,7 +256,13 @@ def test_show_gives_the_same_object_whatever_names_it(two: Run) -> None:
         "notes/a.txt": "added",
     }
     assert "tag v1" in two("show", "v1").out and "the first one" in two("show", "v1").out
-    fails(two("show", "HEAD:config.json"), 2, "cat")
+    model = two("show", "HEAD:model.safetensors", "--json").data
+    assert model["kind"] == "file" and model["weights"].startswith("w1:") and model["tensors"] > 0
+    assert model["weights"] in two("show", "HEAD:model.safetensors").out
+    folder = two("show", "HEAD:notes", "--json").data
+    assert (folder["kind"], folder["files"], folder["weights"]) == ("folder", 1, None)
+    assert two("show", "--json").data["weights"] == model["weights"]
+    fails(two("show", "HEAD:config.json"), 3, "config.json")
 
 
 def test_status_names_every_kind_of_change(two: Run) -> None:
@@ -532,12 +538,12 @@ def test_a_commit_is_made_even_if_packs_cannot_be_joined(two: Run, monkeypatch: 
     def fail(_repository: object) -> int:
         raise StorageError("disk full")
 
-    monkeypatch.setattr("mvc.ops.commit.consolidate", fail)
+    monkeypatch.setattr("mvc.committing.consolidate", fail)
     done = ok(two("commit", "-m", "third", "--allow-empty"))
     assert (
         "third" in done.out and done.err.splitlines()[0] == "warning: small packs were not joined: disk full"
     )
-    monkeypatch.setattr("mvc.ops.commit.consolidate", lambda _repository: 3)
+    monkeypatch.setattr("mvc.committing.consolidate", lambda _repository: 3)
     assert "joined_packs: 3" in two("commit", "-m", "x", "--allow-empty", "-v").err
 
 

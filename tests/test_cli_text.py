@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from mvc.cli import progress
 from mvc.cli.progress import TerminalMonitor, progress_line
-from mvc.cli.text import duration, iso, one_line, plain, share, size, table, when, when_short
+from mvc.cli.text import duration, iso, share, table, when, when_short
 from mvc.context import parse_author
 from mvc.errors import UsageError
 from mvc.objects import Timestamp
+from mvc.text import one_line, plain, size
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -537,7 +537,7 @@ def test_joining_packs_that_loses_the_race_leaves_nothing(tmp_path, monkeypatch)
         extra.roots, "swap", lambda expected, root: extra.backend.replace("root", b"other", b"")
     )
     (folder / "file").write_text("one more")
-    monkeypatch.setattr("mvc.ops.commit.consolidate", lambda repository: 0)
+    monkeypatch.setattr("mvc.committing.consolidate", lambda repository: 0)
     snapshot(repository, "one more")
     before = {path for path in (folder / ".mvc").rglob("*") if path.suffix in (".pack", ".seg")}
     assert consolidate(extra) == 0

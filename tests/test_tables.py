@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from mvc.cli.screen import ELLIPSIS, Screen, cells, fit
 from mvc.cli.tables import LEAST, Column, Table
-from mvc.cli.text import one_line, table
+from mvc.cli.text import table
 from mvc.config import Config
 from mvc.context import Context
 from mvc.errors import ConfigError
+from mvc.text import one_line
 from tests.make_files import safetensors_bytes
 from tests.terminal import Shown, mvc_words, show
 

@@ -142,7 +142,8 @@ def test_a_version_without_tensors_has_no_weights_id(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["lost", "torn", "wrong"])
-def test_notes_that_are_lost_or_damaged_are_made_again(tmp_path, harm) -> None:
+def test_notes_that_are_lost_or_damaged_are_made_again(tmp_path, harm, monkeypatch) -> None:
+    monkeypatch.setattr("mvc.weighing.NOTED_BYTES", 0)
     repository = make_repository(tmp_path)
     fortran = np.asfortranarray(np.arange(60, dtype=">f4").reshape(5, 12))
     (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(weights()))
@@ -158,6 +159,15 @@ def test_notes_that_are_lost_or_damaged_are_made_again(tmp_path, harm) -> None:
         path.write_bytes(data[:-5] if harm == "torn" else bytes([data[0] ^ 1]) + data[1:])
     assert folder_id(open_repository(tmp_path)) == expected
     assert len(list(notes.iterdir())) == 3  # both files and the folder
+
+
+def test_small_files_take_no_note(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    (tmp_path / "small.safetensors").write_bytes(safetensors_bytes(weights()))
+    large = {"x": ("U8", (1 << 20,), bytes(1 << 20))}
+    (tmp_path / "large.safetensors").write_bytes(safetensors_bytes(large))
+    snapshot(repository)
+    assert len(list((tmp_path / ".mvc" / "weights").iterdir())) == 1
 
 
 # --- same weights, other bytes -----------------------------------------------------------------------------

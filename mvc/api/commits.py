@@ -12,7 +12,7 @@ from mvc.errors import UsageError
 from mvc.formats.safetensors import Described, emit_header
 from mvc.memoryfile import MemoryFile, Stretch
 from mvc.objects import Number, Scalar
-from mvc.ops.commit import Given
+from mvc.ops.commit_given import Given
 from mvc.paths import check_path, shown
 
 ENDINGS = (".safetensors", ".json")

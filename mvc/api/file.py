@@ -7,12 +7,13 @@ from functools import cached_property
 
 from mvc.api.session import Session
 from mvc.api.tensors import Tensors
-from mvc.api.text import count, size
 from mvc.history.reader import read_manifest
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, Manifest, TreeEntry
 from mvc.paths import shown
 from mvc.restore import file_pieces
+from mvc.text import count, size
+from mvc.weighing import Weigher
 
 
 class File:
@@ -50,6 +51,14 @@ class File:
     def reason(self) -> str | None:
         """Why an opaque file was not understood, where that can be said."""
         return self._manifest.reason
+
+    @cached_property
+    def weights_id(self) -> str | None:
+        """``w1:…``, equal for files that hold equal weights; None without tensors. See
+        :attr:`mvc.Revision.weights_id`."""
+        with self._session.reading() as view:
+            weigher = Weigher(self._session.repository, view.objects)
+            return weigher.file(ManifestId(self._entry.id), self._manifest)
 
     @property
     def executable(self) -> bool:

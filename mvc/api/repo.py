@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mvc import provenance
 from mvc.api.commits import given_of, metrics_of, params_of
 from mvc.api.results import Diff, Log, WorkStatus
 from mvc.api.revision import Revision
 from mvc.api.session import Session
-from mvc.config import Config
+from mvc.config import Config, enabled
 from mvc.context import Context, parse_author
 from mvc.errors import UsageError
 from mvc.fileio import FileIO
@@ -27,7 +28,8 @@ from mvc.odb.database import CACHE_BYTES
 from mvc.ops import branch as branch_ops
 from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
-from mvc.ops.commit import Request, commit, commit_given
+from mvc.ops.commit import Request, commit
+from mvc.ops.commit_given import commit_given
 from mvc.ops.diff import diff_versions, diff_worktree
 from mvc.ops.init import init
 from mvc.ops.log import log
@@ -150,6 +152,7 @@ class Repo:
         *,
         metrics: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Place] | None = None,
         paths: Sequence[str] = (),
         author: str | None = None,
         time: datetime | None = None,
@@ -171,7 +174,10 @@ class Repo:
         written there too.
 
         ``author`` is ``Name <address>``; else the environment, the settings, Git's, login and host say who.
-        ``metrics`` are numbers, ``params`` scalars by name. ``amend`` replaces the last version.
+        ``metrics`` are numbers, ``params`` scalars, ``data`` paths or addresses by name (what it was trained
+        on: files are hashed, addresses only noted). The running Python, its frameworks and the Git commit of
+        the code are recorded too, unless settings say no; secrets are masked. ``amend`` replaces the last
+        version.
 
         Raises:
             AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
@@ -184,12 +190,23 @@ class Repo:
         if not (message and message.strip()) and not (amend and message is None):
             raise UsageError("a version needs a message", hint="commit(…, message='what changed')")
         self._session.check_open()
+        repository, settings = self._repository, self._settings()
         request = Request(
             message=message,
             author=self._person(author),
             time=self._moment(time),
             metrics=metrics_of(metrics or {}),
             params=params_of(params or {}),
+            data=provenance.data(
+                repository.io,
+                {name: os.fspath(place) for name, place in (data or {}).items()},
+                folder=self._context.cwd,
+                worktree=repository.worktree,
+                monitor=repository.monitor,
+            ),
+            code=provenance.code(repository.worktree) if enabled(settings, "commit.code") else None,
+            # of no other environment than this one: the program that trained is the one that commits
+            environment=provenance.environment({}) if enabled(settings, "commit.environment") else None,
             paths=[paths] if isinstance(paths, str) else list(paths),
             amend=amend,
             reauthor=author is not None,
@@ -388,14 +405,15 @@ class Repo:
         if given is not None:
             return Person(*parse_author(given))
         if self._author is None:  # once: asking Git takes a process
-            settings = [self._repository.config(), self._global_config()]
-            self._author = self._context.author(settings, ask_git=True).person
+            self._author = self._context.author(self._settings(), ask_git=True).person
         return self._author
 
-    def _global_config(self) -> Config:
+    def _settings(self) -> list[Config]:
+        """The repository's settings, then the user's own."""
         path = self._context.global_config
         known = path is not None and path.exists()
-        return Config(read_text(self._repository.io, path) if known and path else "", str(path))
+        own = Config(read_text(self._repository.io, path) if known and path else "", str(path))
+        return [self._repository.config(), own]
 
     def _moment(self, time: datetime | None) -> Timestamp:
         if time is None:

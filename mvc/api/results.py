@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 from mvc.api.revision import Revision, time_text
-from mvc.api.text import count, html_table, number, plain, size
+from mvc.api.text import html_table
 from mvc.ops.diff import FileChange, TensorChange
 from mvc.ops.status import Status
+from mvc.text import count, number, one_line, size
 
 
 class Log(Sequence[Revision]):
@@ -35,7 +36,7 @@ class Log(Sequence[Revision]):
         return hash(self._revisions)
 
     def __repr__(self) -> str:
-        lines = [f"{revision.short} {plain(revision.subject)}" for revision in self]
+        lines = [f"{revision.short} {one_line(revision.subject)}" for revision in self]
         return "\n".join(lines) or "<no versions>"
 
     def _repr_html_(self) -> str:
@@ -73,23 +74,27 @@ class Diff(Sequence[FileChange]):
     def __repr__(self) -> str:
         lines = []
         for change in self:
-            lines.append(f"{change.kind:8} {_path(change)}")
-            lines += [f"    {row.kind:8} {plain(row.name)} {_told(row)}".rstrip() for row in change.tensors]
+            same = "" if change.same_weights is None else " (same weights, other bytes)"
+            lines.append(f"{change.kind:8} {_path(change)}{same}")
+            lines += [
+                f"    {row.kind:8} {one_line(row.name)} {_told(row)}".rstrip() for row in change.tensors
+            ]
         return "\n".join(lines) or "<no differences>"
 
     def _repr_html_(self) -> str:
         rows: list[tuple[str, ...]] = []
         for change in self:
             sizes = [size(side.size) if side else "" for side in (change.old, change.new)]
-            rows.append((change.kind, _path(change), *sizes, ""))
+            same = "" if change.same_weights is None else "same weights, other bytes"
+            rows.append((change.kind, _path(change), *sizes, same))
             rows += [(f"  {row.kind}", f"  {row.name}", "", "", _told(row)) for row in change.tensors]
         header = ("change", "path, tensor", "before", "after", "moved")
         return html_table(f"{count(len(self), 'file')} changed", header, rows, right=(2, 3))
 
 
 def _path(change: FileChange) -> str:
-    path = plain(change.path)
-    return f"{plain(change.old_path)} → {path}" if change.old_path is not None else path
+    path = one_line(change.path)
+    return f"{one_line(change.old_path)} → {path}" if change.old_path is not None else path
 
 
 def _told(change: TensorChange) -> str:
@@ -103,7 +108,8 @@ def _told(change: TensorChange) -> str:
 class WorkStatus:
     """The work tree against the newest version; paths are those of the repository.
 
-    ``branch`` is None when HEAD is detached, ``head`` (an id) before the first version.
+    ``branch`` is None when HEAD is detached, ``head`` (an id) before the first version. ``same_weights`` maps
+    modified and added files to the committed ones whose weights they hold in other bytes.
     """
 
     branch: str | None
@@ -111,6 +117,7 @@ class WorkStatus:
     added: tuple[str, ...]
     modified: tuple[str, ...]
     deleted: tuple[str, ...]
+    same_weights: Mapping[str, str]
     clean: bool
 
     @classmethod
@@ -123,6 +130,7 @@ class WorkStatus:
             tuple(state.added),
             tuple(state.modified),
             tuple(state.deleted),
+            dict(found.same_weights),
             found.clean,
         )
 

@@ -12,11 +12,16 @@ from mvc.api.file import File
 from mvc.api.missing import NotThere
 from mvc.api.session import Session
 from mvc.api.state_dicts import load_state
-from mvc.api.text import count, html_table, number, plain, size
+from mvc.api.text import html_table
 from mvc.errors import UnsupportedFeature
 from mvc.history.decorations import Entry
+from mvc.history.reader import Remembering
 from mvc.history.treediff import flatten
+from mvc.lineage import Code, Data, Environment
 from mvc.objects import Number, Person, Scalar
+from mvc.registry.card import Card, build_card
+from mvc.text import count, number, one_line, size
+from mvc.weighing import Weigher
 
 
 class Revision(Mapping[str, File]):
@@ -81,6 +86,38 @@ class Revision(Mapping[str, File]):
         """Settings of the run by name."""
         return MappingProxyType(dict(self._commit.params))
 
+    @property
+    def data(self) -> Mapping[str, Data]:
+        """What it was trained or tested on, by name."""
+        return MappingProxyType(dict(self._commit.data))
+
+    @property
+    def code(self) -> Code | None:
+        """The Git commit of the code that it was committed beside; None where none was recorded."""
+        return self._commit.code
+
+    @property
+    def environment(self) -> Environment | None:
+        """Python, platform and frameworks that it was committed under; None where none were recorded."""
+        return self._commit.environment
+
+    @cached_property
+    def weights_id(self) -> str | None:
+        """``w1:…``, equal for equal weights whatever files hold them; None without tensors.
+
+        Tensors are read for it where no commit here has hashed them.
+
+        Raises:
+            DamageError: stored bytes are missing or wrong.
+        """
+        with self._session.reading() as view:
+            return Weigher(self._session.repository, view.objects).folder(self._commit.tree)
+
+    def card(self) -> Card:
+        """What it is, holds, comes from and lacks, as ``mvc show`` prints it."""
+        with self._session.reading() as view:
+            return build_card(Remembering(view.objects), self._id, weights_id=self.weights_id)
+
     # --- its files ----------------------------------------------------------------------------------------
     @cached_property
     def _files(self) -> dict[str, File]:
@@ -119,14 +156,14 @@ class Revision(Mapping[str, File]):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"<Revision {self.short} {plain(self.subject)!r}>"
+        return f"<Revision {self.short} {one_line(self.subject)!r}>"
 
     def _repr_html_(self) -> str:
         names = [f"tag {name}" for name in self.tags] + [f"branch {name}" for name in self.branches]
         known = [("author", str(self.author)), ("time", time_text(self))]
         known += [("names", ", ".join(names))] if names else []
         known += [(name, number(value)) for name, value in self.metrics.items()]
-        known += [(name, number(value)) for name, value in self.params.items()]
+        known += [(name, str(value)) for name, value in self.params.items()]
         about = html_table(f"{self.short} {self.subject}", (), known)
         rows = [
             (path, file.format, size(file.size), str(len(file.tensors) or "")) for path, file in self.items()

@@ -5,9 +5,9 @@ from typing import Annotated
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import one_line
 from mvc.errors import UsageError
 from mvc.ops import branch as verb
+from mvc.text import one_line
 
 
 @command(

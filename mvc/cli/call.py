@@ -13,13 +13,13 @@ from mvc.cli.pager import Pager
 from mvc.cli.progress import TerminalMonitor
 from mvc.cli.screen import Screen
 from mvc.cli.tables import Table
-from mvc.cli.text import one_line
 from mvc.config import Config
 from mvc.context import Context
 from mvc.errors import ConfigError, InvalidPath, MvcError, UsageError
 from mvc.fileio import FileIO, storage_errors, write_durable
 from mvc.objects import Person, Timestamp
 from mvc.repo import Repository, read_text
+from mvc.text import one_line
 
 HINTS = "hints"
 """File in the store that notes which hints were given, one word per line, so that each is given once."""

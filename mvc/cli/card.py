@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mvc.cli.text import count, number, one_line, size
 from mvc.cli.versions import finite
 from mvc.lineage import Code, Data, Environment
 from mvc.registry.architecture import Adapter, Architecture, Tokenizer
@@ -15,6 +14,7 @@ from mvc.registry.checklist import Item
 from mvc.registry.optimizers import Optimizer
 from mvc.registry.parameters import Shards, Weights
 from mvc.registry.training import Training
+from mvc.text import count, number, one_line, size
 
 MOST_ROWS = 4
 """Rows of one kind that are printed; JSON has all of them."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mvc.cli.call import Call
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import size
-from mvc.history.reader import read_manifest
+from mvc.history.reader import ObjectReader, read_manifest
 from mvc.history.treediff import Change
 from mvc.objectid import ManifestId
 from mvc.objects import TreeEntry
-from mvc.repo import View
+from mvc.text import size
 
 LETTERS = {"added": "A", "removed": "D", "modified": "M", "mode": "T", "renamed": "R"}
 COLOURS = {"added": "green", "removed": "red"}
@@ -33,29 +32,33 @@ def sizes_text(old: int | None, new: int | None) -> str:
     return "" if either is None else size(either)
 
 
-def tree_change_json(view: View, change: Change) -> dict[str, Any]:
-    """A file that differs between two versions."""
-    old, new = _size(view, change.old), _size(view, change.new)
+def tree_change_json(reader: ObjectReader, change: Change, same_weights: str | None) -> dict[str, Any]:
+    """A file that differs between two versions; ``same_weights`` is the old file whose weights it holds."""
+    old, new = _size(reader, change.old), _size(reader, change.new)
     return {
         "path": change.path,
         "kind": change.kind,
         "old_path": change.old_path,
         "old_bytes": old,
         "new_bytes": new,
+        "same_weights": same_weights,
     }
 
 
-def tree_change_lines(call: Call, view: View, changes: Iterable[Change]) -> list[str]:
-    """One line for each file."""
+def tree_change_lines(
+    call: Call, reader: ObjectReader, changes: Iterable[Change], same_weights: Mapping[str, str]
+) -> list[str]:
+    """One line for each file; ``same_weights`` maps paths to the old files whose weights they hold."""
     table = Table([Column(), Column(cut="middle"), Column()])
     for change in changes:
         path = call.shown(change.path)
         if change.old_path is not None:
             path = f"{call.shown(change.old_path)} -> {path}"
-        sizes = sizes_text(_size(view, change.old), _size(view, change.new))
+        sizes = sizes_text(_size(reader, change.old), _size(reader, change.new))
+        sizes += weights_text(call, change.path, same_weights.get(change.path))
         table.add(LETTERS[change.kind], path, sizes, colour=COLOURS.get(change.kind, ""))
     return table.lines(call.screen)
 
 
-def _size(view: View, entry: TreeEntry | None) -> int | None:
-    return None if entry is None else read_manifest(view.objects, ManifestId(entry.id)).size
+def _size(reader: ObjectReader, entry: TreeEntry | None) -> int | None:
+    return None if entry is None else read_manifest(reader, ManifestId(entry.id)).size

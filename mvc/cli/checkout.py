@@ -4,11 +4,11 @@ from typing import Annotated
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import count, one_line
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
 from mvc.ops import checkout as verb
 from mvc.ops.checkout import CheckedOut
+from mvc.text import count, one_line
 
 
 @command(

@@ -12,7 +12,6 @@ from shutil import which
 from typing import NamedTuple
 
 import mvc
-from mvc.cli.text import count, size
 from mvc.context import Context
 from mvc.errors import DamageError, MvcError, RepositoryNotFound
 from mvc.fileio import FileIO
@@ -20,6 +19,7 @@ from mvc.monitor import Monitor
 from mvc.odb.intents import TemporaryNames, oldest_epoch
 from mvc.refs import BRANCHES, TAGS
 from mvc.repo import STORE, Repository, View
+from mvc.text import count, size
 
 DISTRIBUTION = "modelvc"
 LIBRARIES = {  # module -> distribution

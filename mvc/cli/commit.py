@@ -6,7 +6,7 @@ from typing import Annotated
 from mvc import provenance
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import count, duration, one_line, share, size
+from mvc.cli.text import duration, share
 from mvc.cli.versions import entry_json
 from mvc.config import enabled, parse_value
 from mvc.errors import UsageError
@@ -14,6 +14,7 @@ from mvc.history.decorations import Decorations
 from mvc.objects import Number, Scalar
 from mvc.ops.commit import Committed, Request
 from mvc.ops.commit import commit as make_commit
+from mvc.text import count, one_line, size
 
 _MOST = 1 << 63
 

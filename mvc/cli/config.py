@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import one_line
 from mvc.config import KNOWN, Config, parse_value
 from mvc.errors import AnswerIsNo, ConfigError, RepositoryNotFound, UsageError
 from mvc.fileio import make_folders, storage_errors, write_durable
+from mvc.text import one_line
 
 
 @command(

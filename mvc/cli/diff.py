@@ -9,11 +9,12 @@ from mvc.cli.call import Call
 from mvc.cli.changes import COLOURS, LETTERS, sizes_text, weights_text
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import count, one_line, share, size
+from mvc.cli.text import share
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
 from mvc.ops.diff import FileChange, TensorChange, diff_versions, diff_worktree
 from mvc.spans import Span
+from mvc.text import count, one_line, size
 
 
 @command(

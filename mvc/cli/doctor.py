@@ -6,8 +6,8 @@ from mvc.cli.call import Call
 from mvc.cli.checkup import Finding, findings
 from mvc.cli.declare import Option, command
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import one_line
 from mvc.errors import DamageError, UserError
+from mvc.text import one_line
 
 _WORST = {"damage": DamageError.exit_code, "problem": UserError.exit_code}
 _COLOURS = {"warning": "yellow", "problem": "red", "damage": "red"}

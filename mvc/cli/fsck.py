@@ -5,9 +5,9 @@ from typing import Annotated
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Option, command
-from mvc.cli.text import count, one_line
 from mvc.errors import DamageError
 from mvc.ops.fsck import fsck as check
+from mvc.text import count, one_line
 from mvc.upkeep.check import damage_lines
 
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import count, one_line, size
 from mvc.ops import ls as verb
 from mvc.ops.ls import FileRow, TensorRow
 from mvc.repo import View
+from mvc.text import count, one_line, size
 from mvc.weighing import Weigher
 
 

@@ -13,10 +13,10 @@ from mvc.cli.declare import Command
 from mvc.cli.progress import TerminalMonitor
 from mvc.cli.quick import parse
 from mvc.cli.table import COMMANDS, NO_STAGING, load
-from mvc.cli.text import one_line
 from mvc.config import COLOUR_CHOICES
 from mvc.context import Context
 from mvc.errors import MvcError, UsageError, UserError
+from mvc.text import one_line
 
 NO_STAGING_TEXT = "mvc has no staging area: 'mvc commit' snapshots what is in the folder and not ignored"
 BUG = 70

@@ -7,9 +7,10 @@ from mvc.cli.call import Call
 from mvc.cli.declare import Option, command
 from mvc.cli.operations import operation_json
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import one_line, when_short
+from mvc.cli.text import when_short
 from mvc.errors import UsageError
 from mvc.ops.undo import operations
+from mvc.text import one_line
 
 
 @command(

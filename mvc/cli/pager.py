@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from typing import Self
 
-from mvc.cli.text import one_line
 from mvc.errors import UserError
 from mvc.monitor import Monitor
+from mvc.text import one_line
 
 SHELL = "/bin/sh"
 _ONE_WORD = re.compile(r"[A-Za-z0-9_./+-]+")

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TextIO
 
-from mvc.cli.text import duration, one_line, share, size
+from mvc.cli.text import duration, share
 from mvc.monitor import Monitor
+from mvc.text import one_line, size
 
 INTERVAL = 0.1
 """Seconds between two drawings; more often nobody can read it."""

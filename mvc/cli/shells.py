@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from mvc.cli.screen import cells, fit
-from mvc.cli.text import one_line
+from mvc.text import one_line
 
 HELP_COLUMNS = 60
 

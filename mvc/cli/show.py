@@ -1,24 +1,28 @@
 """``mvc show``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.card import card_json, card_lines, lineage_json
 from mvc.cli.changes import tree_change_json, tree_change_lines
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.text import one_line, when
+from mvc.cli.text import when
 from mvc.cli.versions import Names, entry_json, entry_lines, message_lines, tag_json
-from mvc.errors import UsageError
 from mvc.objects import Tag
+from mvc.ops.show import Shown, ShownPath
 from mvc.ops.show import card as read_card
 from mvc.ops.show import show as read_version
+from mvc.ops.show import show_path as read_path
+from mvc.text import count, one_line, size
 
 
 @command(
     "mvc show",
     "mvc show v1.0 --json",
-    data="A version as in 'mvc log --json', with changes (path, kind, old_path, old_bytes, new_bytes); data "
-    "(by name: kind, location, size, files, blake3), code (commit, dirty, branch, remote) and "
+    "mvc show HEAD:model.safetensors",
+    data="A version as in 'mvc log --json' with weights (its weights id, null without tensors), with changes "
+    "(path, kind, old_path, old_bytes, new_bytes, same_weights: the old file whose weights it holds in other "
+    "bytes); data (by name: kind, location, size, files, blake3), code (commit, dirty, branch, remote) and "
     "environment (of, python, implementation, system, release, machine, mvc, packages); where an "
     "annotated tag was named, tag (name, target, tagger, time, message); and card: weights_id, "
     "architectures (source, name, kind, settings), adapters (source, kind, rank, alpha, targets, base), "
@@ -26,12 +30,15 @@ from mvc.ops.show import show as read_version
     "shared), shards (name, files, missing_files, missing_tensors, complete), optimizers (source, kind, "
     "slots, tensors, bytes, step, groups, settings), training (sources, epoch, step, rng, scheduler, "
     "scaler, noted), tokenizer (kind, files, vocabulary), tensor_changes (files, added, removed, "
-    "reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes.",
+    "reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes. For REV:PATH: "
+    "path, kind (file or folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
     paged=True,
 )
 def show(
     call: Call,
-    revision: Annotated[str | None, Argument("REV", "Which version; HEAD if left out.")] = None,
+    revision: Annotated[
+        str | None, Argument("REV[:PATH]", "A version, or a file or folder in it; HEAD if left out.")
+    ] = None,
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> None:
     """Show one version: who made it, when and why, its card, and the files that it changed.
@@ -39,38 +46,83 @@ def show(
     The card says what is in it (model, parameters, optimizer, training state, tokenizer), what it was made of
     (data, code, environment), and which part of a complete snapshot is missing. With -q there is none.
 
+    Two ids name it: the version's own, and the weights id (w1:…), which is equal for equal weights whatever
+    files hold them. REV:PATH shows a file or folder with its weights id; its bytes are what 'mvc cat' gives.
+
     With --json it is the version's object whatever names it; what an annotated tag says stands under "tag".
     """
-    revision = "HEAD" if revision is None else revision
-    if ":" in revision:
-        raise UsageError("show takes a version, not a path", hint=f"mvc cat {revision}, or mvc ls {revision}")
+    revision = call.revision("HEAD" if revision is None else revision)
     with call.repository.reading() as view:
-        shown = read_version(view, revision)
-        if json:
-            tag = {} if shown.tag is None else {"tag": tag_json(shown.tag)}
-            changes = [tree_change_json(view, change) for change in shown.changes]
-            card = read_card(shown)
-            call.data(
-                {
-                    **entry_json(shown.entry),
-                    **lineage_json(card),
-                    **tag,
-                    "changes": changes,
-                    "card": card_json(card),
-                }
-            )
+        if ":" in revision:
+            found = read_path(call.repository, view, revision)
+            if json:
+                call.data(_path_json(found))
+            else:
+                _print_path(call, found)
             return
-        if shown.tag is not None:
-            for line in _tag_lines(call, shown.tag):
-                call.print(line)
-        for line in entry_lines(call, shown.entry, Names(call, view)):
+        shown = read_version(call.repository, view, revision)
+        if json:
+            call.data(_version_json(shown))
+        else:
+            _print_version(call, shown, Names(call, view))
+
+
+def _version_json(shown: Shown) -> dict[str, Any]:
+    same = shown.same_weights
+    card = read_card(shown)
+    return {
+        **entry_json(shown.entry),
+        "weights": shown.weights,
+        **lineage_json(card),
+        **({} if shown.tag is None else {"tag": tag_json(shown.tag)}),
+        "changes": [
+            tree_change_json(shown.objects, change, same.get(change.path)) for change in shown.changes
+        ],
+        "card": card_json(card),
+    }
+
+
+def _print_version(call: Call, shown: Shown, names: Names) -> None:
+    for line in () if shown.tag is None else _tag_lines(call, shown.tag):
+        call.print(line)
+    for line in entry_lines(call, shown.entry, names):
+        call.print(line)
+    if not call.quiet:
+        for line in card_lines(read_card(shown), call.context.width):
             call.print(line)
-        if not call.quiet:
-            for line in card_lines(read_card(shown), call.context.width):
-                call.print(line)
-            call.print()
-        for line in tree_change_lines(call, view, shown.changes):
-            call.print(line)
+        call.print()
+    for line in tree_change_lines(call, shown.objects, shown.changes, shown.same_weights):
+        call.print(line)
+
+
+def _path_json(found: ShownPath) -> dict[str, Any]:
+    manifest = found.manifest
+    return {
+        "path": found.path,
+        "kind": "folder" if manifest is None else "file",
+        "files": found.files,
+        "bytes": found.size,
+        "tensors": found.tensors,
+        "weights": found.weights,
+        **(
+            {}
+            if manifest is None
+            else {"format": manifest.format, "reason": manifest.reason, "sha256": manifest.sha256.hex()}
+        ),
+    }
+
+
+def _print_path(call: Call, found: ShownPath) -> None:
+    manifest = found.manifest
+    what = f"folder of {count(found.files, 'file')}" if manifest is None else f"{manifest.format} file"
+    call.print(call.paint(one_line(found.path) or ".", "bold"))
+    call.print(f"{what}, {size(found.size)}, {count(found.tensors, 'tensor')}")
+    if manifest is not None:
+        call.print(f"SHA-256  {manifest.sha256.hex()}")
+        if manifest.reason is not None:
+            call.print(f"opaque   {one_line(manifest.reason)}")
+    if found.weights is not None:
+        call.print(f"Weights  {found.weights}")
 
 
 def _tag_lines(call: Call, tag: Tag) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from mvc.cli.call import Call
 from mvc.cli.declare import Option, command
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import count, one_line, share, size
+from mvc.cli.text import share
 from mvc.ops.stats import Share, Stats, Version
 from mvc.ops.stats import stats as read_stats
+from mvc.text import count, one_line, size
 
 _NUMBER = Column(right=True)
 

@@ -5,9 +5,9 @@ from typing import Annotated
 from mvc.cli.call import Call
 from mvc.cli.changes import weights_text
 from mvc.cli.declare import Option, command
-from mvc.cli.text import one_line
 from mvc.ops.status import Status
 from mvc.ops.status import status as read_status
+from mvc.text import one_line
 
 
 @command(

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 from mvc.objects import Timestamp
 
-_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_HOSTILE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _DAY_SECONDS = 86400
-
-
-def plain(text: str) -> str:
-    """Foreign text with control characters (escape sequences, changes of writing direction) spelled out."""
-    return _HOSTILE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def one_line(text: str) -> str:
-    """Foreign text as :func:`plain`, and on one line."""
-    return plain(text).replace("\t", " ").replace("\n", "\\n")
-
-
-def size(count_bytes: int) -> str:
-    """Bytes as ``12.3 MB``, in powers of 1000."""
-    if count_bytes < 1000:
-        return f"{count_bytes} B"
-    value, unit = count_bytes / 1000, 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value /= 1000
-        unit += 1
-    return f"{value:.1f} {_UNITS[unit]}" if value < 99.95 else f"{value:.0f} {_UNITS[unit]}"
 
 
 def share(part: float) -> str:
@@ -43,16 +19,6 @@ def share(part: float) -> str:
     if 99.9 < percent < 100:
         return ">99.9 %"
     return f"{percent:.1f} %".replace(".0 %", " %") if percent < 100 else f"{percent:.0f} %"
-
-
-def count(number: int, noun: str, nouns: str = "") -> str:
-    """``1 file``, ``3 files``; ``nouns`` is the plural where it is no added ``s``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or noun + 's'}"
-
-
-def number(value: float) -> str:
-    """A metric as short as it is exact enough to compare."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:

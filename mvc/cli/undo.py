@@ -5,8 +5,8 @@ from typing import Annotated
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.operations import operation_json
-from mvc.cli.text import one_line
 from mvc.ops.undo import undo as take_back
+from mvc.text import one_line
 
 
 @command(

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mvc.cli.call import Call
-from mvc.cli.text import iso, number, one_line, plain, when
+from mvc.cli.text import iso, when
 from mvc.history.decorations import Entry
 from mvc.objects import Person, Tag
 from mvc.repo import View
+from mvc.text import number, one_line, plain
 
 
 def person_json(person: Person) -> dict[str, str]:

@@ -62,7 +62,7 @@ def diff_versions(
     for change in changes:
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
             found = _file_change(view, change, tensors)
-            yield replace(found, same_weights=same_weights(weigher, change, removed)) if tensors else found
+            yield replace(found, same_weights=weigher.of_change(change, removed)) if tensors else found
 
 
 def diff_worktree(
@@ -83,13 +83,6 @@ def diff_worktree(
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
     return not paths or any(is_below(path, name) for name in paths)
-
-
-def same_weights(weigher: Weigher, change: Change, removed: Mapping[str, TreeEntry]) -> str | None:
-    """The old file whose weights a changed or added one holds in other bytes; None when there is none."""
-    if change.new is None or change.same_content:
-        return None
-    return weigher.same_as(change.new, removed if change.old is None else {change.path: change.old})
 
 
 def _file_change(view: View, change: Change, tensors: bool) -> FileChange:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mvc.errors import RevisionNotFound
 from mvc.history.decorations import Decorations, Entry
-from mvc.history.reader import ObjectReader, Remembering
-from mvc.history.revisions import resolve
-from mvc.history.treediff import Change, diff_trees, pair_renames
-from mvc.objects import Tag
+from mvc.history.reader import ObjectReader, Remembering, read_manifest
+from mvc.history.revisions import lookup_path, resolve
+from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
+from mvc.objectid import ManifestId, TreeId
+from mvc.objects import FOLDER, Manifest, Tag
 from mvc.registry.card import Card, build_card
-from mvc.repo import View
+from mvc.repo import Repository, View
+from mvc.weighing import Weigher
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A version with its names, the annotated tag that led to it, and its changes against the first parent.
-    ``objects`` is where more can be read of it."""
+    ``objects`` is where more can be read of it, ``weights`` its weights id, None without tensors;
+    ``same_weights`` maps changed files to the old one whose weights they hold in other bytes."""
 
     entry: Entry
     tag: Tag | None
     changes: tuple[Change, ...]
     objects: ObjectReader
+    weights: str | None
+    same_weights: Mapping[str, str]
 
 
-def show(view: View, revision: str = "HEAD") -> Shown:
+def show(repository: Repository, view: View, revision: str = "HEAD") -> Shown:
     """Read one version.
 
     Raises:
@@ -38,10 +44,67 @@ def show(view: View, revision: str = "HEAD") -> Shown:
     parent = view.commit(commit.parents[0]).tree if commit.parents else None
     objects = Remembering(view.objects)
     changes = tuple(pair_renames(objects, diff_trees(objects, parent, commit.tree)))
+    weigher = Weigher(repository, view.objects)
+    removed = {change.path: change.old for change in changes if change.old and not change.new}
+    same = ((change.path, weigher.of_change(change, removed)) for change in changes)
     tag = None if found.tag is None else Tag.from_bytes(view.objects.get(found.tag))
-    return Shown(Decorations(view.refs).entry(found.commit, commit), tag, changes, objects)
+    return Shown(
+        Decorations(view.refs).entry(found.commit, commit),
+        tag,
+        changes,
+        objects,
+        weigher.folder(commit.tree),
+        {path: other for path, other in same if other is not None},
+    )
 
 
-def card(shown: Shown, weights_id: str | None = None) -> Card:
+def card(shown: Shown) -> Card:
     """What the version is, holds, comes from and lacks; see :mod:`mvc.registry.card`."""
-    return build_card(shown.objects, shown.entry.id, changes=shown.changes, weights_id=weights_id)
+    return build_card(shown.objects, shown.entry.id, changes=shown.changes, weights_id=shown.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPath:
+    """A file or folder of a version. ``manifest`` is a file's (None for a folder); ``files`` and ``size`` (in
+    bytes) count what it holds, ``tensors`` too; ``weights`` is its weights id, None without tensors."""
+
+    path: str
+    manifest: Manifest | None
+    files: int
+    size: int
+    tensors: int
+    weights: str | None
+
+
+def show_path(repository: Repository, view: View, revision: str) -> ShownPath:
+    """Describe what ``REV:PATH`` names.
+
+    Raises:
+        RevisionNotFound: no such version or path.
+    """
+    found = resolve(revision, view.objects, view)
+    if found.commit is None:
+        raise RevisionNotFound(f"{revision} names no version", hint="'mvc log' lists them")
+    weigher = Weigher(repository, view.objects)
+    tree = view.commit(found.commit).tree
+    path = found.path or ""
+    entry = lookup_path(view.objects, tree, path) if path else None
+    if path and entry is None:
+        raise RevisionNotFound(f"that version has no file {path!r}", hint="'mvc ls REV' lists them")
+    if entry is not None and entry.mode != FOLDER:
+        identity = ManifestId(entry.id)
+        manifest = read_manifest(view.objects, identity)
+        weights = weigher.file(identity, manifest)
+        return ShownPath(path, manifest, 1, manifest.size, len(manifest.tensors), weights)
+    folder = tree if entry is None else TreeId(entry.id)
+    manifests = [
+        read_manifest(view.objects, ManifestId(entry.id)) for entry in flatten(view.objects, folder).values()
+    ]
+    return ShownPath(
+        path,
+        None,
+        len(manifests),
+        sum(manifest.size for manifest in manifests),
+        sum(len(manifest.tensors) for manifest in manifests),
+        weigher.folder(folder),
+    )

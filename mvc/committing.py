@@ -1,0 +1,225 @@
+"""A new version on the current branch: from files, wherever they come from, to a published commit."""
+
+from __future__ import annotations
+
+import time as clock
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mvc.bases import BaseFinder, text_hint
+from mvc.consolidation import consolidate
+from mvc.errors import AnswerIsNo, MvcError, RefMoved, UserError
+from mvc.history.treediff import build_tree
+from mvc.lineage import Code, Data, Environment
+from mvc.monitor import Monitor
+from mvc.objectid import CommitId, ManifestId, TreeId
+from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
+from mvc.redaction import redact, redact_value
+from mvc.refs import encode_target
+from mvc.repo import Repository, View
+from mvc.transaction import Transaction, Update
+from mvc.weighing import Weigher
+from mvc.workspace import files_of
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to commit.
+
+    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the
+    message may be None: then the amended commit's stays. So does its
+    author, unless ``reauthor`` is set; metrics, params and data are added to its own, and its code and
+    environment stay as long as its files do.
+
+    Secrets in params, data, code and environment are masked before anything is stored; the message is the
+    author's own words.
+    """
+
+    message: str | None
+    author: Person
+    time: Timestamp
+    metrics: Mapping[str, Number] = field(default_factory=dict)
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    data: Mapping[str, Data] = field(default_factory=dict)
+    code: Code | None = None
+    environment: Environment | None = None
+    paths: Sequence[str] = ()
+    amend: bool = False
+    reauthor: bool = False
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The new version. ``read_bytes`` were read and hashed, ``stored_bytes`` were added to packs."""
+
+    id: CommitId
+    commit: Commit
+    branch: str | None
+    files: int
+    changed: int
+    read_bytes: int
+    stored_bytes: int
+    seconds: float
+
+
+def command_of(request: Request) -> str:
+    """What the operation log calls it."""
+    command = "commit --amend" if request.amend else "commit"
+    subject = (request.message or "").split("\n", 1)[0]
+    return f"{command}: {subject}".rstrip(": ")
+
+
+def join_packs(repository: Repository) -> None:
+    """Join small packs, behind a commit that is safe already."""
+    try:
+        repository.monitor.count("joined_packs", consolidate(repository))
+    except MvcError as error:
+        # the version is safe by now: trouble with older packs must not make the commit look failed
+        repository.monitor.warn(f"small packs were not joined: {error.message}")
+
+
+def redacted(request: Request, monitor: Monitor) -> Request:
+    """The request without secrets in what it records; the one place that every version passes."""
+    params: dict[str, Scalar] = {}
+    for name, value in request.params.items():
+        kept, clean = redact(name), redact_value(name, value)
+        if (kept, clean) != (name, value):
+            monitor.warn(f"param {kept} looks like a secret, so it is recorded as {clean}")
+        params[kept] = clean
+    return replace(
+        request,
+        params=params,
+        data={redact(name): item.redacted() for name, item in request.data.items()},
+        code=None if request.code is None else request.code.redacted(),
+        environment=None if request.environment is None else request.environment.redacted(),
+    )
+
+
+class Job(ABC):
+    """One commit under way: :meth:`store` its files, then :meth:`update` as often as others are faster.
+
+    ``what`` names what is committed, as the beginning of a sentence: ``the work tree is``.
+    """
+
+    what: str
+
+    def __init__(self, repository: Repository, tx: Transaction, request: Request, files: int) -> None:
+        self._repository = repository
+        self._tx = tx
+        self._request = request
+        self._files = files
+        self._weigher = Weigher(repository, tx.view.objects)
+        self._new: tuple[CommitId, Commit] | None = None
+        self._changed = 0
+        self._read_bytes = 0
+
+    @abstractmethod
+    def store(self) -> dict[str, TreeEntry]:
+        """Store the content of every file; returns their entries by path."""
+
+    @abstractmethod
+    def _after(
+        self, head: CommitId | None, before: dict[str, TreeEntry], files: dict[str, TreeEntry]
+    ) -> dict[str, TreeEntry]:
+        """The new version's files, from those of the version that HEAD has now and those that were stored."""
+
+    def _finder(self) -> BaseFinder:
+        """Finds what the files' last versions offer."""
+        before = files_of(self._tx.view, self._tx.view.head_commit())
+        return BaseFinder(self._tx.view.objects, lambda path: _manifest(before.get(path)))
+
+    def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
+        """The commit on top of the state as it is now."""
+        request = self._request
+        head = view.head_commit()
+        if request.amend and head != self._tx.view.head_commit():
+            raise RefMoved("another commit was made meanwhile", hint="look at 'mvc log', then amend again")
+        before = files_of(view, head)
+        after = self._after(head, before, files)
+        self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
+        tree = self._tree(view, head, after)
+        previous = None if head is None else view.commit(head)
+        if previous is not None and previous.tree == tree and self._is_idle(head):
+            raise AnswerIsNo(
+                f"nothing to commit: {self.what} as the last version",
+                hint="--allow-empty commits it anyway",
+            )
+        if previous is None and not after and not request.allow_empty:
+            raise AnswerIsNo(
+                "nothing to commit: the work tree is empty", hint="copy your model here, then commit"
+            )
+        new = self._commit(tree, head, previous)
+        identity = self._tx.writer.put(CommitId, new.to_bytes())
+        self._new = identity, new
+        ref = view.head
+        if isinstance(ref, str):
+            return Update(refs={ref: encode_target(identity)}, locate=(identity, new.parents))
+        return Update(head=identity, locate=(identity, new.parents))
+
+    def result(self, began: float) -> Committed:
+        """What was done, for the caller."""
+        if self._new is None:
+            raise UserError("nothing was committed")
+        view = self._tx.view
+        return Committed(
+            *self._new,
+            branch=view.branch(),
+            files=self._files,
+            changed=self._changed,
+            read_bytes=self._read_bytes,
+            stored_bytes=self._tx.writer.written_bytes,
+            seconds=clock.perf_counter() - began,
+        )
+
+    def _tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
+        previous = None if head is None else view.commit(head).tree
+
+        def put(tree: Tree) -> TreeId:
+            data = tree.to_bytes()
+            return self._tx.writer.put(TreeId, data, text_hint(self._tx.view.objects, previous, len(data)))
+
+        return build_tree(files, put)
+
+    def _is_idle(self, head: CommitId | None) -> bool:
+        """Whether a commit of the tree that HEAD has already would say nothing; not when another commit,
+        made while this one ran, happened to store the same."""
+        request = self._request
+        return not (request.allow_empty or request.amend) and head == self._tx.view.head_commit()
+
+    def _commit(self, tree: TreeId, head: CommitId | None, previous: Commit | None) -> Commit:
+        request = self._request
+        author = request.author
+        if not request.amend:
+            parents: tuple[CommitId, ...] = () if head is None else (head,)
+            message = request.message or ""
+            metrics, params, data = dict(request.metrics), dict(request.params), dict(request.data)
+            code, environment = request.code, request.environment
+        elif previous is None:
+            raise UserError("there is no commit to amend yet", hint="leave --amend out")
+        else:
+            parents = previous.parents
+            author = request.author if request.reauthor else previous.author
+            message = previous.message if request.message is None else request.message
+            metrics, params = {**previous.metrics, **request.metrics}, {**previous.params, **request.params}
+            data = {**previous.data, **request.data}
+            # where the same files came from does not change with a better message
+            first, second = (previous, request) if previous.tree == tree else (request, previous)
+            code, environment = first.code or second.code, first.environment or second.environment
+        return Commit(
+            tree,
+            parents,
+            author,
+            request.time,
+            message,
+            metrics,
+            params,
+            data=data,
+            code=code,
+            environment=environment,
+        )
+
+
+def _manifest(entry: TreeEntry | None) -> ManifestId | None:
+    return entry.id if entry is not None and isinstance(entry.id, ManifestId) else None
