@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 MAX_NESTING = 32
 
-
 _SCALARS = (bool, int, float, str, bytes, type(None))
+_SCALAR_TYPES = frozenset(_SCALARS)
+_ARRAYS = (list, tuple)
+_TEXT = frozenset({str})
 
 
 def _ordered(value: Any, depth: int = 0) -> Any:
@@ -23,8 +25,8 @@ def _ordered(value: Any, depth: int = 0) -> Any:
         raise CorruptObject("a value is nested too deeply")
     if isinstance(value, dict):
         return {key: _ordered(value[key], depth + 1) for key in sorted(value)}
-    if isinstance(value, list | tuple):
-        return [item if type(item) in _SCALARS else _ordered(item, depth + 1) for item in value]
+    if isinstance(value, _ARRAYS):
+        return [item if type(item) in _SCALAR_TYPES else _ordered(item, depth + 1) for item in value]
     if isinstance(value, _SCALARS):
         return value
     raise TypeError(f"a {type(value).__name__} has no canonical form")
@@ -34,19 +36,19 @@ def _check(value: Any, depth: int = 0) -> None:
     """Refuse maps with keys out of order or that are not strings, foreign types, and deep nesting."""
     if depth > MAX_NESTING:
         raise ValueError("nested too deeply")
-    if type(value) is dict:
-        keys = list(value)
-        if sorted(keys) != keys or any(type(key) is not str for key in keys):
+    kind = type(value)
+    items: Any = value
+    if kind is dict:
+        keys = [*value]
+        if not _TEXT.issuperset(map(type, keys)) or sorted(keys) != keys:
             raise ValueError("a map's keys are not strings in ascending order")
-        items: Any = value.values()
-    elif type(value) is list:
-        items = value
-    elif type(value) in _SCALARS:
+        items = value.values()
+    elif kind in _SCALAR_TYPES:
         return
-    else:
-        raise ValueError(f"a {type(value).__name__}")
+    elif kind is not list:
+        raise ValueError(f"a {kind.__name__}")
     for item in items:
-        if type(item) not in _SCALARS:
+        if type(item) not in _SCALAR_TYPES:
             _check(item, depth + 1)
 
 
