@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FULL := $(VENV)/.installed-frameworks
 
 .PHONY: demo test test-full check lint types floors docs bench clean
 
@@ -11,13 +12,17 @@ $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $(STAMP)
 
+$(FULL): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,frameworks]'
+	touch $(FULL)
+
 demo: $(STAMP)
 	$(BIN)/mvc demo
 
 test: $(STAMP)
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
-test-full: $(STAMP)
+test-full: $(FULL)
 	$(BIN)/pytest -q -n 2
 
 lint: $(STAMP)
