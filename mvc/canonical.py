@@ -15,6 +15,7 @@ MAX_NESTING = 32
 
 
 _SCALARS = (bool, int, float, str, bytes, type(None))
+_PLAIN = frozenset(_SCALARS)
 
 
 def _ordered(value: Any, depth: int = 0) -> Any:
@@ -24,7 +25,7 @@ def _ordered(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {key: _ordered(value[key], depth + 1) for key in sorted(value)}
     if isinstance(value, list | tuple):
-        return [item if type(item) in _SCALARS else _ordered(item, depth + 1) for item in value]
+        return [item if type(item) in _PLAIN else _ordered(item, depth + 1) for item in value]
     if isinstance(value, _SCALARS):
         return value
     raise TypeError(f"a {type(value).__name__} has no canonical form")
@@ -36,17 +37,20 @@ def _check(value: Any, depth: int = 0) -> None:
         raise ValueError("nested too deeply")
     if type(value) is dict:
         keys = list(value)
-        if sorted(keys) != keys or any(type(key) is not str for key in keys):
-            raise ValueError("a map's keys are not strings in ascending order")
+        for key in keys:
+            if type(key) is not str:
+                raise ValueError("a map's keys are not strings")
+        if sorted(keys) != keys:
+            raise ValueError("a map's keys are not in ascending order")
         items: Any = value.values()
     elif type(value) is list:
         items = value
-    elif type(value) in _SCALARS:
+    elif type(value) in _PLAIN:
         return
     else:
         raise ValueError(f"a {type(value).__name__}")
     for item in items:
-        if type(item) not in _SCALARS:
+        if type(item) not in _PLAIN:
             _check(item, depth + 1)
 
 

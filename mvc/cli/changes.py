@@ -8,11 +8,10 @@ from typing import Any
 from mvc.cli.call import Call
 from mvc.cli.tables import Column, Table
 from mvc.cli.text import size
-from mvc.history.reader import read_manifest
+from mvc.history.reader import ObjectReader, read_manifest
 from mvc.history.treediff import Change
 from mvc.objectid import ManifestId
 from mvc.objects import TreeEntry
-from mvc.repo import View
 
 LETTERS = {"added": "A", "removed": "D", "modified": "M", "mode": "T", "renamed": "R"}
 COLOURS = {"added": "green", "removed": "red"}
@@ -33,9 +32,9 @@ def sizes_text(old: int | None, new: int | None) -> str:
     return "" if either is None else size(either)
 
 
-def tree_change_json(view: View, change: Change) -> dict[str, Any]:
+def tree_change_json(objects: ObjectReader, change: Change) -> dict[str, Any]:
     """A file that differs between two versions."""
-    old, new = _size(view, change.old), _size(view, change.new)
+    old, new = _size(objects, change.old), _size(objects, change.new)
     return {
         "path": change.path,
         "kind": change.kind,
@@ -45,17 +44,17 @@ def tree_change_json(view: View, change: Change) -> dict[str, Any]:
     }
 
 
-def tree_change_lines(call: Call, view: View, changes: Iterable[Change]) -> list[str]:
+def tree_change_lines(call: Call, objects: ObjectReader, changes: Iterable[Change]) -> list[str]:
     """One line for each file."""
     table = Table([Column(), Column(cut="middle"), Column()])
     for change in changes:
         path = call.shown(change.path)
         if change.old_path is not None:
             path = f"{call.shown(change.old_path)} -> {path}"
-        sizes = sizes_text(_size(view, change.old), _size(view, change.new))
+        sizes = sizes_text(_size(objects, change.old), _size(objects, change.new))
         table.add(LETTERS[change.kind], path, sizes, colour=COLOURS.get(change.kind, ""))
     return table.lines(call.screen)
 
 
-def _size(view: View, entry: TreeEntry | None) -> int | None:
-    return None if entry is None else read_manifest(view.objects, ManifestId(entry.id)).size
+def _size(objects: ObjectReader, entry: TreeEntry | None) -> int | None:
+    return None if entry is None else read_manifest(objects, ManifestId(entry.id)).size

@@ -48,7 +48,7 @@ def show(
         shown = read_version(view, revision)
         if json:
             tag = {} if shown.tag is None else {"tag": tag_json(shown.tag)}
-            changes = [tree_change_json(view, change) for change in shown.changes]
+            changes = [tree_change_json(shown.objects, change) for change in shown.changes]
             card = read_card(shown)
             call.data(
                 {
@@ -69,7 +69,7 @@ def show(
             for line in card_lines(read_card(shown), call.context.width):
                 call.print(line)
             call.print()
-        for line in tree_change_lines(call, view, shown.changes):
+        for line in tree_change_lines(call, shown.objects, shown.changes):
             call.print(line)
 
 
