@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from mvc.dtypes import DTYPES
 from mvc.errors import DamageError
 from mvc.objectid import ManifestId, ObjectId
 from mvc.objects import Manifest
-from mvc.odb.database import ObjectDatabase
+from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.odb.record import MAX_BASES, Base
 from mvc.odb.writer import NO_HINT, Hint
 from mvc.spans import Span
@@ -69,6 +69,11 @@ class FileBases:
             bases.append(Base(placed.id, 0, placed.length))
             depth = max(depth, found[0].depth)
         return Hint(None, tuple(bases), depth) if bases else NO_HINT
+
+    def read_ahead(self, hints: Iterable[Hint]) -> None:
+        """Read the small ones of what some hints name into the database's cache, all together."""
+        bases = (base for hint in hints for base in hint.bases)
+        self._database.get_small((base.id for base in bases if base.length <= SMALL_BYTES), keep=True)
 
 
 def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) -> tuple[Base, int] | None:

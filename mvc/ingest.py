@@ -280,7 +280,7 @@ def _ingest(
     buffers = _Buffers()
 
     def work(batch: list[_Piece]) -> list[_Done]:
-        done = [_encode(piece, writer, bases) for piece in batch]
+        done = _encode(batch, writer, bases)
         for piece in batch:
             buffers.give_back(piece.data)
         return done
@@ -386,15 +386,27 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
         yield batch
 
 
-def _encode(piece: _Piece, writer: _Sink, bases: FileBases | None) -> _Done:
+def _encode(batch: list[_Piece], writer: _Sink, bases: FileBases | None) -> list[_Done]:
+    parts = [_part(piece) for piece in batch]
+    hints = [
+        None if part.blob is None or writer.known(part.blob) else _hint(piece, bases)
+        for part, piece in zip(parts, batch, strict=True)
+    ]
+    if bases is not None:
+        bases.read_ahead(hint for hint in hints if hint is not None)
+    return [
+        _Done(
+            part, None if hint is None or part.blob is None else writer.prepare(part.blob, piece.data, hint)
+        )
+        for part, piece, hint in zip(parts, batch, hints, strict=True)
+    ]
+
+
+def _part(piece: _Piece) -> Part:
     length = len(piece.data)
     if piece.inline:
-        return _Done(Part(length, None, bytes(piece.data)), None)
-    identity = BlobId.of(piece.data)
-    part = Part(length, identity)
-    if writer.known(identity):
-        return _Done(part, None)
-    return _Done(part, writer.prepare(identity, piece.data, _hint(piece, bases)))
+        return Part(length, None, bytes(piece.data))
+    return Part(length, BlobId.of(piece.data))
 
 
 def _hint(piece: _Piece, bases: FileBases | None) -> Hint:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mvc.errors import CorruptObject
+from mvc.objectid import ObjectId
 from mvc.objects import Manifest, Part
-from mvc.odb.database import ObjectDatabase
+from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.parallel import ordered_map
 
 BATCH_BYTES = 1 << 20
@@ -25,7 +26,10 @@ def file_pieces(database: ObjectDatabase, manifest: Manifest, *, verify: bool = 
     digest = hashlib.sha256()
 
     def decode(batch: list[Part]) -> list[bytes]:
-        return [_plain(database, part) for part in batch]
+        small = database.get_small(
+            part.blob for part in batch if part.blob is not None and part.length <= SMALL_BYTES
+        )
+        return [_plain(database, part, small) for part in batch]
 
     batches = _batches(manifest.parts)
     results = map(decode, batches) if manifest.size <= BATCH_BYTES else ordered_map(decode, batches)
@@ -38,10 +42,10 @@ def file_pieces(database: ObjectDatabase, manifest: Manifest, *, verify: bool = 
         raise CorruptObject("a restored file does not have the SHA-256 of its manifest")
 
 
-def _plain(database: ObjectDatabase, part: Part) -> bytes:
+def _plain(database: ObjectDatabase, part: Part, small: Mapping[ObjectId, bytes]) -> bytes:
     if part.blob is None:
         return part.inline
-    plain = database.get(part.blob)
+    plain = small.get(part.blob) or database.get(part.blob)  # no blob is empty
     if len(plain) != part.length:
         raise CorruptObject(f"blob {part.blob.short} has not the length that its manifest says")
     return plain

@@ -16,11 +16,10 @@ from blake3 import blake3
 from mvc import canonical
 from mvc.errors import CorruptObject
 from mvc.fileio import FileIO, make_folders, write_all
-from mvc.history.reader import PartTable, read_manifest, read_range
+from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
 from mvc.history.treediff import Change, flatten
 from mvc.objectid import ID_BYTES, ManifestId, ObjectId, TreeId
 from mvc.objects import FOLDER, Manifest, TreeEntry
-from mvc.odb.database import ObjectDatabase
 from mvc.repo import Repository
 from mvc.weights import TensorHash, digests, form, tensor_hashes, weights_id
 
@@ -38,7 +37,7 @@ _MOST_BYTES = 64 << 20
 class Weigher:
     """Weights ids of what a repository holds. ``objects`` is where files are read from."""
 
-    def __init__(self, repository: Repository, objects: ObjectDatabase) -> None:
+    def __init__(self, repository: Repository, objects: ObjectReader) -> None:
         self._notes = _Notes(repository)
         self._objects = objects
 

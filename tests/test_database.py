@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -364,3 +366,133 @@ def test_in_place_another_length_than_the_object_has_is_refused(length: int):
 def test_in_place_a_missing_object_is_told():
     with pytest.raises(ObjectMissing):
         into(Store().open(), BlobId.of(b"never put"), 9)
+
+
+# --- many small ones together ------------------------------------------------------------------------------
+def small_history(count: int = 40) -> tuple[Store, list[bytes]]:
+    """Small tensors in two versions, the second leaning on the first; all plain bytes."""
+    store, rng = Store(), np.random.default_rng(3)
+    values = rng.standard_normal((count, 1024), dtype=np.float32) * np.float32(0.02)
+    plains: list[bytes] = []
+    for version in range(2):
+        writer = store.writer()
+        for number in range(count):
+            plain = bf16(values[number])
+            bases = (Base(BlobId.of(plains[number]), 0, len(plain)),) if version else ()
+            writer.add(writer.prepare(BlobId.of(plain), plain, Hint(DTYPES["BF16"], bases, 0)))
+            plains.append(plain)
+        store.add(writer.flush())
+        values += rng.standard_normal(values.shape, dtype=np.float32) * np.float32(0.0002)
+    return store, plains
+
+
+def ids(plains: list[bytes]) -> list[BlobId]:
+    return [BlobId.of(plain) for plain in plains]
+
+
+def test_many_small_objects_are_those_that_get_gives():
+    store, plains = small_history()
+    assert any(store.open().record(identity).bases for identity in ids(plains)), "or it tests too little"
+    for wanted in (plains[:40], plains[40:], plains[::-1], plains + plains):
+        assert store.open().get_small(ids(wanted)) == {BlobId.of(plain): plain for plain in wanted}
+
+
+def test_many_small_objects_take_few_looks_at_the_packs(monkeypatch):
+    store, plains = small_history()
+    looks: list[int] = []
+    whole = MemoryBackend.get_range
+    monkeypatch.setattr(
+        MemoryBackend, "get_range", lambda self, *place: looks.append(1) or whole(self, *place)
+    )
+    assert len(store.open().get_small(ids(plains[40:]))) == 40
+    assert len(looks) == 2, "one for the records, one for what they lean on"
+    database = store.open()
+    database.get_small(ids(plains[:40]), keep=True)
+    looks.clear()
+    assert [database.get(identity) for identity in ids(plains[:40])] == plains[:40]
+    assert looks == []
+
+
+def test_damage_in_one_small_object_stops_no_other_and_finds_its_other_record():
+    store, plains = small_history()
+    again = plains[7]
+    (entry,) = store.open().entries(BlobId.of(again))
+    store.damage(entry)
+    found = store.open().get_small(ids(plains[:40]))
+    assert found.keys() == set(ids(plains[:40])) - {BlobId.of(again)}
+    with pytest.raises(CorruptObject):
+        store.open().get(BlobId.of(again))
+    store.put_records(raw(b"b" * 2048), raw(again, 1, (Base(BlobId.of(b"b" * 2048), 0, 2048),)))
+    database = store.open()
+    assert database.get_small(ids(plains[:40])).keys() == found.keys()
+    assert database.get(BlobId.of(again)) == again
+    assert any("used another record" in text for text in store.monitor.damage)
+
+
+@pytest.mark.parametrize("at", range(0, 60, 7))
+def test_small_objects_are_never_other_bytes(at: int):
+    store, plains = small_history(4)
+    (entry,) = store.open().entries(BlobId.of(plains[1]))
+    store.damage(entry, at)
+    found = store.open().get_small(ids(plains))
+    assert all(found.get(BlobId.of(plain), plain) == plain for plain in plains)
+    assert BlobId.of(plains[0]) in found
+
+
+def test_small_objects_of_a_missing_or_short_pack_are_left_to_get():
+    store, plains = small_history(4)
+    (entry,) = store.open().entries(BlobId.of(plains[0]))
+    other = [b"x" * 99, b"y" * 99]
+    store.put_records(*map(raw, other))
+    data = store.backend.get(pack_key(entry.pack))
+    for left in (data[: entry.offset + 30], None):
+        store.backend.delete(pack_key(entry.pack))
+        if left is not None:
+            store.backend.put(pack_key(entry.pack), [left])
+        assert store.open().get_small(ids(plains[:4] + other)) == {BlobId.of(plain): plain for plain in other}
+
+
+def test_large_missing_and_single_objects_are_left_to_get():
+    store = Store()
+    large, small = b"l" * 300_000, b"s" * 300
+    store.put_records(raw(large), raw(small), raw(small[1:]))
+    assert store.open().get_small([]) == {}
+    assert store.open().get_small(ids([small])) == {}
+    found = store.open().get_small(ids([large, small, b"never put", small[1:]]))
+    assert found == {BlobId.of(small): small, BlobId.of(small[1:]): small[1:]}
+
+
+def test_small_bombs_end():
+    """As above, twice; and small records of many plain bytes."""
+    store = Store()
+    previous = [b"seed" * 1000, b"tree" * 1000]
+    records = [raw(plain) for plain in previous]
+    for depth in range(1, 41):
+        plains = [plain[:2000] * 2 for plain in previous]
+        plains = [plain[:-2] + depth.to_bytes(2, "little") for plain in plains]
+        bases = tuple(Base(BlobId.of(plain), 0, 2000) for plain in previous)
+        junk = (Step("zstd", 1, {}, 4),)
+        records += [raw(plain, depth, bases, junk, stored=b"junk") for plain in plains]
+        previous = plains
+    wide = [bytes([number]) * (1 << 20) for number in range(20)]
+    frames = [CODECS["zstd", 1].encode(plain, {}, None) for plain in wide]
+    for plain, frame in zip(wide, frames, strict=True):
+        records.append(raw(plain, 0, (), (Step("zstd", 1, {}, len(frame)),), stored=frame))
+    store.put_records(*records)
+    assert store.open().get_small(ids(previous)) == {}
+    assert store.open().get_small(ids(wide)) == {}, "small as records, but not as objects"
+
+
+def test_several_threads_read_small_objects_through_one_cache():
+    store, plains = small_history()
+    database = store.open()
+
+    def read(turn: int) -> bool:
+        part = plains[turn % 3 * 20 :][:40]
+        found = database.get_small(ids(part), keep=turn % 2 == 0)
+        return found == {BlobId.of(plain): plain for plain in part} and all(
+            into(database, BlobId.of(plain), len(plain)) == plain for plain in part[turn % 40 :]
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, range(24)))

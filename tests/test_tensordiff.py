@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mvc.dtypes import DTYPES as DTYPE_TABLE
 from mvc.errors import CorruptObject, UnsupportedFeature, UsageError
 from mvc.history.reader import PartTable, read_range
-from mvc.history.tensordiff import diff_tensors, moved_share
+from mvc.history.tensordiff import diff_tensors, moved_share, pair_moved_share
 from mvc.objectid import BlobId
 from mvc.objects import Manifest, Part
 from mvc.spans import Span
@@ -182,6 +182,8 @@ def test_two_tensors_of_one_name_do_not_hide_each_other(reader):
     assert (len(found.unchanged), len(found.maybe_changed)) == (1, 1)
     fewer = store(reader, b"ab", [(0, True)], [vector("t", 0, 2)])
     assert [span.offset for span in diff_tensors(old, fewer).removed] == [2]
+    tables = PartTable(old), PartTable(new)
+    assert [pair_moved_share(reader, *tables, pair) for pair in diff_tensors(old, new).maybe_changed] == [0.5]
 
 
 def test_numpy_is_not_imported_to_tell_names():

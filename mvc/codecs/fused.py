@@ -72,7 +72,7 @@ def decode_into(first: Applied, second: Applied, data: Buffer, prediction: Buffe
         if prediction is None or memoryview(prediction).nbytes != length:
             raise CorruptObject(f"ig: no prediction of {length} bytes")
         base = octets(view(prediction, 1)[0])
-    room = scratch("fused.block", min(cut.block, length), U8)
+    room = scratch("fused.block", min(cut.block, length), U8) if step.bits else planes.NOTHING
     for place, apart in planes.decode_blocks(data, cut, out):
         native.KERNEL.join(step, apart, None if base is None else base[place], room, out[place])
     return True

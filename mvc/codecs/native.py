@@ -9,7 +9,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from ctypes import CDLL, c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_uint8, c_void_p, py_object, pythonapi
+from ctypes import (
+    CDLL,
+    addressof,
+    c_char_p,
+    c_int,
+    c_size_t,
+    c_ssize_t,
+    c_uint,
+    c_uint8,
+    c_void_p,
+    py_object,
+    pythonapi,
+)
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,9 +164,15 @@ def _source(array: NDArray[Any] | None) -> int | None:
     """Address of an array that the library reads."""
     if array is None:
         return None
-    _fit(array.flags.c_contiguous)
+    flags = array.flags
+    _fit(flags.c_contiguous)
+    if flags.writeable:  # a quarter of the time that the other way takes, which is more than a small join
+        return addressof(_NOTHING.from_buffer(array.data))
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+_NOTHING = c_uint8 * 0
 
 
 def _target(array: NDArray[Any]) -> int | None:

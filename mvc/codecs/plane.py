@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ _SAMPLE_PIECES = 4
 _NIBBLE_SHARE = 0.86  # of the sample below 15: from there on two values per Huffman symbol win
 _NOISE_BITS = 7.93  # per byte of the sample; its shortness alone lowers the figure of pure noise to 7.955
 _U16 = unsigned(2)
+_LENGTH = Struct("<I").unpack_from
 
 
 def encode_plane(plane: Plane, window_log: int) -> list[Buffer]:
@@ -46,7 +48,7 @@ def decode_plane(reader: Reader, room: Plane) -> Plane:
     Raises:
         CorruptObject: there is no such plane.
     """
-    mode = reader.take(1)[0]
+    mode = reader.byte()
     if mode == STREAM:
         return _decode_stream(reader, room.size)
     if mode == NIBBLES:
@@ -54,7 +56,7 @@ def decode_plane(reader: Reader, room: Plane) -> Plane:
         fill_escapes(room, _decode_stream(reader, escaped))
         return room
     if mode == CONSTANT:
-        room.fill(reader.take(1)[0])
+        room.fill(reader.byte())
         return room
     raise CorruptObject(f"planes: unknown mode {mode}")
 
@@ -67,7 +69,7 @@ def _encode_stream(values: Plane, window_log: int) -> list[Buffer]:
 
 
 def _decode_stream(reader: Reader, length: int) -> Plane:
-    stored = reader.take(int.from_bytes(reader.take(4), "little"))
+    stored = reader.take(reader.length())
     plain = stored if len(stored) == length else memoryview(frames.decompress(stored, length))
     return np.frombuffer(plain, np.uint8)
 
@@ -138,12 +140,13 @@ class Reader:
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
+        self._end = len(data)
         self._position = 0
 
     @property
     def left(self) -> int:
         """Bytes that are still there."""
-        return len(self._data) - self._position
+        return self._end - self._position
 
     def take(self, count: int) -> memoryview:
         """The next ``count`` bytes.
@@ -151,7 +154,21 @@ class Reader:
         Raises:
             CorruptObject: there are fewer.
         """
-        if count > self.left:
+        start = self._step(count)
+        return self._data[start : start + count]
+
+    def byte(self) -> int:
+        """The next byte, as a number."""
+        return self._data[self._step(1)]
+
+    def length(self) -> int:
+        """The next four bytes, as a number."""
+        number: int = _LENGTH(self._data, self._step(4))[0]
+        return number
+
+    def _step(self, count: int) -> int:
+        start = self._position
+        if count > self._end - start:
             raise CorruptObject("planes: cut short")
-        self._position += count
-        return self._data[self._position - count : self._position]
+        self._position = start + count
+        return start

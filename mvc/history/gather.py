@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from mvc.errors import CorruptObject
 from mvc.history.reader import PartTable, Piece
-from mvc.odb.database import ObjectDatabase
+from mvc.objectid import BlobId, ObjectId
+from mvc.objects import Part
+from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.parallel import ordered_map
 
 BATCH_BYTES = 2 << 20
@@ -42,8 +44,9 @@ def gather(
     """
 
     def work(batch: list[_Piece]) -> None:
+        small = database.get_small(_small_blobs(piece.part for piece, _target in batch), keep=keep)
         for piece, target in batch:
-            _fill(database, piece, target, keep)
+            _fill(database, piece, target, keep, small)
 
     wanted = list(wanted)
     batches = _batches(_pieces(wanted))
@@ -74,14 +77,23 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
         yield batch
 
 
-def _fill(database: ObjectDatabase, piece: Piece, target: memoryview, keep: bool) -> None:
+def _small_blobs(parts: Iterable[Part]) -> list[BlobId]:
+    """The blobs of some parts that are small, for :meth:`ObjectDatabase.get_small`."""
+    return [part.blob for part in parts if part.blob is not None and part.length <= SMALL_BYTES]
+
+
+def _fill(
+    database: ObjectDatabase, piece: Piece, target: memoryview, keep: bool, small: Mapping[ObjectId, bytes]
+) -> None:
     part, start, length = piece
     if part.blob is None:
         target[:] = part.inline[start : start + length]
-    elif length == part.length:
+        return
+    plain = small.get(part.blob)
+    if plain is None and length == part.length:
         database.get_into(part.blob, target, keep=keep)
-    else:
-        plain = database.get(part.blob)
-        if len(plain) != part.length:
-            raise CorruptObject(f"blob {part.blob.short} has not the length that its manifest says")
-        target[:] = plain[start : start + length]
+        return
+    plain = database.get(part.blob) if plain is None else plain
+    if len(plain) != part.length:
+        raise CorruptObject(f"blob {part.blob.short} has not the length that its manifest says")
+    target[:] = plain[start : start + length]

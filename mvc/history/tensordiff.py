@@ -81,8 +81,15 @@ def moved_share(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -
         CorruptObject: a tensor's length contradicts its shape or strides.
     """
     pair = SpanPair(_span_named(old, name), _span_named(new, name))
+    return pair_moved_share(reader, PartTable(old), PartTable(new), pair)
+
+
+def pair_moved_share(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair) -> float:
+    """:func:`moved_share` of a tensor whose places are known; the tables serve all tensors of two files."""
+    _check_span(old, pair.old)
+    _check_span(new, pair.new)
     if not _same_form(pair):
-        raise UsageError(f"tensor {name!r} has another dtype or shape in the other file")
+        raise UsageError(f"tensor {pair.new.name!r} has another dtype or shape in the other file")
     dtype = DTYPES[pair.new.dtype]
     width = dtype.unit
     if dtype.elements > 1:  # contiguous, as check_span has seen to
@@ -92,7 +99,7 @@ def moved_share(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -
     if not total:
         return 0.0
     if dtype.elements > 1 or (_same_layout(pair) and _is_dense(pair.new, width)):
-        return _count_streaming(reader, PartTable(old), PartTable(new), pair, width) / total
+        return _count_streaming(reader, old, new, pair, width) / total
     return _share_strided(reader, old, new, pair, width)
 
 
@@ -112,13 +119,18 @@ def _span_named(manifest: Manifest, name: str) -> Span:
     span = next((span for span in manifest.tensors if span.name == name), None)
     if span is None:
         raise UsageError(f"the file has no tensor {name!r}")
+    return span
+
+
+def _check_span(parts: PartTable, span: Span) -> None:
     if span.dtype not in DTYPES:
-        raise UnsupportedFeature(f"tensor {name!r} has the unknown dtype {span.dtype!r}", hint="upgrade mvc")
+        raise UnsupportedFeature(
+            f"tensor {span.name!r} has the unknown dtype {span.dtype!r}", hint="upgrade mvc"
+        )
     try:
-        check_span(manifest.size, span)
+        check_span(parts.size, span)
     except NotTileable as error:
         raise CorruptObject(f"manifest: {error}") from None
-    return span
 
 
 def _same_form(pair: SpanPair) -> bool:
@@ -135,6 +147,8 @@ def _strides(span: Span) -> tuple[int, ...]:
 
 def _same_layout(pair: SpanPair) -> bool:
     """Whether equal bytes mean equal elements: same strides over the same stretch of bytes."""
+    if pair.old.strides is None and pair.new.strides is None:
+        return pair.old.length == pair.new.length
     return pair.old.length == pair.new.length and _strides(pair.old) == _strides(pair.new)
 
 
@@ -244,7 +258,7 @@ def _count_unequal(left: bytes, right: bytes, width: int) -> int:
     return int(np.count_nonzero(unequal))
 
 
-def _share_strided(reader: ObjectReader, old: Manifest, new: Manifest, pair: SpanPair, width: int) -> float:
+def _share_strided(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair, width: int) -> float:
     import numpy as np  # here: as above
 
     # Axes along which both sides repeat their elements add nothing to a share, and may claim any extent.
@@ -261,7 +275,7 @@ def _share_strided(reader: ObjectReader, old: Manifest, new: Manifest, pair: Spa
 
 
 def _strided(
-    reader: ObjectReader, manifest: Manifest, span: Span, width: int, shape: list[int], strides: list[int]
+    reader: ObjectReader, parts: PartTable, span: Span, width: int, shape: list[int], strides: list[int]
 ) -> np.ndarray[Any, Any]:
     """A tensor's elements in their logical order, each one an opaque item of ``width`` bytes."""
     import numpy as np  # here: as above
@@ -269,7 +283,7 @@ def _strided(
     # Both counts: a view that skips elements has fewer than its bytes hold, one that repeats them more.
     if max(span.length, element_count(shape) * width) > _MOST_STRIDED_BYTES:
         raise UnsupportedFeature(f"tensor {span.name!r} is a strided view of over 256 MiB")
-    data = b"".join(read_range(reader, manifest, span.offset, span.length))
+    data = b"".join(read_range(reader, parts, span.offset, span.length))
     try:
         # This constructor checks the strides against the buffer; as_strided would read past its end.
         return np.ndarray(shape, f"V{width}", data, strides=[stride * width for stride in strides])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mvc.backends import Backend
@@ -18,7 +19,7 @@ from mvc.objectid import KINDS, ObjectId
 from mvc.odb.cache import PlainCache
 from mvc.odb.decoder import decode_chain, decode_chain_into
 from mvc.odb.index import Index
-from mvc.odb.pack import read_record
+from mvc.odb.pack import read_record, read_records_near
 from mvc.odb.record import MAX_DEPTH, Record
 from mvc.odb.segment import Entry
 from mvc.predictors import PREDICTORS
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 CACHE_BYTES = 48 << 20
 MAX_DECODED = 10_000
 MAX_DECODED_BYTES = 1 << 30
+
+SMALL_BYTES = 256 << 10
+"""Plain bytes of the largest object that is worth asking :meth:`ObjectDatabase.get_small` for."""
+
+_SMALL_STORED = 64 << 10  # bytes of a record; to look for a larger one costs little next to decoding it
+_SMALL_TOGETHER = 8 << 20  # bytes of records and of plain objects that are held at once, each
 
 
 class ObjectDatabase:
@@ -83,6 +90,61 @@ class ObjectDatabase:
         if len(plain) != len(out):
             raise CorruptObject(f"{identity.word} {identity.short} has not the length that is said of it")
         out[:] = plain
+
+    def get_small(self, wanted: Iterable[ObjectId], *, keep: bool = False) -> dict[ObjectId, bytes]:
+        """The small ones of several objects, whose records are read with few looks at the packs.
+
+        What is not among them is for :meth:`get`: large, missing and damaged objects, what is more than a few
+        megabytes, and all where there are fewer than two. Kept in the cache only with ``keep``.
+        """
+        return self._get_small(wanted, MAX_DEPTH + 1, keep, _Budget())
+
+    def _get_small(
+        self, wanted: Iterable[ObjectId], below: int, keep: bool, budget: _Budget
+    ) -> dict[ObjectId, bytes]:
+        found: dict[ObjectId, bytes] = {}
+        entries: list[Entry] = []
+        left = _SMALL_TOGETHER
+        for identity in dict.fromkeys(wanted):
+            plain = self._cache.get(identity, below)
+            if plain is not None:
+                found[identity] = plain
+                continue
+            entry = next(iter(self.entries(identity)), None)
+            if entry is not None and entry.length <= min(_SMALL_STORED, left) and entry.depth < below:
+                entries.append(entry)
+                left -= entry.length
+        records = self._small_records(entries) if len(entries) > 1 else []
+        bases = [base.id for record in records for base in record.bases]
+        if bases:
+            # goes down at most MAX_DEPTH times, because depths fall; decoding finds them in the cache
+            self._get_small(bases, max(record.depth for record in records), True, budget)
+        left = _SMALL_TOGETHER
+        for record in records:
+            left -= record.plain_length
+            if left < 0:
+                break
+            try:
+                plain = self._decode(record, budget)
+            except (DamageError, StorageError, UnsupportedFeature):
+                continue  # who asks for it alone hears why
+            found[record.id] = plain
+            if keep:
+                self._cache.put(record.id, plain, record.depth)
+        return found
+
+    def _small_records(self, entries: Iterable[Entry]) -> list[Record]:
+        """The sound ones of some small records."""
+        try:
+            return [
+                record
+                for entry, record in read_records_near(self.backend, entries)
+                if isinstance(record, Record)
+                and record.plain_length <= SMALL_BYTES
+                and record.depth <= entry.depth
+            ]
+        except StorageError:
+            return []  # as above
 
     def _read_into(self, entry: Entry, out: memoryview) -> bool:
         """Decode one record into place; False where that cannot be, for whatever reason."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from mvc.describing import Describer
 from mvc.errors import UnsupportedFeature
 from mvc.fileio import storage_errors
-from mvc.history.reader import ObjectReader, read_manifest
+from mvc.history.reader import ObjectReader, PartTable, Remembering, read_manifest
 from mvc.history.revisions import resolve_commit
-from mvc.history.tensordiff import diff_tensors, moved_share
+from mvc.history.tensordiff import SpanPair, diff_tensors, pair_moved_share
 from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
@@ -56,12 +56,13 @@ def diff_versions(
     """From one version to another, by path."""
     before = view.commit(resolve_commit(old, view.objects, view)).tree
     after = view.commit(resolve_commit(new, view.objects, view)).tree
-    changes = pair_renames(view.objects, diff_trees(view.objects, before, after))
+    objects = Remembering(view.objects)
+    changes = pair_renames(objects, diff_trees(objects, before, after))
     removed = {change.path: change.old for change in changes if change.old and not change.new}
-    weigher = Weigher(repository, view.objects)
+    weigher = Weigher(repository, objects)
     for change in changes:
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
-            found = _file_change(view, change, tensors)
+            found = _file_change(objects, change, tensors)
             yield replace(found, same_weights=weigher.of_change(change, removed)) if tensors else found
 
 
@@ -85,10 +86,10 @@ def _wanted(path: str, paths: Sequence[str]) -> bool:
     return not paths or any(is_below(path, name) for name in paths)
 
 
-def _file_change(view: View, change: Change, tensors: bool) -> FileChange:
-    old, new = _manifest(view, change.old), _manifest(view, change.new)
+def _file_change(objects: ObjectReader, change: Change, tensors: bool) -> FileChange:
+    old, new = _manifest(objects, change.old), _manifest(objects, change.new)
     same = change.same_content
-    rows = () if same or not tensors else tuple(_tensor_changes(view.objects, old, new))
+    rows = () if same or not tensors else tuple(_tensor_changes(objects, old, new))
     return FileChange(change.path, change.kind, change.old_path, old, new, rows)
 
 
@@ -101,7 +102,7 @@ def _work_change(
     deleted: Mapping[str, TreeEntry],
     tensors: bool,
 ) -> FileChange:
-    old = _manifest(view, entry)
+    old = _manifest(view.objects, entry)
     file = workspace.scan((path,)).files.get(path)
     if file is None:
         rows = tuple(_tensor_changes(view.objects, old, None)) if tensors else ()
@@ -121,14 +122,14 @@ def _work_change(
     return FileChange(path, "added" if old is None else "modified", None, old, new, rows, alike)
 
 
-def _manifest(view: View, entry: TreeEntry | None) -> Manifest | None:
-    return None if entry is None else read_manifest(view.objects, ManifestId(entry.id))
+def _manifest(objects: ObjectReader, entry: TreeEntry | None) -> Manifest | None:
+    return None if entry is None else read_manifest(objects, ManifestId(entry.id))
 
 
-def _moved(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -> float | None:
+def _moved(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair) -> float | None:
     """Share of elements that moved; None where a strided view is too large to compare."""
     try:
-        return moved_share(reader, old, new, name)
+        return pair_moved_share(reader, old, new, pair)
     except UnsupportedFeature:
         return None
 
@@ -149,7 +150,8 @@ def _tensor_changes(
         yield TensorChange("added", span.name, None, span)
     for pair in found.reshaped:
         yield TensorChange("reshaped", pair.new.name, pair.old, pair.new)
+    before, after = PartTable(old), PartTable(new)
     for pair in found.maybe_changed:
-        moved = _moved(reader, old, new, pair.new.name)
+        moved = _moved(reader, before, after, pair)
         if moved != 0:
             yield TensorChange("changed", pair.new.name, pair.old, pair.new, moved)
