@@ -256,9 +256,10 @@ def has_weights(
         ours = {form(span): span for span in describer.describe(name, source).layout.spans}
         if not spans or ours.keys() != {form(span) for span in spans}:
             return False
+        mine = digests([ours[form(span)] for span in spans], source.read)
         try:
-            for span, digest in zip(spans, found, strict=True):
-                if digest is None or digest != next(digests([ours[form(span)]], source.read)):
+            for digest, own in zip(found, mine, strict=True):
+                if digest is None or digest != own:
                     return False
         except NotThisFormat:  # it became shorter
             return False

@@ -22,8 +22,12 @@ CONTEXT = "mvc 2026 weights 1"
 PREFIX = "w1:"
 SUFFIX_BIG_ENDIAN = ":be"
 
-MOST_STRIDED_BYTES = 256 << 20
+MOST_STRIDED_BYTES = 128 << 20
 """A view in another than row-major order is held whole while it is hashed: beyond so many bytes it is not."""
+
+MOST_TIMES_HASHED = 4
+"""Views of one storage may be many, and each is hashed by itself. All tensors of a file together may take so
+many times the bytes up to the end of the last one, and :data:`MOST_STRIDED_BYTES` besides."""
 
 _BLOCK_BYTES = 1 << 20
 
@@ -100,18 +104,29 @@ class PassingDigests:
 
 # --- hashing what lies somewhere ---------------------------------------------------------------------------
 def digests(
-    spans: Iterable[Span], read: Read, known: dict[Span, bytes] | None = None
+    spans: Sequence[Span], read: Read, known: dict[Span, bytes] | None = None
 ) -> Iterator[bytes | None]:
     """The digest of each tensor, in order, each one read when its turn comes; None for a strided view of
-    more than :data:`MOST_STRIDED_BYTES`. Aliases are read once."""
+    more than :data:`MOST_STRIDED_BYTES`, and for what goes beyond :data:`MOST_TIMES_HASHED`. Aliases are read
+    once."""
+    left = MOST_STRIDED_BYTES + MOST_TIMES_HASHED * max((s.offset + s.length for s in spans), default=0)
     found: dict[tuple[object, ...], bytes | None] = {}
     for span, digest in (known or {}).items():
         found[_place(span)] = digest
+        left -= span.length
     for span in spans:
         place = _place(span)
         if place not in found:
-            found[place] = _digest(span, read)
+            left -= _bytes_hashed(span)
+            found[place] = _digest(span, read) if left >= 0 else None
         yield found[place]
+
+
+def _bytes_hashed(span: Span) -> int:
+    """What hashing a tensor costs: the bytes that it touches, or those that it has when it repeats some."""
+    if span.strides is None:
+        return span.length
+    return max(span.length, element_count(span.shape) * DTYPES[span.dtype].width)
 
 
 def _place(span: Span) -> tuple[object, ...]:
@@ -129,10 +144,12 @@ def _digest(span: Span, read: Read) -> bytes | None:
             hasher.update(_swapped(block, component))
         return hasher.digest()
     width = DTYPES[span.dtype].width
-    if max(span.length, element_count(span.shape) * width) > MOST_STRIDED_BYTES:
+    if _bytes_hashed(span) > MOST_STRIDED_BYTES:
         return None
-    pieces = range(0, span.length, _BLOCK_BYTES)
-    data = b"".join(read(span.offset + at, min(_BLOCK_BYTES, span.length - at)) for at in pieces)
+    data = bytearray(span.length)
+    for at in range(0, span.length, _BLOCK_BYTES):
+        block = read(span.offset + at, min(_BLOCK_BYTES, span.length - at))
+        data[at : at + len(block)] = block
     for block in _row_major(data, span.shape, span.strides, width):
         hasher.update(_swapped(block, component))
     return hasher.digest()
@@ -154,12 +171,17 @@ def _swapped(block: bytes, width: int) -> bytes:
     return np.frombuffer(block, f">u{width}").astype(f"<u{width}").tobytes()
 
 
-def _row_major(data: bytes, shape: tuple[int, ...], strides: tuple[int, ...], width: int) -> Iterator[bytes]:
+def _row_major(
+    data: bytearray, shape: tuple[int, ...], strides: tuple[int, ...], width: int
+) -> Iterator[bytes]:
     """A strided view's elements in row-major order, in blocks of whole elements."""
     import numpy as np  # here: as above
 
     # This constructor checks the strides against the buffer; as_strided would read past its end.
-    view = np.ndarray(shape, f"V{width}", data, strides=[stride * width for stride in strides])
+    # Along an extent of 1 a stride means nothing, and may be more than numpy takes.
+    axes = [axis for axis in zip(shape, strides, strict=True) if axis[0] > 1]
+    extents, steps = [extent for extent, _ in axes], [stride * width for _, stride in axes]
+    view = np.ndarray(extents, f"V{width}", data, strides=steps)
     for block in np.nditer(
         view, ["external_loop", "buffered", "zerosize_ok"], order="C", buffersize=_BLOCK_BYTES // width
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from mvc.spans import Layout
@@ -15,6 +15,9 @@ MAX_VALUES = 10_000
 
 MAX_VALUE_CHARACTERS = 1 << 16
 """Characters of a text among them; a longer one is left out."""
+
+MAX_VALUES_CHARACTERS = 4 << 20
+"""Characters of all values and their names together."""
 
 MAX_LISTED = 16
 """A longer list is given by its length alone, under its name followed by ``.#``."""
@@ -53,6 +56,26 @@ Sibling = Callable[[str], View | None]
 """Opens a file of the same folder by its bare name; None where there is none."""
 
 
+def limited(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """What :meth:`Format.values` may give of some names and values: the first of each name, until there are
+    :data:`MAX_VALUES` or :data:`MAX_VALUES_CHARACTERS`."""
+    found: dict[str, Value] = {}
+    left = MAX_VALUES_CHARACTERS
+    for name, value in pairs:
+        left -= characters(name, value)
+        if left < 0:
+            break
+        found.setdefault(name, value)
+        if len(found) == MAX_VALUES:
+            break
+    return found
+
+
+def characters(name: str, value: Value) -> int:
+    """What a value takes of :data:`MAX_VALUES_CHARACTERS`."""
+    return len(name) + (len(value) if isinstance(value, str) else 1)
+
+
 class Format(Protocol):
     """One file format. No method may raise for any bytes whatsoever, but for :class:`NotThisFormat`.
 
@@ -78,8 +101,8 @@ class Format(Protocol):
     def values(self, view: View, sibling: Sibling) -> Mapping[str, Value]:
         """What the file says beside its tensors: hyperparameters, an epoch, metadata; by dotted names.
 
-        Bounded by :data:`MAX_VALUES`, :data:`MAX_VALUE_CHARACTERS` and :data:`MAX_LISTED`; nothing is
-        executed. Empty for a format that has no such thing.
+        Bounded by :data:`MAX_VALUES`, :data:`MAX_VALUE_CHARACTERS`, :data:`MAX_VALUES_CHARACTERS` and
+        :data:`MAX_LISTED`; nothing is executed. Empty for a format that has no such thing.
 
         Raises:
             NotThisFormat: as for :meth:`scan`.

@@ -17,11 +17,11 @@ from mvc.dtypes import DTYPES
 from mvc.formats.base import (
     MAX_LISTED,
     MAX_VALUE_CHARACTERS,
-    MAX_VALUES,
     NotThisFormat,
     Sibling,
     Value,
     View,
+    limited,
 )
 from mvc.formats.wire.window import Window
 from mvc.spans import MAX_RANK, Layout, Span, element_count, shown
@@ -79,12 +79,7 @@ class Gguf:
 
     def values(self, view: View, sibling: Sibling) -> Mapping[str, Value]:
         """The header's keys; of the items of an array each is a value."""
-        found: dict[str, Value] = {}
-        for name, value in _Header(view).values(keep=True):
-            if len(found) == MAX_VALUES:
-                break
-            found[name] = value
-        return found
+        return limited(_Header(view).values(keep=True))
 
 
 class _Header:

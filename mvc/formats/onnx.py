@@ -22,6 +22,7 @@ from mvc.formats.base import (
     Sibling,
     Value,
     View,
+    limited,
 )
 from mvc.formats.wire.protobuf import BYTES, VARINT, Field, Wire
 from mvc.spans import MAX_RANK, Layout, Span, element_count, shown
@@ -68,7 +69,7 @@ class Onnx:
 
     def values(self, view: View, sibling: Sibling) -> Mapping[str, Value]:
         """Versions, the producer, metadata, and the names of the graph, its inputs and outputs."""
-        return dict(_model_values(Wire(view)))
+        return limited(_model_values(Wire(view)))
 
 
 @dataclass(frozen=True, slots=True)

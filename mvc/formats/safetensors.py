@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 
 from mvc.dtypes import DTYPES
 from mvc.errors import UserError
-from mvc.formats.base import MAX_VALUE_CHARACTERS, MAX_VALUES, NotThisFormat, Sibling, Value, View
+from mvc.formats.base import MAX_VALUE_CHARACTERS, NotThisFormat, Sibling, Value, View, limited
 from mvc.spans import MAX_RANK, Layout, Span, element_count, shown
 
 MAX_HEADER_BYTES = 25_000_000
@@ -76,8 +75,9 @@ class Safetensors:
         """The texts of ``__metadata__``."""
         metadata = _read_header(view)[1].get(_METADATA)
         _check_metadata(metadata)
-        texts = ((key, text) for key, text in (metadata or {}).items() if len(text) <= MAX_VALUE_CHARACTERS)
-        return dict(islice(texts, MAX_VALUES))
+        return limited(
+            (key, text) for key, text in (metadata or {}).items() if len(text) <= MAX_VALUE_CHARACTERS
+        )
 
 
 def _read_header(view: View) -> tuple[int, dict[str, Any]]:

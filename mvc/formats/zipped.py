@@ -6,13 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from mvc.formats.base import HEAD_BYTES, MAX_VALUES, Format, NotThisFormat, Sibling, Value, View
+from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View, limited
 from mvc.formats.wire.views import Part
 from mvc.formats.wire.zipdir import MAGIC, STORED, part_of, read_directory
-from mvc.spans import Layout, NotTileable, tile
+from mvc.spans import Layout, NotTileable, Span, tile
 
 MAX_DESCRIBED = 32
-"""Members that are looked into; each may take what its format's budget allows."""
+"""Members that are looked into."""
+
+MAX_READ_BYTES = 32 << 20
+"""Of all members together, by the scanners of their formats: a header of tensors, or a pickle, is all that
+these read."""
+
+MAX_NAMES_BYTES = 8 << 20
+"""Of all tensors' names together, which repeat the members': as much as a manifest may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +36,32 @@ class Zip:
     def scan(self, view: View, sibling: Sibling) -> Mapping[str, Layout]:
         """The spans of each stored member that an inner format describes, their names behind the member's
         and a dot."""
-        spans = [
-            replace(span, offset=part.offset + span.offset, name=f"{part.name}.{span.name}")
-            for part, _, layout in self._described(view)
-            for span in layout.spans
-        ]
+        spans: list[Span] = []
+        left = MAX_NAMES_BYTES
+        for part, _, layout in self._described(view):
+            left -= sum(len(part.name) + 1 + len(span.name) for span in layout.spans)
+            if left < 0:
+                raise NotThisFormat(f"names of tensors that would take more than {MAX_NAMES_BYTES >> 20} MiB")
+            spans += (
+                replace(span, offset=part.offset + span.offset, name=f"{part.name}.{span.name}")
+                for span in layout.spans
+            )
         if not spans:
             raise NotThisFormat("no stored member that is a file of tensors")
         return {view.name: Layout(self.name, tuple(spans))}
 
     def values(self, view: View, sibling: Sibling) -> Mapping[str, Value]:
         """The values of each such member, named alike."""
-        values = (
+        return limited(
             (f"{part.name}.{key}", value)
             for part, inner, _ in self._described(view)
             for key, value in inner.values(part, _no_sibling).items()
         )
-        return dict(islice(values, MAX_VALUES))
 
     def _described(self, view: View) -> Iterator[tuple[Part, Format, Layout]]:
-        members = (member for member in read_directory(view) if member.method == STORED)
-        parts = (part_of(view, member) for member in members)
+        members = [member for member in read_directory(view) if member.method == STORED]
+        metered = _Metered(view, MAX_READ_BYTES + HEAD_BYTES * len(members))
+        parts = (part_of(metered, member) for member in members)
         claimed = ((part, self._claiming(part)) for part in parts)
         for part, inner in islice(((part, inner) for part, inner in claimed if inner), MAX_DESCRIBED):
             for candidate in inner:
@@ -64,6 +76,23 @@ class Zip:
     def _claiming(self, part: Part) -> list[Format]:
         head = part.read(0, min(part.size, HEAD_BYTES))
         return [candidate for candidate in self.inner if candidate.claims(part.name, head)]
+
+
+class _Metered:
+    """A view that may be read so much and no more, however many members share it."""
+
+    def __init__(self, view: View, most: int) -> None:
+        self._view = view
+        self._left = most
+        self.name = view.name
+        self.size = view.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """As the view; refuses once it was read too much."""
+        self._left -= length
+        if self._left < 0:
+            raise NotThisFormat(f"looking into its members takes more than {MAX_READ_BYTES >> 20} MiB of it")
+        return self._view.read(offset, length)
 
 
 def _no_sibling(_name: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from mvc.formats import Value
-from mvc.formats.base import MAX_LISTED, MAX_VALUE_CHARACTERS, MAX_VALUES
+from mvc.formats.base import MAX_LISTED, MAX_VALUE_CHARACTERS, limited
+from mvc.formats.wire.jsontext import MAX_NAME_CHARACTERS
 
 MAX_NESTING = 32
 
@@ -19,7 +19,7 @@ def flatten(document: Any) -> dict[str, Value]:
     What the Python API writes for values that JSON lacks is read too: ``{"$tuple": [...]}`` is a list and
     ``{"$dict": [[key, value], ...]}`` a mapping; its other objects (tensors, bytes) are no plain values.
     """
-    return dict(islice(_walk(document, "", 0), MAX_VALUES))
+    return limited(_walk(document, "", 0))
 
 
 def _walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, Value]]:
@@ -35,7 +35,9 @@ def _walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, Value]]:
             return
         pairs = enumerate(items) if isinstance(items, list) else items.items()
         for key, inner in pairs:
-            yield from _walk(inner, _below(name, str(key)), depth + 1)
+            step = str(key)
+            if len(name) + len(step) < MAX_NAME_CHARACTERS:
+                yield from _walk(inner, _below(name, step), depth + 1)
 
 
 def _items(value: Any) -> list[Any] | Mapping[Any, Any]:
@@ -44,7 +46,8 @@ def _items(value: Any) -> list[Any] | Mapping[Any, Any]:
         if key == "$tuple" and isinstance(inner, list):
             return inner
         if key == "$dict" and isinstance(inner, list):
-            return {str(pair[0]): pair[1] for pair in inner if isinstance(pair, list) and len(pair) == 2}
+            pairs = (pair for pair in inner if isinstance(pair, list) and len(pair) == 2)
+            return {str(key): value for key, value in pairs if not isinstance(key, list | dict)}
         if key.startswith("$"):
             return {}
     return value if isinstance(value, dict | list) else {}

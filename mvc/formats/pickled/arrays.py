@@ -52,12 +52,14 @@ def array_of(call: Call) -> Array | None:
 
 
 def _array(shape: object, dtype: object, fortran: bool, data: object) -> Array | None:
-    if not isinstance(shape, tuple) or not all(type(extent) is int and extent >= 0 for extent in shape):
+    if not isinstance(shape, tuple) or len(shape) > MAX_RANK:
+        return None
+    if not all(type(extent) is int and extent >= 0 for extent in shape):
         return None
     if isinstance(data, list):
         return Array(None, shape, fortran, data)
     name = dtype_of(dtype)
-    if name is None or not isinstance(data, Bytes) or len(shape) > MAX_RANK:
+    if name is None or not isinstance(data, Bytes):
         return None
     if element_count(shape) * DTYPES[name].width != data.length:
         raise NotThisFormat("a numpy array whose shape contradicts its bytes")

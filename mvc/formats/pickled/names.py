@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from mvc.formats.base import MAX_LISTED, MAX_VALUE_CHARACTERS, MAX_VALUES, NotThisFormat, Value
+from mvc.formats.base import (
+    MAX_LISTED,
+    MAX_VALUE_CHARACTERS,
+    MAX_VALUES,
+    MAX_VALUES_CHARACTERS,
+    NotThisFormat,
+    Value,
+    characters,
+)
 from mvc.formats.pickled.arrays import Array, array_of
 from mvc.formats.pickled.globals import unknown_globals
 from mvc.formats.pickled.plain import NotPlain, plain, valid
@@ -41,6 +49,7 @@ MAX_NAMES_BYTES = 8 << 20
 _CHARACTERS_PER_STEP = 64
 _PAIR_STEPS = 8  # a pair of a dictionary is looked up by its key
 _MAX_TUPLE_KEY = 128  # characters: the parts of such a key may be shared, its text is not
+_MAX_TUPLE_PARTS = 4
 _SCALARS = frozenset({int, str, float, bool, type(None), Global})
 _MODULE_KEYS = frozenset({"_parameters", "_buffers", "_modules"})
 _SIZE = "torch.Size"
@@ -79,6 +88,7 @@ class _TensorWalk:
     found: dict[str, Span] = field(default_factory=dict)
     steps: int = 0
     names_bytes: int = 0
+    taken: dict[str, int] = field(default_factory=dict)  # the last number behind a name that occurs again
     open: set[int] = field(default_factory=set)  # what the walk is inside of, by identity
     barren: set[int] = field(default_factory=set)  # what leads to no tensor
 
@@ -108,11 +118,10 @@ class _TensorWalk:
 
     def _add(self, name: str, place: Span) -> None:
         name = valid(name)
-        count = 2
         unique = name
         while unique in self.found:  # {"a.b": …, "a": {"b": …}}
-            unique = f"{name}#{count}"
-            count += 1
+            self.taken[name] = self.taken.get(name, 1) + 1
+            unique = f"{name}#{self.taken[name]}"
         self.names_bytes += len(unique) + 32
         if self.names_bytes > MAX_NAMES_BYTES:
             raise NotThisFormat(f"names of tensors that would take more than {MAX_NAMES_BYTES >> 20} MiB")
@@ -124,6 +133,7 @@ class _ValueWalk:
     places: Places
     found: dict[str, Value]
     steps: int = 0
+    left: int = MAX_VALUES_CHARACTERS
     open: set[int] = field(default_factory=set)
     barren: set[int] = field(default_factory=set)
 
@@ -131,14 +141,14 @@ class _ValueWalk:
         identity = id(value)
         if identity in self.open or identity in self.barren or depth > MAX_DEPTH:
             return
-        if len(self.found) >= MAX_VALUES or self.steps > MAX_STEPS:
+        if self._is_full():
             return
         simple = plain(value)
         if not isinstance(simple, NotPlain):
-            self.found.setdefault(valid(name or ROOT_VALUE), simple)
+            self._add(name or ROOT_VALUE, simple)
             return
         if isinstance(value, (list, tuple)) and len(value) > MAX_LISTED:
-            self.found.setdefault(valid(joined(name, "#")), len(value))
+            self._add(joined(name, "#"), len(value))
             return
         if self.places.find(value) is not None or _is_rebuilt(value):
             return
@@ -151,11 +161,20 @@ class _ValueWalk:
             inner = joined(name, key)
             if len(inner) <= MAX_NAME_CHARACTERS:
                 self.visit(child, inner, depth + 1)
-            if len(self.found) >= MAX_VALUES or self.steps > MAX_STEPS:
+            if self._is_full():
                 break
         self.open.discard(identity)
         if len(self.found) == before:
             self.barren.add(identity)
+
+    def _is_full(self) -> bool:
+        return len(self.found) >= MAX_VALUES or self.left < 0 or self.steps > MAX_STEPS
+
+    def _add(self, name: str, value: Value) -> None:
+        """Note a value. What has a name that is taken costs as much: it was decoded all the same."""
+        self.left -= characters(name, value)
+        if self.left >= 0:
+            self.found.setdefault(valid(name), value)
 
 
 def _is_rebuilt(value: object) -> bool:
@@ -205,19 +224,19 @@ def _of_pairs(pairs: list[tuple[object, object]]) -> Iterator[tuple[str, object]
     return ((step, value) for (_, step), value in last.items())
 
 
-def _step(key: object) -> str | None:
+def _step(key: object, most: int = MAX_NAME_CHARACTERS) -> str | None:
     """A key as a step of a name; None for one that has no short text."""
     if isinstance(key, tuple):
-        if len(key) > MAX_LISTED:
+        if len(key) > _MAX_TUPLE_PARTS:
             return None
-        parts = [_step(part) if not isinstance(part, tuple) else None for part in key]
+        parts = [_step(part, _MAX_TUPLE_KEY) if not isinstance(part, tuple) else None for part in key]
         text = ",".join(part for part in parts if part is not None)
         return text if None not in parts and len(text) <= _MAX_TUPLE_KEY else None
-    simple = key if type(key) is str else plain(key)
+    simple = key if type(key) is str else plain(key, most)
     if isinstance(simple, NotPlain):
         return None
     text = str(simple)
-    return valid(text) if len(text) <= MAX_NAME_CHARACTERS else None
+    return valid(text) if len(text) <= most else None
 
 
 def _of_call(call: Call) -> Iterator[tuple[str, object]]:

@@ -12,6 +12,7 @@ from mvc.formats.wire.inert import Bytes, Call, Global, path_of, text_of
 _LIMIT = 1 << 63
 _PATHS = ("pathlib.", "pathlib._local.")
 _DEVICE = "torch.device"
+_MAX_JOINED = 1 << 12  # characters of a path
 
 
 class NotPlain:
@@ -21,26 +22,26 @@ class NotPlain:
 NOT_PLAIN: Final = NotPlain()
 
 
-def plain(value: object) -> Value | NotPlain:
-    """The plain value that an inert one is.
+def plain(value: object, most: int = MAX_VALUE_CHARACTERS) -> Value | NotPlain:
+    """The plain value that an inert one is; a text has at most ``most`` characters.
 
     A global is its path, a device or a file's path its text, a date its ISO form, a number of numpy a number;
     an object that is nothing but one plain value (of an enumeration, say) is that value.
     """
     if type(value) is Call:
-        return _of_call(value)
+        return _of_call(value, most)
     if type(value) is Global:
         return value.path
-    return _simple(value)
+    return _simple(value, most)
 
 
-def _simple(value: object) -> Value | NotPlain:
+def _simple(value: object, most: int) -> Value | NotPlain:
     if value is None or type(value) in (bool, float):
         return value  # type: ignore[return-value]
     if type(value) is int:
         return value if -_LIMIT <= value < 2 * _LIMIT else NOT_PLAIN
     text = text_of(value)
-    if text is None or len(text) > MAX_VALUE_CHARACTERS:
+    if text is None or len(text) > most:
         return NOT_PLAIN
     return valid(text)
 
@@ -50,7 +51,7 @@ def valid(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _of_call(call: Call) -> Value | NotPlain:
+def _of_call(call: Call, most: int) -> Value | NotPlain:
     path, args = path_of(call.function), call.args
     if path in SCALAR:
         number = scalar_of(call)
@@ -60,14 +61,23 @@ def _of_call(call: Call) -> Value | NotPlain:
     if path in ("datetime.datetime", "datetime.date"):
         return _date(path, args[0])
     if path == _DEVICE or path.startswith(_PATHS):
-        parts = [text if (text := text_of(arg)) is not None else str(arg) for arg in args if _is_short(arg)]
-        joined = (":" if path == _DEVICE else "/").join(parts)
-        return valid(joined.replace("//", "/")) if len(joined) <= MAX_VALUE_CHARACTERS else NOT_PLAIN
-    return _simple(args[0]) if len(args) == 1 else NOT_PLAIN
+        return _joined(":" if path == _DEVICE else "/", args, most)
+    return _simple(args[0], most) if len(args) == 1 else NOT_PLAIN
 
 
-def _is_short(value: object) -> bool:
-    return type(value) is int or text_of(value) is not None
+def _joined(separator: str, args: tuple[object, ...], most: int) -> Value | NotPlain:
+    """Texts and numbers, one behind the other. The arguments may be one long text many times over, so they
+    are counted before they are joined."""
+    parts: list[str] = []
+    left = min(most, _MAX_JOINED)
+    for arg in args:
+        text = str(arg) if type(arg) is int else text_of(arg)
+        if text is not None:
+            left -= len(text) + 1
+            if left < 0:
+                return NOT_PLAIN
+            parts.append(text)
+    return valid(separator.join(parts).replace("//", "/"))
 
 
 def _date(path: str, data: object) -> Value | NotPlain:

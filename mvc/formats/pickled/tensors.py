@@ -71,6 +71,7 @@ _PARAMETERS = frozenset(
 )
 _SUBCLASSES = frozenset({"torch._tensor._rebuild_from_type", "torch._tensor._rebuild_from_type_v2"})
 _MAX_WRAPPERS = 16
+_MAX_METADATA = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,4 +265,6 @@ def _is_altered(metadata: object) -> bool:
     """Whether the metadata of a tensor says that its elements are conjugates or negatives of the bytes."""
     if not isinstance(metadata, Dict):
         return False
+    if len(metadata.pairs) > _MAX_METADATA:  # of many tensors this may be one dictionary
+        return True
     return any(text_of(key) in ("conj", "neg") and value is not False for key, value in metadata.pairs)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
-from mvc.formats.base import MAX_LISTED, MAX_VALUE_CHARACTERS, MAX_VALUES, NotThisFormat, Value
+from mvc.formats.base import MAX_LISTED, MAX_VALUE_CHARACTERS, NotThisFormat, Value, limited
 
 MAX_DEPTH = 32
 """Values nested deeper are left out when they are flattened."""
+
+MAX_NAME_CHARACTERS = 1 << 10
+"""What has a longer name is left out too."""
 
 _MAX_DIGITS = 19
 _BRACKETS = b",[{"
@@ -47,34 +49,34 @@ def flatten(name: str, value: Any) -> Iterator[tuple[str, Value]]:
 
     A list of more than ``MAX_LISTED`` items gives its length, under its name followed by ``.#``.
     """
-    pending: list[tuple[str, Any, int]] = [(name, value, 0)]
-    while pending:
-        path, item, depth = pending.pop()
-        below: Iterable[tuple[Any, Any]] = ()
-        if isinstance(item, dict):
-            below = item.items()
-        elif isinstance(item, list) and len(item) <= MAX_LISTED:
-            below = enumerate(item)
+    inside: list[Iterator[tuple[str, Any]]] = [iter([(name, value)])]  # names are made one at a time
+    while inside:
+        path, item = next(inside[-1], (None, None))
+        if path is None:
+            inside.pop()
+        elif isinstance(item, dict) or (isinstance(item, list) and len(item) <= MAX_LISTED):
+            if len(inside) <= MAX_DEPTH:
+                inside.append(_children(path, item))
         elif isinstance(item, list):
             yield f"{path}.#", len(item)
         else:
             yield path, item
-        if depth < MAX_DEPTH:
-            pending += reversed([(f"{path}.{key}", child, depth + 1) for key, child in below])
+
+
+def _children(path: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+    for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(key, int) or len(path) + len(key) < MAX_NAME_CHARACTERS:
+            yield f"{path}.{key}", child
 
 
 def bounded(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
     """What a format may give as its values: the first of each name, without long texts and lone
     surrogates."""
-    return dict(islice(_first_of_each(pairs), MAX_VALUES))
-
-
-def _first_of_each(pairs: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
-    seen: set[str] = set()
-    for name, value in pairs:
-        if name not in seen and _is_text(name) and (not isinstance(value, str) or _is_text(value)):
-            seen.add(name)
-            yield name, value
+    return limited(
+        (name, value)
+        for name, value in pairs
+        if _is_text(name) and (not isinstance(value, str) or _is_text(value))
+    )
 
 
 def _is_text(text: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mvc.formats.base import NotThisFormat, View
 from mvc.formats.wire.inert import Bytes, Call, Dict, Global, Persistent, Unread, path_of, text_of
 
-BUDGET = 256 << 20
+BUDGET = 128 << 20
 """Estimated bytes of memory that the values of one pickle may take."""
 
 MAX_KEPT_BYTES = 1 << 12
@@ -72,6 +72,7 @@ class Reader:
             self._at += length
         else:
             self._base, self._window, self._at = end, b"", 0
+            self._next = _FIRST_WINDOW  # after large bytes comes little, and then large ones again
 
     def line(self) -> bytes:
         """What stands in front of the next line feed."""

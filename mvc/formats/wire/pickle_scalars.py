@@ -138,4 +138,4 @@ def string_line(machine: Machine) -> None:
         raise NotThisFormat("the pickle holds a malformed text")
     machine.charge(4 * len(line))
     data = _ESCAPE.sub(lambda m: bytes([int(m[1], 16) if m[1] else _ESCAPES[m[2][0]]]), line[1:-1])
-    machine.push(Bytes(None, len(data), data if len(data) <= MAX_TEXT_BYTES else None, is_text=True))
+    machine.push(Bytes(None, len(data), data if len(data) <= MAX_KEPT_BYTES else None, is_text=True))
