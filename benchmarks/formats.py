@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.throughput import WHO, now
 from mvc.fileio import FileIO
 from mvc.formats import OPAQUE, View, describe
-from mvc.ingest import OpenFile
+from mvc.source import OpenFile
 from mvc.monitor import Monitor
 from mvc.ops import tag
 from mvc.ops.checkout import checkout

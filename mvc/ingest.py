@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -24,65 +24,15 @@ from mvc.objects import Manifest, Part
 from mvc.odb.record import Record
 from mvc.odb.writer import NO_HINT, Hint, ObjectWriter
 from mvc.parallel import ordered_map
+from mvc.source import OpenFile, Source
 from mvc.spans import Region, Span, tile
-from mvc.weights import PassingDigests, digests, form
+from mvc.weights import PassingDigests
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 ATTEMPTS = 3
 BATCH_BYTES = TENSOR_PIECE
-
-
-class Source(Protocol):
-    """One file's bytes, as formats and the pipeline read them, from one thread: :class:`OpenFile` or
-    :class:`mvc.memoryfile.MemoryFile`."""
-
-    @property
-    def name(self) -> str:
-        """The file's name in its folder."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    def read(self, offset: int, length: int, /) -> bytes:
-        """Exactly so many bytes, or :class:`NotThisFormat`."""
-
-    def read_into(self, buffer: memoryview, offset: int, /) -> int:
-        """Fill the buffer; returns the bytes read, fewer only at the file's end."""
-
-    def changed(self) -> bool:
-        """Whether somebody is known to have written to it since it was opened."""
-
-
-class OpenFile:
-    """One open work file."""
-
-    def __init__(self, io: FileIO, fd: int, name: str) -> None:
-        self._io = io
-        self._fd = fd
-        self.name = name
-        status = io.stat_handle(fd)
-        self.status = status
-        self.size = status.st_size
-        self.stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes."""
-        data = self._io.read_at(self._fd, length, offset)
-        if len(data) != length:
-            raise NotThisFormat("truncated")
-        return data
-
-    def read_into(self, buffer: memoryview, offset: int) -> int:
-        """Fill a buffer; fewer bytes only at the end of the file."""
-        return self._io.read_into(self._fd, buffer, offset)
-
-    def changed(self) -> bool:
-        """Whether somebody wrote to it since it was opened."""
-        status = self._io.stat_handle(self._fd)
-        return self.stamp != (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 class Ingested(NamedTuple):
@@ -232,40 +182,6 @@ class _Hashing:
 
     def add(self, _record: Record) -> None:
         raise MvcError("a piece that is only measured was to be stored")
-
-
-def has_weights(
-    io: FileIO,
-    path: Path,
-    name: str,
-    describer: Describer,
-    spans: Sequence[Span],
-    found: Iterable[bytes | None],
-) -> bool:
-    """Whether a work file holds the tensors of another file, whatever its bytes are otherwise.
-
-    ``spans`` are the other file's, ``found`` their digests in that order, taken one by one: the first tensor
-    that differs ends it, and nothing but headers is read where names, dtypes or shapes differ.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    fd = io.open_read(path)
-    try:
-        source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
-        ours = {form(span): span for span in describer.describe(name, source).layout.spans}
-        if not spans or ours.keys() != {form(span) for span in spans}:
-            return False
-        mine = digests([ours[form(span)] for span in spans], source.read)
-        try:
-            for digest, own in zip(found, mine, strict=True):
-                if digest is None or digest != own:
-                    return False
-        except NotThisFormat:  # it became shorter
-            return False
-        return True
-    finally:
-        io.close(fd)
 
 
 def _ingest(

@@ -6,25 +6,21 @@ checked when it is read. Without it (a clone, a lost file) tensors are decoded a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from mvc import canonical
-from mvc.errors import CorruptObject
-from mvc.fileio import FileIO, make_folders, write_all
+from mvc.errors import CorruptObject, DamageError
+from mvc.fileio import make_folders, write_all
 from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
-from mvc.history.treediff import Change, flatten
+from mvc.history.treediff import flatten
 from mvc.objectid import ID_BYTES, ManifestId, ObjectId, TreeId
-from mvc.objects import FOLDER, Manifest, TreeEntry
+from mvc.objects import Manifest
 from mvc.repo import Repository
-from mvc.weights import TensorHash, digests, form, tensor_hashes, weights_id
-
-if TYPE_CHECKING:
-    from mvc.describing import Describer
+from mvc.weights import TensorHash, digests, tensor_hashes, weights_id
 
 FOLDER_NAME = "weights"
 
@@ -39,6 +35,7 @@ class Weigher:
 
     def __init__(self, repository: Repository, objects: ObjectReader) -> None:
         self._notes = _Notes(repository)
+        self.monitor = repository.monitor
         self._objects = objects
 
     def remember(self, identity: ManifestId, manifest: Manifest, found: Sequence[bytes | None]) -> None:
@@ -79,65 +76,31 @@ class Weigher:
             self._notes.write(identity, known)
         return known or None
 
-    def entry(self, entry: TreeEntry) -> str | None:
-        """The weights id of a file or folder of a tree."""
-        return self.folder(TreeId(entry.id)) if entry.mode == FOLDER else self.file(ManifestId(entry.id))
-
-    def same_as(self, new: TreeEntry, candidates: Mapping[str, TreeEntry]) -> str | None:
-        """Which of some files, by path, holds the weights of another one; None when none does, or it has
-        none. Differences of form are told from the manifests alone."""
-        after = read_manifest(self._objects, ManifestId(new.id))
-        forms = {form(span) for span in after.tensors}
-        for path, old in candidates.items() if forms else ():
-            before = read_manifest(self._objects, ManifestId(old.id))
-            if {form(span) for span in before.tensors} == forms:
-                found = self.file(ManifestId(new.id), after)
-                if found is not None and found == self.file(ManifestId(old.id), before):
-                    return path
-        return None
-
-    def of_change(self, change: Change, removed: Mapping[str, TreeEntry]) -> str | None:
-        """The old file whose weights a changed or added one holds in other bytes; None when there is none.
-        ``removed`` are the files, by path, that only the old version has."""
-        if change.new is None or change.same_content:
+    def told(self, identity: TreeId) -> str | None:
+        """A folder's weights id for who can do without: damage is told to the monitor, and there is none."""
+        try:
+            return self.folder(identity)
+        except DamageError as error:
+            self.monitor.note_damage(f"{error.message}, so there is no weights id")
             return None
-        return self.same_as(change.new, removed if change.old is None else {change.path: change.old})
-
-    def work_file_same_as(
-        self, describer: Describer, io: FileIO, root: Path, path: str, candidates: Mapping[str, TreeEntry]
-    ) -> str | None:
-        """The same for a file of the work tree below ``root``; nothing is read but its headers, and its
-        tensors up to the first that differs.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        if not candidates:
-            return None
-        from mvc.ingest import has_weights  # 60 ms, which a look at a clean work tree need not pay
-
-        for name, old in candidates.items():
-            identity = ManifestId(old.id)
-            manifest = read_manifest(self._objects, identity)
-            if manifest.tensors and has_weights(
-                io, root / path, path, describer, manifest.tensors, self.digests(identity, manifest)
-            ):
-                return name
-        return None
 
     def _weigh(self, identity: TreeId) -> str | None:
         rows: list[TensorHash] = []
-        for entry in flatten(self._objects, identity).values():
-            found = self.hashes(ManifestId(entry.id))
+        manifests = [ManifestId(entry.id) for entry in flatten(self._objects, identity).values()]
+        self.monitor.start("hash weights")
+        for one in manifests:
+            found = self.hashes(one)
             if found is None:
                 return None
             rows += found
+        self.monitor.finish()
         return weights_id(rows)
 
     def _read(self, manifest: Manifest) -> Iterator[bytes | None]:
         table = PartTable(manifest)
 
         def read(offset: int, length: int) -> bytes:
+            self.monitor.advance(length)
             return b"".join(read_range(self._objects, table, offset, length))
 
         return digests(manifest.tensors, read)

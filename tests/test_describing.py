@@ -16,11 +16,12 @@ from mvc.describing import Describer
 from mvc.fileio import FileIO
 from mvc.formats import Description
 from mvc.history.reader import read_manifest
-from mvc.ingest import OpenFile, measure_file
+from mvc.ingest import measure_file
 from mvc.monitor import Monitor
 from mvc.objects import Manifest
 from mvc.ops.diff import diff_versions, diff_worktree
 from mvc.repo import Repository
+from mvc.source import OpenFile
 from mvc.workspace import files_of
 
 RAW = np.random.default_rng(1).standard_normal(5000).astype("<f4").tobytes()

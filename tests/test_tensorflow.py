@@ -30,7 +30,7 @@ from mvc.dtypes import DTYPES
 from mvc.fileio import FileIO
 from mvc.formats import describe_siblings, read_values
 from mvc.formats.wire import flatbuffers, leveldb
-from mvc.ingest import OpenFile
+from mvc.source import OpenFile
 from mvc.spans import Span
 
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "weights"

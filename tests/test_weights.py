@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from make_files import npy_bytes, random_weights, safetensors_bytes
 
 from mvc.describing import Describer
-from mvc.ingest import has_weights
-from mvc.objectid import ManifestId
 from mvc.ops.diff import diff_versions, diff_worktree
 from mvc.ops.ls import files
+from mvc.ops.show import show
 from mvc.ops.status import status
+from mvc.same_weights import same_rows
 from mvc.spans import Region, Span, row_major_strides
 from mvc.weighing import Weigher
 from mvc.weights import PassingDigests, TensorHash, digests, weights_id
@@ -209,28 +209,97 @@ def test_a_file_that_was_converted_is_told_with_the_one_it_came_from(tmp_path) -
     assert worked == stored == {"a.npy": None, "b.npy": None, "c.safetensors": "a.npy"}
 
 
-def test_a_comparison_ends_at_the_first_tensor_that_differs(tmp_path) -> None:
-    repository = make_repository(tmp_path)
-    tensors = weights()
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(safetensors_bytes(tensors))
-    snapshot(repository)
-    with repository.reading() as view:
-        row = next(iter(files(view)))
-        known = list(Weigher(repository, view.objects).digests(ManifestId(row.manifest_id), row.manifest))
-    taken = []
-    describer = Describer(repository.io, tmp_path)
+def test_a_comparison_ends_at_the_first_tensor_that_differs() -> None:
+    rows = [Span(0, 4, name, "F32", (1,)) for name in "abc"]
+    taken: list[str] = []
 
-    def one_by_one():
-        for digest in known:
-            taken.append(digest)
+    def one_by_one(side, found):
+        for row, digest in zip(rows, found, strict=True):
+            taken.append(side + row.name)
             yield digest
 
-    dtype, shape, data = tensors["a.weight"]
-    tensors["a.weight"] = (dtype, shape, data[:-1] + b"?")
-    path.write_bytes(safetensors_bytes(tensors))
-    assert not has_weights(repository.io, path, path.name, describer, row.manifest.tensors, one_by_one())
-    assert len(taken) == 1 + [span.name for span in row.manifest.tensors].index("a.weight")
-    del tensors["c"]
-    path.write_bytes(safetensors_bytes(tensors))
-    assert not has_weights(repository.io, path, path.name, describer, row.manifest.tensors, iter([]))
+    assert not same_rows(rows, one_by_one("old ", b"123"), rows, one_by_one("new ", b"1x3"))
+    assert sorted(taken) == ["new a", "new b", "old a", "old b"]
+    backwards = rows[::-1]
+    assert same_rows(rows, iter(b"123"), backwards, iter(b"321"))
+    assert not same_rows(rows, iter(b"123"), backwards, iter(b"322"))
+    assert not same_rows(rows, iter([1, None, 3]), rows, iter([1, None, 3]))
+
+
+def test_a_moved_file_is_renamed_and_no_other_bytes(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    data = safetensors_bytes(weights())
+    (tmp_path / "a.safetensors").write_bytes(data)
+    snapshot(repository)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.safetensors").rename(tmp_path / "sub" / "a.safetensors")
+    found = status(repository)
+    assert found.renamed == {"sub/a.safetensors": "a.safetensors"} and not found.same_weights
+    (change,) = diff_worktree(repository, None)
+    assert (change.kind, change.path, change.old_path) == ("renamed", "sub/a.safetensors", "a.safetensors")
+    assert change.tensors == () and change.same_weights is None
+
+
+def test_shards_hold_the_weights_together(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    tensors = weights()
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(tensors))
+    snapshot(repository)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "index.json").write_text("{}")
+    for number, name in enumerate(tensors):
+        part = safetensors_bytes({name: tensors[name]})
+        (tmp_path / f"model-{number}.safetensors").write_bytes(part)
+    found = status(repository)
+    assert found.same_weights_together == tuple(
+        f"model-{number}.safetensors" for number in range(len(tensors))
+    )
+    snapshot(repository)
+    with repository.reading() as view:
+        assert show(repository, view).keeps_weights
+    dtype, shape, content = tensors["c"]
+    part = safetensors_bytes({"c": (dtype, shape, bytes(len(content)))})
+    for path in tmp_path.glob("model-*"):
+        if b'"c"' in path.read_bytes()[:100]:
+            path.write_bytes(part)
+    snapshot(repository)
+    with repository.reading() as view:
+        assert not show(repository, view).keeps_weights
+
+
+def test_a_file_is_described_once_however_many_were_deleted(tmp_path, monkeypatch) -> None:
+    repository = make_repository(tmp_path)
+    for number in range(6):
+        (tmp_path / f"old-{number}.safetensors").write_bytes(safetensors_bytes(weights(number)))
+    snapshot(repository)
+    for number in range(6):
+        (tmp_path / f"old-{number}.safetensors").unlink()
+        again = safetensors_bytes(weights(number), {"saved": "again"})
+        (tmp_path / f"new-{number}.safetensors").write_bytes(again)
+    asked = []
+    describe = Describer.describe
+
+    def counting(self, path, view):
+        asked.append(path)
+        return describe(self, path, view)
+
+    monkeypatch.setattr(Describer, "describe", counting)
+    expected = {f"new-{number}.safetensors": f"old-{number}.safetensors" for number in range(6)}
+    assert status(repository).same_weights == expected
+    assert len(asked) == 6
+
+
+def test_damage_leaves_a_version_without_its_weights_id(tmp_path) -> None:
+    repository = make_repository(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(weights()))
+    snapshot(repository)
+    (pack,) = (tmp_path / ".mvc" / "packs").rglob("*.pack")
+    data = bytearray(pack.read_bytes())
+    data[200] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    repository = open_repository(tmp_path)
+    with repository.reading() as view:
+        shown = show(repository, view)
+        assert shown.weights is None and not shown.keeps_weights
+    assert repository.monitor.damage

@@ -20,7 +20,8 @@ from mvc.text import count, one_line, size
     "mvc show",
     "mvc show v1.0 --json",
     "mvc show HEAD:model.safetensors",
-    data="A version as in 'mvc log --json' with weights (its weights id, null without tensors), with changes "
+    data="A version as in 'mvc log --json' with weights (its weights id, null without tensors), "
+    "keeps_weights (they are the first parent's, in other files or bytes), changes "
     "(path, kind, old_path, old_bytes, new_bytes, same_weights: the old file whose weights it holds in other "
     "bytes); data (by name: kind, location, size, files, blake3), code (commit, dirty, branch, remote) and "
     "environment (of, python, implementation, system, release, machine, mvc, packages); where an "
@@ -68,11 +69,12 @@ def show(
 
 
 def _version_json(shown: Shown) -> dict[str, Any]:
-    same = shown.same_weights
+    same = shown.same_weights()
     card = read_card(shown)
     return {
         **entry_json(shown.entry),
-        "weights": shown.weights,
+        "weights": card.weights_id,
+        "keeps_weights": shown.keeps_weights,
         **lineage_json(card),
         **({} if shown.tag is None else {"tag": tag_json(shown.tag)}),
         "changes": [
@@ -90,8 +92,11 @@ def _print_version(call: Call, shown: Shown, names: Names) -> None:
     if not call.quiet:
         for line in card_lines(read_card(shown), call.context.width):
             call.print(line)
+        if shown.keeps_weights:
+            call.print("The weights are those of the parent, in other files or other bytes.")
         call.print()
-    for line in tree_change_lines(call, shown.objects, shown.changes, shown.same_weights):
+    same = {} if call.quiet else shown.same_weights()
+    for line in tree_change_lines(call, shown.objects, shown.changes, same):
         call.print(line)
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from mvc.committing import Committed, Job, Request, command_of, join_packs, redacted
 from mvc.errors import WouldOverwrite
 from mvc.history.treediff import overlay
-from mvc.ingest import Source, ingest_source
+from mvc.ingest import ingest_source
 from mvc.objectid import CommitId
 from mvc.objects import FILE, TreeEntry
 from mvc.paths import check_path, shown
 from mvc.repo import Repository
+from mvc.source import Source
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, locked

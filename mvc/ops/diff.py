@@ -17,11 +17,13 @@ from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.paths import is_below
 from mvc.repo import Repository, View
+from mvc.same_weights import SameWeights, of_changes, reading
 from mvc.spans import Span
 from mvc.weighing import Weigher
-from mvc.workspace import Workspace, files_of, locked
+from mvc.workspace import Workspace, files_of, locked, manifest_reader
 from mvc.worktree.compare import mode_of
 from mvc.worktree.overlay import WorkFileReader
+from mvc.worktree.renames import renames
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,13 @@ def diff_versions(
     after = view.commit(resolve_commit(new, view.objects, view)).tree
     objects = Remembering(view.objects)
     changes = pair_renames(objects, diff_trees(objects, before, after))
-    removed = {change.path: change.old for change in changes if change.old and not change.new}
-    weigher = Weigher(repository, objects)
+    same: dict[str, str] = {}
+    if tensors:
+        weigher = Weigher(repository, objects)
+        same = of_changes(weigher, objects, changes, lambda path: _wanted(path, paths))
     for change in changes:
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
-            found = _file_change(objects, change, tensors)
-            yield replace(found, same_weights=weigher.of_change(change, removed)) if tensors else found
+            yield replace(_file_change(objects, change, tensors), same_weights=same.get(change.path))
 
 
 def diff_worktree(
@@ -75,11 +78,15 @@ def diff_worktree(
         before = files_of(view, commit)
         state = workspace.state(view, before, workspace.scan())
         workspace.remember(state.fresh)
-        deleted = {path: before[path] for path in state.deleted}
-        describer = Describer(workspace.io, workspace.root)
-        for path in sorted({*state.added, *state.modified, *state.deleted}):
-            if _wanted(path, paths):
-                yield _work_change(workspace, view, describer, path, before.get(path), deleted, tensors)
+        with storage_errors("cannot read the work tree"):
+            read = manifest_reader(view.objects)
+            moved = renames(workspace.io, workspace.root, state, before, read)
+        gone = set(state.deleted).difference(moved.values())
+        work = _WorkTree(workspace, view, {path: before[path] for path in gone}, tensors)
+        for path in sorted({*state.added, *state.modified, *gone}):
+            old = moved.get(path)
+            if _wanted(path, paths) or (old is not None and _wanted(old, paths)):
+                yield work.change(path, before.get(path) if old is None else before[old], old)
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
@@ -93,33 +100,43 @@ def _file_change(objects: ObjectReader, change: Change, tensors: bool) -> FileCh
     return FileChange(change.path, change.kind, change.old_path, old, new, rows)
 
 
-def _work_change(
-    workspace: Workspace,
-    view: View,
-    describer: Describer,
-    path: str,
-    entry: TreeEntry | None,
-    deleted: Mapping[str, TreeEntry],
-    tensors: bool,
-) -> FileChange:
-    old = _manifest(view.objects, entry)
-    file = workspace.scan((path,)).files.get(path)
-    if file is None:
-        rows = tuple(_tensor_changes(view.objects, old, None)) if tensors else ()
-        return FileChange(path, "removed", None, old, None, rows)
-    place = workspace.root / path
-    with storage_errors(f"cannot read {path}"):
-        new = measure_file(workspace.io, place, path, workspace.monitor, describer=describer)
-        if entry is not None and old is not None and old.same_file(new) and mode_of(file) != entry.mode:
-            return FileChange(path, "mode", None, old, new)
-        reader = WorkFileReader(workspace.io, place, new, view.objects)
-        rows = tuple(_tensor_changes(reader, old, new)) if tensors else ()
-        alike = None
-        if tensors:
-            weigher = Weigher(workspace.repository, view.objects)
-            candidates = deleted if entry is None else {path: entry}
-            alike = weigher.work_file_same_as(describer, workspace.io, workspace.root, path, candidates)
-    return FileChange(path, "added" if old is None else "modified", None, old, new, rows, alike)
+class _WorkTree:
+    """The work tree while it is compared; ``gone`` are the files that only the version has."""
+
+    def __init__(
+        self, workspace: Workspace, view: View, gone: Mapping[str, TreeEntry], tensors: bool
+    ) -> None:
+        self._workspace = workspace
+        self._objects = view.objects
+        self._tensors = tensors
+        self._describer = Describer(workspace.io, workspace.root)
+        self._weigher = Weigher(workspace.repository, view.objects)
+        self._gone = SameWeights(self._weigher, view.objects, gone)
+
+    def change(self, path: str, entry: TreeEntry | None, old_path: str | None) -> FileChange:
+        """What differs at a path from the version's entry there, or from that of ``old_path``."""
+        workspace = self._workspace
+        old = _manifest(self._objects, entry)
+        file = workspace.scan((path,)).files.get(path)
+        if file is None:
+            rows = tuple(_tensor_changes(self._objects, old, None)) if self._tensors else ()
+            return FileChange(path, "removed", None, old, None, rows)
+        place = workspace.root / path
+        with storage_errors(f"cannot read {path}"):
+            new = measure_file(workspace.io, place, path, workspace.monitor, describer=self._describer)
+            if entry is not None and old is not None and old.same_file(new):
+                if old_path is not None:
+                    return FileChange(path, "renamed", old_path, old, new)
+                if mode_of(file) != entry.mode:
+                    return FileChange(path, "mode", None, old, new)
+            kind = "added" if old is None or old_path is not None else "modified"
+            if not self._tensors:
+                return FileChange(path, kind, None, old, new)
+            reader = WorkFileReader(workspace.io, place, new, self._objects)
+            rows = tuple(_tensor_changes(reader, old, new))
+            among = self._gone if entry is None else SameWeights(self._weigher, self._objects, {path: entry})
+            alike = among.of_file(new.tensors, reading(workspace.io, place))
+        return FileChange(path, kind, None, old, new, rows, alike)
 
 
 def _manifest(objects: ObjectReader, entry: TreeEntry | None) -> Manifest | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mvc.errors import RevisionNotFound
+from mvc.errors import DamageError, RevisionNotFound
 from mvc.history.decorations import Decorations, Entry
 from mvc.history.reader import ObjectReader, Remembering, read_manifest
 from mvc.history.revisions import lookup_path, resolve
@@ -14,21 +13,43 @@ from mvc.objectid import ManifestId, TreeId
 from mvc.objects import FOLDER, Manifest, Tag
 from mvc.registry.card import Card, build_card
 from mvc.repo import Repository, View
+from mvc.same_weights import of_changes
 from mvc.weighing import Weigher
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A version with its names, the annotated tag that led to it, and its changes against the first parent.
-    ``objects`` is where more can be read of it, ``weights`` its weights id, None without tensors;
-    ``same_weights`` maps changed files to the old one whose weights they hold in other bytes."""
+    ``objects`` is where more can be read of it."""
 
     entry: Entry
     tag: Tag | None
     changes: tuple[Change, ...]
     objects: ObjectReader
-    weights: str | None
-    same_weights: Mapping[str, str]
+    parent_tree: TreeId | None
+    weigher: Weigher
+
+    @property
+    def weights(self) -> str | None:
+        """Its weights id; None without tensors, or where damage keeps it from being told."""
+        return self.weigher.told(self.entry.commit.tree)
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether it changes files, but not the weights that they hold together."""
+        if self.parent_tree is None or not self.changes:
+            return False
+        found = self.weights
+        return found is not None and found == self.weigher.told(self.parent_tree)
+
+    def same_weights(self) -> dict[str, str]:
+        """Changed files, each with the old one whose weights it holds in other bytes; none where damage keeps
+        that from being told."""
+        try:
+            return of_changes(self.weigher, self.objects, self.changes, lambda _path: True)
+        except DamageError as error:
+            self.weigher.monitor.note_damage(f"{error.message}, so weights are not compared")
+            return {}
 
 
 def show(repository: Repository, view: View, revision: str = "HEAD") -> Shown:
@@ -45,16 +66,14 @@ def show(repository: Repository, view: View, revision: str = "HEAD") -> Shown:
     objects = Remembering(view.objects)
     changes = tuple(pair_renames(objects, diff_trees(objects, parent, commit.tree)))
     weigher = Weigher(repository, view.objects)
-    removed = {change.path: change.old for change in changes if change.old and not change.new}
-    same = ((change.path, weigher.of_change(change, removed)) for change in changes)
     tag = None if found.tag is None else Tag.from_bytes(view.objects.get(found.tag))
     return Shown(
         Decorations(view.refs).entry(found.commit, commit),
         tag,
         changes,
         objects,
-        weigher.folder(commit.tree),
-        {path: other for path, other in same if other is not None},
+        parent,
+        weigher,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mvc.fileio import storage_errors
@@ -10,20 +10,27 @@ from mvc.objectid import CommitId
 from mvc.objects import TreeEntry
 from mvc.repo import Repository, View
 from mvc.weighing import Weigher
-from mvc.workspace import Workspace, files_of, locked
+from mvc.workspace import Workspace, files_of, locked, manifest_reader
 from mvc.worktree.compare import WorkState
+from mvc.worktree.renames import renames
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """The work tree against HEAD. ``branch`` is None when HEAD is detached, ``head`` before the first
-    commit. ``same_weights`` maps modified files, and new ones, to the committed file (their own path, or a
-    deleted one) whose weights they hold in other bytes."""
+    commit.
+
+    ``renamed`` maps added files to the deleted ones whose bytes they have. ``same_weights`` maps modified
+    files, and added ones, to the committed file (their own path, or a deleted one) whose weights they hold in
+    other bytes; ``same_weights_together`` are those that hold the weights of all other deleted ones together.
+    """
 
     branch: str | None
     head: CommitId | None
     state: WorkState
+    renamed: Mapping[str, str] = field(default_factory=dict)
     same_weights: Mapping[str, str] = field(default_factory=dict)
+    same_weights_together: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -38,24 +45,49 @@ def status(repository: Repository) -> Status:
         files = files_of(view, head)
         state = workspace.state(view, files, workspace.scan())
         workspace.remember(state.fresh)
-        return Status(view.branch(), head, state, dict(_same_weights(workspace, view, files, state)))
+        with storage_errors("cannot read the work tree"):
+            read = manifest_reader(view.objects)
+            moved = renames(workspace.io, workspace.root, state, files, read)
+            same, together = _same_weights(workspace, view, files, state, moved)
+        return Status(view.branch(), head, state, moved, same, together)
 
 
 def _same_weights(
-    workspace: Workspace, view: View, files: Mapping[str, TreeEntry], state: WorkState
-) -> Iterator[tuple[str, str]]:
-    weigher = Weigher(workspace.repository, view.objects)
-    deleted = {path: files[path] for path in state.deleted}
-    if not state.modified and not (state.added and deleted):
-        return
-    from mvc.describing import Describer  # a look at a clean work tree need not import all formats
+    workspace: Workspace,
+    view: View,
+    files: Mapping[str, TreeEntry],
+    state: WorkState,
+    moved: Mapping[str, str],
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    modified = [path for path in state.modified if state.certain.get(path) != files[path].id]  # not its mode
+    added = [path for path in state.added if path not in moved]
+    gone = set(state.deleted).difference(moved.values())
+    if not modified and not (added and gone):
+        return {}, ()
+    # a look at a clean work tree need not import all formats
+    from mvc.describing import Describer
+    from mvc.formats import NotThisFormat
+    from mvc.same_weights import SameWeights, WorkFile
 
+    weigher = Weigher(workspace.repository, view.objects)
     describer = Describer(workspace.io, workspace.root)
-    for path in (*state.modified, *state.added):
-        if path in files and state.certain.get(path) == files[path].id:
-            continue  # only its mode is another one
-        candidates = {path: files[path]} if path in files else deleted
-        with storage_errors(f"cannot read {path}"):
-            found = weigher.work_file_same_as(describer, workspace.io, workspace.root, path, candidates)
-        if found is not None:
-            yield path, found
+    found: dict[str, str] = {}
+    left: list[WorkFile] = []
+    deleted = SameWeights(weigher, view.objects, {path: files[path] for path in gone})
+    try:
+        for path in modified:
+            among = SameWeights(weigher, view.objects, {path: files[path]})
+            file = WorkFile.describe(workspace.io, workspace.root, path, describer) if among else None
+            if file is not None and among.of_file(file.spans, file.read) is not None:
+                found[path] = path
+        for path in added if deleted else ():
+            file = WorkFile.describe(workspace.io, workspace.root, path, describer)
+            other = deleted.of_file(file.spans, file.read)
+            if other is not None:
+                found[path] = other
+            elif file.spans:
+                left.append(file)
+        together = deleted.without(found.values()).together_in(left)
+    except (NotThisFormat, FileNotFoundError):
+        return found, ()  # somebody writes to a file right now: of that one there is nothing to say
+    return found, tuple(file.path for file in left) if together else ()
