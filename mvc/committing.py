@@ -6,6 +6,7 @@ import time as clock
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from mvc.bases import BaseFinder, text_hint
 from mvc.consolidation import consolidate
@@ -32,6 +33,9 @@ class Request:
     author, unless ``reauthor`` is set; metrics, params and data are added to its own, and its code and
     environment stay as long as its files do.
 
+    A file whose bytes are those that the last version has keeps its manifest, whatever this mvc would make of
+    it; with ``rescan`` every file is looked into anew.
+
     Secrets in params, data, code and environment are masked before anything is stored; the message is the
     author's own words.
     """
@@ -48,6 +52,7 @@ class Request:
     amend: bool = False
     reauthor: bool = False
     allow_empty: bool = False
+    rescan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +130,14 @@ class Job(ABC):
     ) -> dict[str, TreeEntry]:
         """The new version's files, from those of the version that HEAD has now and those that were stored."""
 
+    @cached_property
+    def _before(self) -> dict[str, TreeEntry]:
+        """The files of the version that HEAD had at the beginning."""
+        return files_of(self._tx.view, self._tx.view.head_commit())
+
     def _finder(self) -> BaseFinder:
         """Finds what the files' last versions offer."""
-        before = files_of(self._tx.view, self._tx.view.head_commit())
-        return BaseFinder(self._tx.view.objects, lambda path: _manifest(before.get(path)))
+        return BaseFinder(self._tx.view.objects, lambda path: _manifest(self._before.get(path)))
 
     def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
         """The commit on top of the state as it is now."""

@@ -19,7 +19,7 @@ from mvc.errors import FileChanged, UserError
 from mvc.fileio import FileIO, storage_errors
 from mvc.lineage import Data
 from mvc.monitor import Monitor
-from mvc.paths import shown
+from mvc.paths import PRIVATE_NAMES, shown
 
 BUFFER_BYTES = 4 << 20
 MAX_NESTING = 256
@@ -42,7 +42,7 @@ def fingerprint(io: FileIO, path: Path, location: str, monitor: Monitor) -> Data
             fd = io.open_read(path)
         except FileNotFoundError:
             raise UserError(
-                f"there is no data {shown(location)}", hint="--data NAME=PATH, or NAME=scheme://ADDRESS"
+                f"there is no data {shown(os.fspath(path))}", hint="data lie at a path or at scheme://ADDRESS"
             ) from None
         try:
             mode, size = (status := io.stat_handle(fd)).st_mode, status.st_size
@@ -51,7 +51,10 @@ def fingerprint(io: FileIO, path: Path, location: str, monitor: Monitor) -> Data
         if S_ISDIR(mode):
             return _folder(io, path, location, monitor)
         if not S_ISREG(mode):
-            raise UserError(f"the data {shown(location)} is neither a file nor a folder")
+            raise UserError(
+                f"the data {shown(os.fspath(path))} are neither a file nor a folder",
+                hint="name a file or folder, or an address (scheme://…)",
+            )
         monitor.start(f"data {shown(location)}", size)
         read, digest = _file(io, path, location, monitor, bytearray(BUFFER_BYTES), follow=True)
         monitor.finish()
@@ -97,6 +100,9 @@ def _walk(io: FileIO, top: Path, location: str) -> Iterator[tuple[str, bool]]:
 def _entries(io: FileIO, folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
     rows = []
     for entry in io.scan_folder(folder):
+        # as in versions; with the store the fingerprint would change at each commit
+        if entry.name in PRIVATE_NAMES:
+            continue
         is_folder = entry.is_dir(follow_symlinks=False)
         kind = "folder" if is_folder else "file" if entry.is_file(follow_symlinks=False) else "other"
         # a folder sorts as its files do, so that the walk is in the order of whole paths

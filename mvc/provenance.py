@@ -274,6 +274,10 @@ def data(
     """
     found = {}
     for name, text in items.items():
+        if not text:
+            raise UsageError(
+                f"the data {name!r} lies nowhere", hint="name a path or an address; . is the folder"
+            )
         if text.lower().startswith("file://"):
             raise UsageError(f"the data {name!r} is an address of a file", hint="give its path instead")
         if _ADDRESS.fullmatch(text):

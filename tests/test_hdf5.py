@@ -552,7 +552,7 @@ FAILING = {
         "reader.CPU_SECONDS = 0; reader.confine()\nwhile True: pass",
         "too much processor time",
     ),
-    "h5py missing": ("sys.modules['h5py'] = None; reader.main()", "pip install 'modelvc[hdf5]'"),
+    "h5py missing": ("sys.modules['h5py'] = None; reader.main()", "pip install h5py"),
     "h5py broken": (
         "sys.modules['numpy'] = None; reader.main()",
         "h5py is installed and cannot be imported",

@@ -101,7 +101,9 @@ def _library(module: str, distribution: str) -> Finding:
 def _git() -> Finding:
     found = which("git")
     return Finding(
-        "ok", "git", f"{found or 'not installed'}, asked only for your name; git-lfs is not needed"
+        "ok",
+        "git",
+        f"{found or 'not installed'}, asked for your name and for the code's commit; git-lfs is not needed",
     )
 
 

@@ -47,6 +47,9 @@ def commit(
     ] = None,
     amend: Annotated[bool, Option("--amend", "Replace the last version instead of following it.")] = False,
     allow_empty: Annotated[bool, Option("--allow-empty", "Commit even if no file changed.")] = False,
+    rescan: Annotated[
+        bool, Option("--rescan", "Look into every file anew, with the formats that this mvc knows.")
+    ] = False,
     json: Annotated[bool, Option("--json", "Print the new version as a JSON object.")] = False,
 ) -> None:
     """Snapshot what is in the folder and not ignored as a new version.
@@ -82,6 +85,7 @@ def commit(
         amend=amend,
         reauthor=author is not None,
         allow_empty=allow_empty,
+        rescan=rescan,
     )
     done = make_commit(repository, request)
     if json:

@@ -25,7 +25,7 @@ from mvc.formats.wire.zipdir import Part, part_of, read_directory, read_member
 from mvc.spans import Layout, Span
 
 REFUSALS = {
-    "missing": "h5py is not installed: pip install 'modelvc[hdf5]'",
+    "missing": "h5py is not installed: pip install h5py",
     "unusable": "h5py is installed and cannot be imported",
     "objects": "more than 100000 links",
     "depth": "groups nested deeper than 64",

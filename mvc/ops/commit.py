@@ -9,8 +9,9 @@ from dataclasses import replace
 from mvc.bases import BaseFinder
 from mvc.committing import Committed, Job, Request, command_of, join_packs, redacted
 from mvc.describing import Describer
-from mvc.errors import FileChanged, UserError
+from mvc.errors import DamageError, FileChanged, UserError
 from mvc.fileio import storage_errors
+from mvc.history.reader import read_manifest
 from mvc.history.treediff import overlay
 from mvc.ingest import ATTEMPTS, Ingested, ingest_file
 from mvc.objectid import CommitId, ManifestId
@@ -21,6 +22,7 @@ from mvc.transaction import Transaction, begin
 from mvc.workspace import Workspace, files_of, locked, refuse_names
 from mvc.worktree.compare import index_entry, mode_of, was_skipped
 from mvc.worktree.index import IndexEntry
+from mvc.worktree.recheck import same_content
 from mvc.worktree.scan import ScanResult, WorkFile
 
 __all__ = ["Committed", "Request", "commit"]
@@ -74,9 +76,9 @@ class _WorkTreeJob(Job):
         files: dict[str, TreeEntry] = {}
         monitor.start("commit", sum(file.stat.st_size for file in found.files.values()))
         for path, file in found.files.items():
-            known = self._workspace.cache.get(path, file.stat)
-            if known is not None and self._tx.writer.known(ManifestId(known)):
-                identity = ManifestId(known)
+            known = self._known(path, file)
+            if known is not None:
+                identity = known
                 self.fresh[path] = index_entry(file, identity)
                 monitor.advance(file.stat.st_size)
             else:
@@ -91,6 +93,25 @@ class _WorkTreeJob(Job):
             files[path] = TreeEntry(name, mode_of(file), identity)
         monitor.finish()
         return files
+
+    def _known(self, path: str, file: WorkFile) -> ManifestId | None:
+        """The manifest of a file that need not be stored: the stat cache is certain of it, or its bytes are
+        those of the last version."""
+        if self._request.rescan:
+            return None
+        cached = self._workspace.cache.get(path, file.stat)
+        if cached is not None and self._tx.writer.known(ManifestId(cached)):
+            return ManifestId(cached)
+        entry = self._before.get(path)
+        if entry is None or not self._tx.writer.known(entry.id):
+            return None
+        try:
+            manifest = read_manifest(self._tx.view.objects, ManifestId(entry.id))
+            if manifest.size and same_content(self._workspace.io, self._workspace.root / path, manifest):
+                return ManifestId(entry.id)
+        except (DamageError, OSError):
+            return None  # it is read, and stored, like any other; what is wrong is told there
+        return None
 
     def _ingest(self, file: WorkFile, finder: BaseFinder) -> Ingested | None:
         """Store one file; None if it has gone since the scan. What has taken its place is looked at
