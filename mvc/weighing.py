@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FOLDER_NAME = "weights"
 _MOST_BYTES = 64 << 20
 
+MOST_ROWS = 500_000
+"""Tensors of a folder; one of more has no id, because all of its rows are sorted at once."""
+
 
 class Weigher:
     """Weights ids of what a repository holds. ``objects`` is where files are read from."""
@@ -69,7 +72,8 @@ class Weigher:
         return None if rows is None else weights_id(rows)
 
     def folder(self, identity: TreeId) -> str | None:
-        """The weights id of all tensors in a folder and below; None as for :meth:`file`."""
+        """The weights id of all tensors in a folder and below; None as for :meth:`file`, and for a folder of
+        more than :data:`MOST_ROWS` tensors in different files."""
         known = self._notes.text(identity)
         if known is None:
             known = self._weigh(identity) or ""
@@ -117,9 +121,10 @@ class Weigher:
 
     def _weigh(self, identity: TreeId) -> str | None:
         rows: list[TensorHash] = []
-        for entry in flatten(self._objects, identity).values():
-            found = self.hashes(ManifestId(entry.id))
-            if found is None:
+        # equal files have equal rows, and rows are a set
+        for file in dict.fromkeys(entry.id for entry in flatten(self._objects, identity).values()):
+            found = self.hashes(ManifestId(file))
+            if found is None or len(rows) + len(found) > MOST_ROWS:
                 return None
             rows += found
         return weights_id(rows)

@@ -224,3 +224,17 @@ def test_a_comparison_ends_at_the_first_tensor_that_differs(tmp_path) -> None:
     del tensors["c"]
     path.write_bytes(safetensors_bytes(tensors))
     assert not has_weights(repository.io, path, path.name, describer, row.manifest.tensors, iter([]))
+
+
+def test_a_folder_of_equal_files_has_the_rows_of_one(tmp_path, monkeypatch) -> None:
+    repository = make_repository(tmp_path)
+    for number in range(3):
+        (tmp_path / f"{number}.safetensors").write_bytes(safetensors_bytes(weights()))
+    snapshot(repository, "equal")
+    expected = folder_id(repository)
+    monkeypatch.setattr("mvc.weighing.MOST_ROWS", 2 * len(SHAPES) - 1)
+    shutil.rmtree(repository.store / "weights")
+    assert folder_id(repository) == expected is not None
+    (tmp_path / "0.safetensors").write_bytes(safetensors_bytes(weights(1)))
+    snapshot(repository, "different")
+    assert folder_id(repository) is None
