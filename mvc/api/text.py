@@ -47,14 +47,15 @@ def html_table(
     style = "text-align:{};padding:0.1em 1em 0.1em 0;vertical-align:top"
 
     def cells(tag: str, texts: Sequence[str]) -> str:
+        sides = ("right" if place in right else "left" for place in range(len(texts)))
         return "".join(
-            f'<{tag} style="{style.format("right" if place in right else "left")}">{escape(text)}</{tag}>'
-            for place, text in enumerate(texts)
+            f'<{tag} style="{style.format(side)}">{escape(plain(text))}</{tag}>'
+            for side, text in zip(sides, texts, strict=True)
         )
 
     lines = [f"<tr>{cells('th', header)}</tr>"] if rows else []
     lines += [f"<tr>{cells('td', row)}</tr>" for row in rows[:_MOST_ROWS]]
     if len(rows) > _MOST_ROWS:
         lines.append(f'<tr><td colspan="{len(header)}">… {len(rows) - _MOST_ROWS:,} more</td></tr>')
-    title = f'<caption style="text-align:left;font-weight:bold">{escape(caption)}</caption>'
+    title = f'<caption style="text-align:left;font-weight:bold">{escape(plain(caption))}</caption>'
     return f"<table>{title}{''.join(lines)}</table>"
