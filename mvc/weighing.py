@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from mvc.describing import Describer
 
 FOLDER_NAME = "weights"
-_MOST_BYTES = 64 << 20
+_DIGEST_BYTES = 2 + ID_BYTES  # of a list, as it is encoded
+_OTHER_BYTES = 256  # of a list's head or a text, and the checksum
 
 MOST_ROWS = 500_000
 """Tensors of a folder; one of more has no id, because all of its rows are sorted at once."""
@@ -150,7 +151,7 @@ class _Notes:
 
     def digests(self, identity: ObjectId, count: int) -> list[bytes | None] | None:
         """A list of so many digests; None when there is none."""
-        value = self._read(identity)
+        value = self._read(identity, count * _DIGEST_BYTES)
         if not isinstance(value, list) or len(value) != count:
             return None
         sound = all(item is None or (type(item) is bytes and len(item) == ID_BYTES) for item in value)
@@ -158,7 +159,7 @@ class _Notes:
 
     def text(self, identity: ObjectId) -> str | None:
         """A text; None when there is none."""
-        value = self._read(identity)
+        value = self._read(identity, 0)
         return value if isinstance(value, str) else None
 
     def write(self, identity: ObjectId, value: object) -> None:
@@ -183,7 +184,7 @@ class _Notes:
                     io.unlink(temporary)
                 raise
 
-    def _read(self, identity: ObjectId) -> object:
+    def _read(self, identity: ObjectId, digest_bytes: int) -> object:
         io = self._repository.io
         try:
             fd = io.open_read(self._path(identity), follow=False)
@@ -191,7 +192,7 @@ class _Notes:
             return None
         try:
             size = io.stat_handle(fd).st_size
-            data = io.read_at(fd, size, 0) if size <= _MOST_BYTES else b""
+            data = io.read_at(fd, size, 0) if size <= digest_bytes + _OTHER_BYTES else b""
         except OSError:
             return None
         finally:
