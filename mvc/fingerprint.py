@@ -124,6 +124,8 @@ def _file(
             digest.update(view[:count])
             position += count
             monitor.advance(count)
+            if position > before.st_size:  # it grows, perhaps without end, as files of /proc do
+                break
         after = io.stat_handle(fd)
         if position != before.st_size or before.st_mtime_ns != after.st_mtime_ns:
             raise FileChanged(

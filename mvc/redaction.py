@@ -28,8 +28,8 @@ def _words(text: str) -> frozenset[str]:
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 _SECRET_WORDS = _words(
-    "password passwd passphrase pwd secret secrets credential credentials authorization cookie cookies "
-    "apikey authkey accesskey secretkey privatekey accountkey authtoken accesstoken apitoken"
+    "password passwords passwd passphrase pwd secret secrets credential credentials authorization cookie "
+    "cookies apikey authkey accesskey secretkey privatekey accountkey authtoken accesstoken apitoken"
 )
 """Wherever they stand in a name, whatever the value's type."""
 
@@ -241,7 +241,9 @@ def redact_value(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return MASK if value and is_secret_name(name) else redact(value)
     if isinstance(value, Mapping):
-        return {redact(key): redact_value(key, item) for key, item in value.items()}
+        # what stands in a map of passwords is one, whatever it is called there
+        is_secret = _is_strong([word.lower() for word in _WORD.findall(name)])
+        return {redact(key): redact_value(name if is_secret else key, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [redact_value(name, item) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
@@ -50,10 +50,10 @@ class SameWeights:
     def __bool__(self) -> bool:
         return bool(self._by_form)
 
-    def without(self, paths: Container[str]) -> SameWeights:
-        """The same files but for some."""
-        kept = {path: entry for path, entry in self._files.items() if path not in paths}
-        return SameWeights(self._weigher, self._objects, kept)
+    def is_copy(self, path: str, identity: ManifestId) -> bool:
+        """Whether a stored file has the very bytes of one of the files."""
+        old = read_manifest(self._objects, ManifestId(self._files[path].id))
+        return old.same_file(read_manifest(self._objects, identity))
 
     def of_stored(self, identity: ManifestId) -> str | None:
         """The path of the file that holds the weights of a stored one; None when none does, or it has none.
@@ -165,24 +165,32 @@ def same_rows(
 
 
 def of_changes(
-    weigher: Weigher, objects: ObjectReader, changes: Iterable[Change], wanted: Callable[[str], bool]
+    weigher: Weigher,
+    objects: ObjectReader,
+    changes: Iterable[Change],
+    old_files: Callable[[], Mapping[str, TreeEntry]],
 ) -> dict[str, str]:
     """For the changed and added files of two versions the old file whose weights they hold in other bytes:
-    the one at their own path, or one that is gone.
+    the one at their own path, or any of ``old_files``, which is asked for when a file was added.
 
     Raises:
         DamageError: stored bytes are missing or wrong.
     """
     changes = list(changes)
-    gone = SameWeights(
-        weigher, objects, {change.path: change.old for change in changes if change.old and not change.new}
-    )
+    gone = {change.path for change in changes if change.old and not change.new}
+    every: SameWeights | None = None
     found: dict[str, str] = {}
     for change in changes:
-        if change.new is None or change.same_content or not wanted(change.path):
+        if change.new is None or change.same_content:
             continue
-        among = gone if change.old is None else SameWeights(weigher, objects, {change.path: change.old})
-        other = among.of_stored(ManifestId(change.new.id))
-        if other is not None:
+        if change.old is None and every is None:
+            files = sorted(old_files().items(), key=lambda item: item[0] not in gone)
+            every = SameWeights(weigher, objects, dict(files))
+        among = every
+        if change.old is not None:
+            among = SameWeights(weigher, objects, {change.path: change.old})
+        identity = ManifestId(change.new.id)
+        other = None if among is None else among.of_stored(identity)
+        if other is not None and among is not None and not among.is_copy(other, identity):
             found[change.path] = other
     return found

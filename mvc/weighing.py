@@ -27,7 +27,11 @@ FOLDER_NAME = "weights"
 NOTED_BYTES = 1 << 20
 """Bytes of a file whose digests are worth a note: a smaller one is read again in a few milliseconds."""
 
-_MOST_BYTES = 64 << 20
+_DIGEST_BYTES = 2 + ID_BYTES  # of a list, as it is encoded
+_OTHER_BYTES = 256  # of a list's head or a text, and the checksum
+
+MOST_ROWS = 500_000
+"""Tensors of a folder; one of more has no id, because all of its rows are sorted at once."""
 
 
 class Weigher:
@@ -69,7 +73,8 @@ class Weigher:
         return None if rows is None else weights_id(rows)
 
     def folder(self, identity: TreeId) -> str | None:
-        """The weights id of all tensors in a folder and below; None as for :meth:`file`."""
+        """The weights id of all tensors in a folder and below; None as for :meth:`file`, and for a folder of
+        more than :data:`MOST_ROWS` tensors in different files."""
         known = self._notes.text(identity)
         if known is None:
             known = self._weigh(identity) or ""
@@ -86,14 +91,17 @@ class Weigher:
 
     def _weigh(self, identity: TreeId) -> str | None:
         rows: list[TensorHash] = []
-        manifests = [ManifestId(entry.id) for entry in flatten(self._objects, identity).values()]
+        # equal files have equal rows, and rows are a set
+        manifests = dict.fromkeys(entry.id for entry in flatten(self._objects, identity).values())
         self.monitor.start("hash weights")
-        for one in manifests:
-            found = self.hashes(one)
-            if found is None:
-                return None
-            rows += found
-        self.monitor.finish()
+        try:
+            for one in manifests:
+                found = self.hashes(ManifestId(one))
+                if found is None or len(rows) + len(found) > MOST_ROWS:
+                    return None
+                rows += found
+        finally:
+            self.monitor.finish()
         return weights_id(rows)
 
     def _read(self, manifest: Manifest) -> Iterator[bytes | None]:
@@ -118,7 +126,7 @@ class _Notes:
 
     def digests(self, identity: ObjectId, count: int) -> list[bytes | None] | None:
         """A list of so many digests; None when there is none."""
-        value = self._read(identity)
+        value = self._read(identity, count * _DIGEST_BYTES)
         if not isinstance(value, list) or len(value) != count:
             return None
         sound = all(item is None or (type(item) is bytes and len(item) == ID_BYTES) for item in value)
@@ -126,7 +134,7 @@ class _Notes:
 
     def text(self, identity: ObjectId) -> str | None:
         """A text; None when there is none."""
-        value = self._read(identity)
+        value = self._read(identity, 0)
         return value if isinstance(value, str) else None
 
     def write(self, identity: ObjectId, value: object) -> None:
@@ -151,7 +159,7 @@ class _Notes:
                     io.unlink(temporary)
                 raise
 
-    def _read(self, identity: ObjectId) -> object:
+    def _read(self, identity: ObjectId, digest_bytes: int) -> object:
         io = self._repository.io
         try:
             fd = io.open_read(self._path(identity), follow=False)
@@ -159,7 +167,7 @@ class _Notes:
             return None
         try:
             size = io.stat_handle(fd).st_size
-            data = io.read_at(fd, size, 0) if size <= _MOST_BYTES else b""
+            data = io.read_at(fd, size, 0) if size <= digest_bytes + _OTHER_BYTES else b""
         except OSError:
             return None
         finally:

@@ -883,3 +883,51 @@ def test_the_default_author_is_who_the_environment_says(tmp_path: Path, monkeypa
         revision = repo.commit({"m": 1}, "one")
     assert str(revision.author) == "Grace <g@example.org>"
     assert abs(revision.time - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+# --- hostile input -----------------------------------------------------------------------------------------
+def test_arrays_that_share_memory_are_refused(repo) -> None:
+    tensors = repo.commit({"m": {"a": np.arange(6.0), "b": np.ones(6), "none": np.ones(0)}}, "one")
+    tensors = tensors["m.safetensors"].tensors
+    memory = np.zeros(12)
+    out = {"a": memory[:6], "b": memory[6:], "none": memory[3:3]}
+    assert tensors.load(out=out)["b"][0] == 1 and memory[5] == 5
+    for shared in (memory[:6], memory[3:9]):
+        with pytest.raises(mvc.UsageError, match=r"'[ab]' shares memory with that for '[ab]'"):
+            tensors.load(out={"a": memory[:6], "b": shared})
+
+
+def test_a_view_whose_strides_mean_nothing_is_read(repo) -> None:
+    from tests.make_pickles import tensor, torch_zip
+
+    data = np.arange(4, dtype="<f4")
+    wild = tensor("0", (2, 2, 1), (1, 2, (1 << 62)))
+    (repo.path / "x.pt").write_bytes(torch_zip({"w": wild}, {"0": data.tobytes()}))
+    found = repo.commit(message="views")["x.pt"].tensors["w"]
+    assert found.tolist() == data.reshape(2, 2, 1).transpose(1, 0, 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[" + "[]," * 2_000_001 + "0]", "more than 4,000,000 values"),
+        ('{"$dict": [' + ",".join(f"[{n * (2**61 - 1)},0]" for n in range(60_000)) + "]}", "mapping"),
+        ('{"$dict": [[{"$tuple": [1]}, 0]]}', "a mapping in it is malformed"),
+        ('{"$tuple":[' * 350 + "]}" * 350, "nested too deeply"),
+    ],
+    ids=["many values", "keys of one hash", "a tuple as key", "deep"],
+)
+def test_a_hostile_structure_is_refused_at_once(repo, text: str, told: str) -> None:
+    (repo.path / "k.json").write_text(text)
+    revision = repo.commit(message="one")
+    with pytest.raises(mvc.UserError, match=told):
+        revision.state_dict("k")
+
+
+def test_tables_for_notebooks_spell_control_characters_out(repo) -> None:
+    evil = "\x1b[31m\u202e<b>"
+    first = repo.commit({"m": {evil: np.ones(300)}}, evil, metrics={"loss": 1.0}, params={"p": evil})
+    repo.commit({"m": {evil: np.zeros(300)}}, "two")
+    for table in (first, repo.log(), repo.diff(first.id, "HEAD")):
+        text = table._repr_html_()
+        assert not {"\x1b", "\u202e"} & set(text) and "<b>" not in text

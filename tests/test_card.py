@@ -500,3 +500,13 @@ def test_an_optimizer_of_keras(made, monkeypatch):
     assert optimizer.settings == {"learning_rate": 0.001}
     assert (card.architectures[0].name, card.architectures[0].kind) == ("net", "keras Sequential")
     assert card.weights[0].parameters == 8
+
+
+def test_files_of_many_tensors_have_one_budget(made, monkeypatch) -> None:
+    monkeypatch.setattr(snapshots, "MAX_TENSORS", 5)
+    names = [[f"t{place}.{number}" for place in range(3)] for number in range(4)]
+    files = {
+        f"m{number}.safetensors": safetensors_bytes({name: zeros("F32", 2) for name in found})
+        for number, found in enumerate(names)
+    }
+    assert any("looked at 2 of 4 files" in note for note in made(files).notes)

@@ -300,7 +300,7 @@ def test_diff_tells_how_much_of_a_tensor_moved(two: Run) -> None:
     assert tensors["w"]["kind"] == "changed" and tensors["w"]["moved"] == 3 / 64
     assert tensors["new"]["kind"] == "added" and tensors["new"]["new"]["shape"] == [3]
     assert set(tensors) == {"w", "new"}
-    assert "4.7 % of elements moved" in two("diff", "v1..main").out
+    assert "4.7 % moved" in two("diff", "v1..main").out
     assert "1 tensor added, 1 tensor changed" in two("diff", "v1", "main", "--stat").out
     assert two("diff", "v1", "main", "--name-only", "--", "notes").out == "notes/a.txt\n"
     assert two("diff", "v1", "--name-status").out.splitlines()[0] == "D\tconfig.json"

@@ -101,7 +101,8 @@ def test_a_secret_param_is_masked_with_a_warning(model):
 
 def test_data_that_makes_no_sense(model):
     fails(model("commit", "-m", "x", "--data", "train.csv"), 2, "not a name and a value", "--data train=")
-    fails(model("commit", "-m", "x", "--data", "t=gone.csv"), 3, "there is no data 'gone.csv'")
+    fails(model("commit", "-m", "x", "--data", "t=gone.csv"), 3, "there is no data", "gone.csv'")
+    fails(model("commit", "-m", "x", "--data", "t="), 2, "lies nowhere")
     fails(model("commit", "-m", "x", "--data", "t=file:///etc/passwd"), 2, "give its path")
 
 

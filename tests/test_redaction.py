@@ -263,3 +263,12 @@ def test_a_hostile_megabyte_takes_linear_time(piece):
 
 def test_a_long_name_before_a_secret_hides_nothing():
     assert redact("x" * 100_000 + "_password=abc").endswith("_password=***")
+
+
+def test_what_stands_in_a_map_of_secrets_is_one() -> None:
+    given = {"passwords": {"db": "hunter2", "more": ["a", {"b": 7}]}, "sizes": {"db": "7"}}
+    found = redact_value("run", given)
+    assert found == {
+        "passwords": {"db": MASK, "more": [MASK, {"b": MASK}]},
+        "sizes": {"db": "7"},
+    }

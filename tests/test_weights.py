@@ -303,3 +303,39 @@ def test_damage_leaves_a_version_without_its_weights_id(tmp_path) -> None:
         shown = show(repository, view)
         assert shown.weights is None and not shown.keeps_weights
     assert repository.monitor.damage
+
+
+def test_a_folder_of_equal_files_has_the_rows_of_one(tmp_path, monkeypatch) -> None:
+    repository = make_repository(tmp_path)
+    for number in range(3):
+        (tmp_path / f"{number}.safetensors").write_bytes(safetensors_bytes(weights()))
+    snapshot(repository, "equal")
+    expected = folder_id(repository)
+    monkeypatch.setattr("mvc.weighing.MOST_ROWS", 2 * len(SHAPES) - 1)
+    shutil.rmtree(repository.store / "weights")
+    assert folder_id(repository) == expected is not None
+    (tmp_path / "0.safetensors").write_bytes(safetensors_bytes(weights(1)))
+    snapshot(repository, "different")
+    assert folder_id(repository) is None
+
+
+def test_a_note_longer_than_any_is_not_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("mvc.weighing.NOTED_BYTES", 0)
+    repository = make_repository(tmp_path)
+    (tmp_path / "m.safetensors").write_bytes(safetensors_bytes(weights()))
+    snapshot(repository, "one")
+    expected = folder_id(repository)
+    for note in (repository.store / "weights").iterdir():
+        body = b"\xdd" + (1 << 20).to_bytes(4, "big") + b"\x93\x90\x90\x90" * (1 << 20)
+        note.write_bytes(body + blake3(body).digest())
+    read = repository.io.read_at
+    most = 0
+
+    def watched(fd, length, offset):
+        nonlocal most
+        most = max(most, length)
+        return read(fd, length, offset)
+
+    repository.io.read_at = watched
+    assert folder_id(repository) == expected
+    assert most < 1 << 20

@@ -98,7 +98,7 @@ def _path(change: FileChange) -> str:
 
 
 def _told(change: TensorChange) -> str:
-    if change.kind == "reshaped" and change.old is not None and change.new is not None:
+    if change.kind in ("reshaped", "cast") and change.old is not None and change.new is not None:
         old, new = change.old, change.new
         return f"{old.dtype} {list(old.shape)} → {new.dtype} {list(new.shape)}"
     return "" if change.moved is None else f"{change.moved:.1%} of elements"

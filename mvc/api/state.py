@@ -40,6 +40,10 @@ MAX_NESTING = 100
 MAX_JSON_BYTES = 64 << 20
 """Of a structure."""
 
+MAX_JSON_ITEMS = 4_000_000
+"""Commas and brackets of a structure that is read: each may take a hundred bytes of memory."""
+
+_MAX_WIDE_KEYS = 1000  # of more than 64 bits: any number of these may share a hash
 _MAX_DIGITS = 4000  # of an integer; Python reads no more than 4,300 back
 _SCALAR_KEYS = (str, int, float, bool, bytes, type(None))
 
@@ -54,9 +58,12 @@ class Flattened:
         tree = self._encode(value, (), 0)
         flat = isinstance(value, Mapping) and bool(value) and tree == _flat(self.tensors)
         self.structure = None if flat else _text(tree)
-        if self.structure is not None and len(self.structure) > MAX_JSON_BYTES:
+        if self.structure is None:
+            return
+        if len(self.structure) > MAX_JSON_BYTES or _items(self.structure) > MAX_JSON_ITEMS:
             raise UserError(
-                f"{shown(key)} holds more than {MAX_JSON_BYTES >> 20} MiB beside its tensors",
+                f"{shown(key)} holds more than {MAX_JSON_BYTES >> 20} MiB or {MAX_JSON_ITEMS:,} values "
+                "beside its tensors",
                 hint="make large lists of numbers into arrays",
             )
 
@@ -158,6 +165,11 @@ def _text(tree: Any) -> bytes:
     return json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=1).encode() + b"\n"
 
 
+def _items(text: bytes) -> int:
+    """At least so many values does JSON text hold."""
+    return sum(map(text.count, (b",", b"[", b"{")))
+
+
 def _unusual(value: float) -> str:
     if not math.isnan(value):
         return "inf" if value > 0 else "-inf"
@@ -176,6 +188,8 @@ def parse(data: bytes) -> Any:
     Raises:
         NotOurs: it is none, or beyond the budgets.
     """
+    if _items(data) > MAX_JSON_ITEMS:
+        raise NotOurs(f"it holds more than {MAX_JSON_ITEMS:,} values")
     try:
         return json.loads(data.decode(), parse_constant=_refuse_constant)
     except RecursionError:
@@ -260,6 +274,10 @@ def _tuple_of(inner: Any) -> tuple[Any, ...]:
 
 def _dict_of(inner: Any) -> dict[Any, Any]:
     if not isinstance(inner, list):
+        raise ValueError
+    keys = [key for key, _ in inner]
+    wide = sum(type(key) is int and key.bit_length() > 64 for key in keys)
+    if wide > _MAX_WIDE_KEYS or any(type(key) not in _SCALAR_KEYS for key in keys):
         raise ValueError
     return dict(inner)
 

@@ -126,6 +126,7 @@ class Tensors(Mapping[str, Array]):
         wanted = list(self._spans) if names is None else list(dict.fromkeys(names))
         given = _given(wanted, out)
         plans = {name: _Plan(self._checked(name), given.get(name), as_bits) for name in wanted}
+        _check_apart({name: given[name] for name in wanted if name in given})
         self._fill([(plan.span, plan.target) for plan in plans.values()], threads)
         return {name: plan.finish() for name, plan in plans.items()}
 
@@ -168,10 +169,11 @@ class _Plan:
     """How one tensor becomes an array: ``target`` takes the bytes as they stand in the file."""
 
     def __init__(self, span: Span, out: Array | None, as_bits: bool) -> None:
-        self.span = span
-        self._out = out
         if out is not None:
             _check_out(span, out)
+            out = np.asarray(out)  # of a subclass, the array itself
+        self.span = span
+        self._out = out
         self._dtype = numpy_type_of(span.dtype, bits=as_bits) if out is None else out.dtype
         # straight into place, unless elements must be put in order first
         self._direct = out is not None and span.strides is None
@@ -202,7 +204,9 @@ class _Plan:
 
     def _strided(self) -> Array:
         span, width = self.span, self._dtype.itemsize
-        strides = [stride * width for stride in span.strides or ()]
+        # along an extent of 1 a stride means nothing, and may be more than numpy takes
+        axes = zip(span.shape, span.strides or (), strict=True)
+        strides = [stride * width if extent > 1 else 0 for extent, stride in axes]
         try:
             # checks the strides against the buffer; as_strided would read past its end
             return np.ndarray(span.shape, self._dtype, self.target.data, strides=strides)
@@ -241,6 +245,20 @@ def _check_out(span: Span, out: Array) -> None:
     if not out.flags.c_contiguous or not out.flags.writeable:
         why = "writable" if out.flags.c_contiguous else "contiguous"
         raise UsageError(f"out for {shown(span.name)} is not {why}", hint="numpy.empty(shape, dtype) is")
+
+
+def _check_apart(given: Mapping[str, Array]) -> None:
+    """Refuse arrays that share memory: each would hold a mixture."""
+    end, last = 0, ""
+    for name, out in sorted(given.items(), key=lambda item: item[1].__array_interface__["data"][0]):
+        start = out.__array_interface__["data"][0]
+        if out.nbytes and start < end:
+            raise UsageError(
+                f"out for {shown(name)} shares memory with that for {shown(last)}",
+                hint="give each tensor an array of its own",
+            )
+        if start + out.nbytes > end:
+            end, last = start + out.nbytes, name
 
 
 def _empty(length: int, name: str) -> NDArray[np.uint8]:

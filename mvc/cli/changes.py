@@ -25,8 +25,10 @@ def weights_text(call: Call, path: str, other: str | None) -> str:
 
 
 def sizes_text(old: int | None, new: int | None) -> str:
-    """``12.3 MB``, or ``12.3 MB -> 12.4 MB`` where it changed."""
+    """``12.3 MB``, or ``12.3 MB -> 12.4 MB`` where it changed, or ``12.3 MB (+24 B)``."""
     if old is not None and new is not None and old != new:
+        if size(old) == size(new):
+            return f"{size(new)} ({new - old:+,} B)"
         return f"{size(old)} -> {size(new)}"
     either = new if old is None else old
     return "" if either is None else size(either)

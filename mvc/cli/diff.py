@@ -24,7 +24,7 @@ from mvc.text import count, one_line, size
     exits=("1 with --exit-code: something differs",),
     data="An array with an object for each file: path, kind (added, removed, modified, mode, renamed), "
     "old_path, old_bytes, new_bytes, same_weights (the old file whose weights it holds in other bytes), "
-    "tensors: kind (added, removed, reshaped, changed), name, old and new (dtype, shape, bytes), moved "
+    "tensors: kind (added, removed, reshaped, cast, changed), name, old and new (dtype, shape, bytes), moved "
     "(share of elements that changed, 0 to 1).",
     paths=True,
     paged=True,
@@ -98,7 +98,7 @@ def _changes(call: Call, words: tuple[str, ...], *, tensors: bool) -> Iterator[I
 
 
 # --- lines ------------------------------------------------------------------------------------------------
-_TENSOR_COLOURS = {**COLOURS, "reshaped": "yellow"}
+_TENSOR_COLOURS = {**COLOURS, "reshaped": "yellow", "cast": "yellow"}
 
 
 def _title(call: Call, change: FileChange) -> tuple[str, str, str]:
@@ -125,7 +125,7 @@ def _lines(call: Call, change: FileChange, *, brief: bool) -> list[str]:
 
 def _tensor_row(tensor: TensorChange) -> tuple[str, str, str, str]:
     old, new = tensor.old, tensor.new
-    if tensor.kind == "reshaped" and old is not None and new is not None:
+    if tensor.kind in ("reshaped", "cast") and old is not None and new is not None:
         shape = f"{_form(old)} -> {_form(new)}"
     else:
         span = new or old
@@ -135,9 +135,9 @@ def _tensor_row(tensor: TensorChange) -> tuple[str, str, str, str]:
 
 def _how(tensor: TensorChange) -> str:
     if tensor.kind == "changed":
-        return "too large to compare" if tensor.moved is None else f"{share(tensor.moved)} of elements moved"
+        return "too large to compare" if tensor.moved is None else f"{share(tensor.moved)} moved"
     span = tensor.new or tensor.old
-    return "" if span is None or tensor.kind == "reshaped" else size(span.length)
+    return "" if span is None or tensor.kind in ("reshaped", "cast") else size(span.length)
 
 
 def _form(span: Span) -> str:

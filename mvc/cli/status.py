@@ -15,8 +15,9 @@ from mvc.text import one_line
     "mvc status --json | jq .clean",
     data="An object: clean, branch (null when HEAD is detached), head (null before the first commit), "
     "added, modified, deleted (paths from the repository's top), same_weights (modified and added files "
-    "that hold the weights of a committed one in other bytes: path to that one's path), refused and skipped "
-    "(path, why).",
+    "that hold the weights of a committed one in other bytes: path to that one's path), renamed (new path to "
+    "old path; both stand in added and deleted too), same_weights_together (new files that together hold the "
+    "weights of all other deleted ones), refused and skipped (path, why).",
 )
 def status(
     call: Call,
@@ -33,7 +34,9 @@ def status(
                 "added": sorted(found.state.added),
                 "modified": sorted(found.state.modified),
                 "deleted": sorted(found.state.deleted),
+                "renamed": dict(sorted(found.renamed.items())),
                 "same_weights": dict(sorted(found.same_weights.items())),
+                "same_weights_together": list(found.same_weights_together),
                 "refused": [{"path": path, "why": why} for path, why in found.state.scan.refused],
                 "skipped": [{"path": path, "why": why} for path, why in found.state.scan.skipped],
             }
@@ -55,13 +58,9 @@ def _lines(call: Call, found: Status) -> list[str]:
     lines = []
     if not state.clean:
         lines += ["", "Changes that 'mvc commit' records:"]
-        rows = [("new", path, "green") for path in state.added]
-        rows += [("modified", path, "yellow") for path in state.modified]
-        rows += [("deleted", path, "red") for path in state.deleted]
-        for word, path, colour in sorted(rows, key=lambda row: row[1]):
-            note = weights_text(call, path, found.same_weights.get(path))
-            shown = call.screen.fit(call.shown(path), "middle", 13 + len(note))
-            lines.append(call.paint(f"  {word + ':':10} {shown}", colour) + note)
+        lines += [_change(call, found, word, path) for path, word in sorted(_words(found).items())]
+    if found.same_weights_together:
+        lines += ["", "The new files together hold the weights of the deleted ones, in other bytes."]
     if state.scan.refused:
         lines += ["", "No version can hold these; rename or remove them, or list them in .mvcignore:"]
         lines += [f"  {call.shown(path)} {one_line(why)}" for path, why in state.scan.refused]
@@ -72,3 +71,25 @@ def _lines(call: Call, found: Status) -> list[str]:
             else "nothing to commit, all is recorded"
         ]
     return lines
+
+
+COLOURS = {"new": "green", "modified": "yellow", "renamed": "yellow", "deleted": "red"}
+
+
+def _words(found: Status) -> dict[str, str]:
+    """What happened to each file, by path; a renamed one stands under its new path."""
+    moved = set(found.renamed.values())
+    return {
+        **{path: "renamed" if path in found.renamed else "new" for path in found.state.added},
+        **dict.fromkeys(found.state.modified, "modified"),
+        **{path: "deleted" for path in found.state.deleted if path not in moved},
+    }
+
+
+def _change(call: Call, found: Status, word: str, path: str) -> str:
+    note = weights_text(call, path, found.same_weights.get(path))
+    named = call.shown(path)
+    if path in found.renamed:
+        named = f"{call.shown(found.renamed[path])} -> {named}"
+    shown = call.screen.fit(named, "middle", 13 + len(note))
+    return call.paint(f"  {word + ':':10} {shown}", COLOURS[word]) + note

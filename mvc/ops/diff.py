@@ -11,7 +11,7 @@ from mvc.fileio import storage_errors
 from mvc.history.reader import ObjectReader, PartTable, Remembering, read_manifest
 from mvc.history.revisions import resolve_commit
 from mvc.history.tensordiff import SpanPair, diff_tensors, pair_moved_share
-from mvc.history.treediff import Change, diff_trees, pair_renames
+from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
 from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
@@ -28,7 +28,8 @@ from mvc.worktree.renames import renames
 
 @dataclass(frozen=True, slots=True)
 class TensorChange:
-    """A tensor that differs. ``kind`` is added, removed, reshaped or changed; ``moved`` the share, 0 to 1,
+    """A tensor that differs. ``kind`` is added, removed, reshaped, cast (another dtype, the same shape) or
+    changed; ``moved`` the share, 0 to 1,
     of a changed tensor's elements whose bits differ (None for a strided view of more than 256 MiB)."""
 
     kind: str
@@ -41,7 +42,8 @@ class TensorChange:
 @dataclass(frozen=True, slots=True)
 class FileChange:
     """A file that differs. ``kind`` is added, removed, modified, mode or renamed; sizes are in bytes.
-    ``same_weights`` is the old file (its own, or a removed one) whose tensors it holds in other bytes."""
+    ``same_weights`` is the old file (at its own path, or another one) whose tensors it holds in other bytes;
+    those are not listed then, nor as removed where they were."""
 
     path: str
     kind: str
@@ -63,10 +65,12 @@ def diff_versions(
     same: dict[str, str] = {}
     if tensors:
         weigher = Weigher(repository, objects)
-        same = of_changes(weigher, objects, changes, lambda path: _wanted(path, paths))
+        same = of_changes(weigher, objects, changes, lambda: flatten(objects, before))
     for change in changes:
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
-            yield replace(_file_change(objects, change, tensors), same_weights=same.get(change.path))
+            # the tensors of what was only saved otherwise are not news
+            told = tensors and change.path not in same and change.path not in same.values()
+            yield replace(_file_change(objects, change, told), same_weights=same.get(change.path))
 
 
 def diff_worktree(
@@ -82,11 +86,21 @@ def diff_worktree(
             read = manifest_reader(view.objects)
             moved = renames(workspace.io, workspace.root, state, before, read)
         gone = set(state.deleted).difference(moved.values())
-        work = _WorkTree(workspace, view, {path: before[path] for path in gone}, tensors)
+        every = dict(sorted(before.items(), key=lambda item: item[0] not in gone))
+        work = _WorkTree(workspace, view, every, tensors)
+        found: list[FileChange] = []
         for path in sorted({*state.added, *state.modified, *gone}):
             old = moved.get(path)
             if _wanted(path, paths) or (old is not None and _wanted(old, paths)):
-                yield work.change(path, before.get(path) if old is None else before[old], old)
+                change = work.change(path, before.get(path) if old is None else before[old], old)
+                if tensors:
+                    found.append(change)
+                else:
+                    yield change
+        sources = {change.same_weights for change in found}
+        for change in found:
+            # the tensors of what was only saved otherwise are not news
+            yield replace(change, tensors=()) if change.path in sources else change
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
@@ -101,17 +115,18 @@ def _file_change(objects: ObjectReader, change: Change, tensors: bool) -> FileCh
 
 
 class _WorkTree:
-    """The work tree while it is compared; ``gone`` are the files that only the version has."""
+    """The work tree while it is compared with the files of a version."""
 
     def __init__(
-        self, workspace: Workspace, view: View, gone: Mapping[str, TreeEntry], tensors: bool
+        self, workspace: Workspace, view: View, files: Mapping[str, TreeEntry], tensors: bool
     ) -> None:
         self._workspace = workspace
         self._objects = view.objects
         self._tensors = tensors
         self._describer = Describer(workspace.io, workspace.root)
         self._weigher = Weigher(workspace.repository, view.objects)
-        self._gone = SameWeights(self._weigher, view.objects, gone)
+        self._files = files
+        self._committed = SameWeights(self._weigher, view.objects, files)
 
     def change(self, path: str, entry: TreeEntry | None, old_path: str | None) -> FileChange:
         """What differs at a path from the version's entry there, or from that of ``old_path``."""
@@ -132,11 +147,17 @@ class _WorkTree:
             kind = "added" if old is None or old_path is not None else "modified"
             if not self._tensors:
                 return FileChange(path, kind, None, old, new)
+            among = self._committed
+            if entry is not None:
+                among = SameWeights(self._weigher, self._objects, {path: entry})
+            alike = among.of_file(new.tensors, reading(workspace.io, place))
+            if alike is not None:
+                other = _manifest(self._objects, self._files[alike])
+                if other is None or not other.same_file(new):
+                    return FileChange(path, kind, None, old, new, (), alike)
             reader = WorkFileReader(workspace.io, place, new, self._objects)
             rows = tuple(_tensor_changes(reader, old, new))
-            among = self._gone if entry is None else SameWeights(self._weigher, self._objects, {path: entry})
-            alike = among.of_file(new.tensors, reading(workspace.io, place))
-        return FileChange(path, kind, None, old, new, rows, alike)
+        return FileChange(path, kind, None, old, new, rows)
 
 
 def _manifest(objects: ObjectReader, entry: TreeEntry | None) -> Manifest | None:
@@ -166,7 +187,8 @@ def _tensor_changes(
     for span in found.added:
         yield TensorChange("added", span.name, None, span)
     for pair in found.reshaped:
-        yield TensorChange("reshaped", pair.new.name, pair.old, pair.new)
+        kind = "cast" if pair.old.shape == pair.new.shape else "reshaped"
+        yield TensorChange(kind, pair.new.name, pair.old, pair.new)
     before, after = PartTable(old), PartTable(new)
     for pair in found.maybe_changed:
         moved = _moved(reader, before, after, pair)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvc.errors import DamageError, RevisionNotFound
+from mvc.errors import DamageError, RevisionNotFound, UsageError
 from mvc.history.decorations import Decorations, Entry
 from mvc.history.reader import ObjectReader, Remembering, read_manifest
 from mvc.history.revisions import lookup_path, resolve
@@ -46,7 +46,13 @@ class Shown:
         """Changed files, each with the old one whose weights it holds in other bytes; none where damage keeps
         that from being told."""
         try:
-            return of_changes(self.weigher, self.objects, self.changes, lambda _path: True)
+            parent = self.parent_tree
+            return of_changes(
+                self.weigher,
+                self.objects,
+                self.changes,
+                lambda: {} if parent is None else flatten(self.objects, parent),
+            )
         except DamageError as error:
             self.weigher.monitor.note_damage(f"{error.message}, so weights are not compared")
             return {}
@@ -104,6 +110,8 @@ def show_path(repository: Repository, view: View, revision: str) -> ShownPath:
     found = resolve(revision, view.objects, view)
     if found.commit is None:
         raise RevisionNotFound(f"{revision} names no version", hint="'mvc log' lists them")
+    if found.tensor is not None:
+        raise UsageError("show takes a file, not a tensor in it", hint=f"mvc ls --tensors {revision!r}")
     weigher = Weigher(repository, view.objects)
     tree = view.commit(found.commit).tree
     path = found.path or ""

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mvc.fileio import storage_errors
-from mvc.objectid import CommitId
+from mvc.history.reader import read_manifest
+from mvc.objectid import CommitId, ManifestId
 from mvc.objects import TreeEntry
 from mvc.repo import Repository, View
 from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_of, locked, manifest_reader
 from mvc.worktree.compare import WorkState
+from mvc.worktree.recheck import same_content
 from mvc.worktree.renames import renames
 
 
@@ -21,8 +23,8 @@ class Status:
     commit.
 
     ``renamed`` maps added files to the deleted ones whose bytes they have. ``same_weights`` maps modified
-    files, and added ones, to the committed file (their own path, or a deleted one) whose weights they hold in
-    other bytes; ``same_weights_together`` are those that hold the weights of all other deleted ones together.
+    files, and added ones, to the committed file (their own path, or any) whose weights they hold in other
+    bytes; ``same_weights_together`` are those that hold the weights of all other deleted ones together.
     """
 
     branch: str | None
@@ -62,7 +64,7 @@ def _same_weights(
     modified = [path for path in state.modified if state.certain.get(path) != files[path].id]  # not its mode
     added = [path for path in state.added if path not in moved]
     gone = set(state.deleted).difference(moved.values())
-    if not modified and not (added and gone):
+    if not modified and not (added and files):
         return {}, ()
     # a look at a clean work tree need not import all formats
     from mvc.describing import Describer
@@ -73,21 +75,31 @@ def _same_weights(
     describer = Describer(workspace.io, workspace.root)
     found: dict[str, str] = {}
     left: list[WorkFile] = []
-    deleted = SameWeights(weigher, view.objects, {path: files[path] for path in gone})
+    # of two files with the same weights, the one that is gone is where they came from
+    every = sorted(files.items(), key=lambda item: item[0] not in gone)
+    committed = SameWeights(weigher, view.objects, dict(every))
     try:
         for path in modified:
             among = SameWeights(weigher, view.objects, {path: files[path]})
             file = WorkFile.describe(workspace.io, workspace.root, path, describer) if among else None
             if file is not None and among.of_file(file.spans, file.read) is not None:
                 found[path] = path
-        for path in added if deleted else ():
+        for path in added if committed else ():
             file = WorkFile.describe(workspace.io, workspace.root, path, describer)
-            other = deleted.of_file(file.spans, file.read)
+            other = committed.of_file(file.spans, file.read)
             if other is not None:
-                found[path] = other
+                if not _is_copy(workspace, view, path, files[other]):
+                    found[path] = other
             elif file.spans:
                 left.append(file)
-        together = deleted.without(found.values()).together_in(left)
+        deleted = {path: files[path] for path in gone.difference(found.values())}
+        together = SameWeights(weigher, view.objects, deleted).together_in(left)
     except (NotThisFormat, FileNotFoundError):
         return found, ()  # somebody writes to a file right now: of that one there is nothing to say
     return found, tuple(file.path for file in left) if together else ()
+
+
+def _is_copy(workspace: Workspace, view: View, path: str, entry: TreeEntry) -> bool:
+    """Whether a work file has a committed file's very bytes."""
+    manifest = read_manifest(view.objects, ManifestId(entry.id))
+    return same_content(workspace.io, workspace.root / path, manifest)

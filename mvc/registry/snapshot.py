@@ -28,6 +28,9 @@ MAX_MANIFESTS = 1_000
 MAX_OTHERS = 200
 """Files among them whose names do not look like a model's."""
 
+MAX_TENSORS = 300_000
+"""Of all these files together; behind the one that goes beyond it no other is looked at."""
+
 MAX_VALUE_FILES = 64
 """Files whose values are read."""
 
@@ -115,12 +118,16 @@ class Snapshot:
         self.paths = {path: ManifestId(entry.id) for path, entry in entries.items()}
         likely = [path for path in self.paths if looks_like_model(path)]
         others = [path for path in self.paths if not looks_like_model(path)]
-        looked = sorted([*likely, *others[:MAX_OTHERS]][:MAX_MANIFESTS])
-        self.files = {
-            path: File(path, read_manifest(self.reader, self.paths[path]), file_role(path)) for path in looked
-        }
-        if len(looked) < len(self.paths):
-            self.notes.append(f"looked at {len(looked):,} of {len(self.paths):,} files")
+        self.files = {}
+        tensors = 0
+        for path in sorted([*likely, *others[:MAX_OTHERS]][:MAX_MANIFESTS]):
+            if tensors > MAX_TENSORS:
+                break
+            manifest = read_manifest(self.reader, self.paths[path])
+            tensors += len(manifest.tensors)
+            self.files[path] = File(path, manifest, file_role(path))
+        if len(self.files) < len(self.paths):
+            self.notes.append(f"looked at {len(self.files):,} of {len(self.paths):,} files")
 
     def named(self, *names: str) -> Iterator[File]:
         """The files that are called so, in whatever folder."""
