@@ -15,6 +15,7 @@ from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
+from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.paths import is_below
 from mvc.repo import Repository, View
 from mvc.spans import Span
@@ -22,6 +23,8 @@ from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_of, locked
 from mvc.worktree.compare import mode_of
 from mvc.worktree.overlay import WorkFileReader
+
+_AHEAD_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def diff_versions(
     weigher = Weigher(repository, objects)
     for change in changes:
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
-            found = _file_change(objects, change, tensors)
+            found = _file_change(view, objects, change, tensors)
             yield replace(found, same_weights=same_weights(weigher, change, removed)) if tensors else found
 
 
@@ -93,10 +96,10 @@ def same_weights(weigher: Weigher, change: Change, removed: Mapping[str, TreeEnt
     return weigher.same_as(change.new, removed if change.old is None else {change.path: change.old})
 
 
-def _file_change(objects: ObjectReader, change: Change, tensors: bool) -> FileChange:
+def _file_change(view: View, objects: ObjectReader, change: Change, tensors: bool) -> FileChange:
     old, new = _manifest(objects, change.old), _manifest(objects, change.new)
     same = change.same_content
-    rows = () if same or not tensors else tuple(_tensor_changes(objects, old, new))
+    rows = () if same or not tensors else tuple(_tensor_changes(objects, view.objects, old, new))
     return FileChange(change.path, change.kind, change.old_path, old, new, rows)
 
 
@@ -112,7 +115,7 @@ def _work_change(
     old = _manifest(view.objects, entry)
     file = workspace.scan((path,)).files.get(path)
     if file is None:
-        rows = tuple(_tensor_changes(view.objects, old, None)) if tensors else ()
+        rows = tuple(_tensor_changes(view.objects, view.objects, old, None)) if tensors else ()
         return FileChange(path, "removed", None, old, None, rows)
     place = workspace.root / path
     with storage_errors(f"cannot read {path}"):
@@ -120,7 +123,7 @@ def _work_change(
         if entry is not None and old is not None and old.same_file(new) and mode_of(file) != entry.mode:
             return FileChange(path, "mode", None, old, new)
         reader = WorkFileReader(workspace.io, place, new, view.objects)
-        rows = tuple(_tensor_changes(reader, old, new)) if tensors else ()
+        rows = tuple(_tensor_changes(reader, view.objects, old, new)) if tensors else ()
         alike = None
         if tensors:
             weigher = Weigher(workspace.repository, view.objects)
@@ -141,8 +144,28 @@ def _moved(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair)
         return None
 
 
+def _read_ahead(
+    database: ObjectDatabase, old: PartTable, new: PartTable, pairs: Sequence[SpanPair]
+) -> Iterator[SpanPair]:
+    """The pairs. Small tensors are in the database's cache when their turn comes, read together: to look for
+    each would take longer than to compare it."""
+    batch: list[SpanPair] = []
+    size = 0
+    for pair in pairs:
+        batch.append(pair)
+        size += pair.old.length + pair.new.length
+        if size >= _AHEAD_BYTES or pair is pairs[-1]:
+            places = [(old, span.old) for span in batch] + [(new, span.new) for span in batch]
+            parts = (piece.part for table, span in places for piece in table.pieces(span.offset, span.length))
+            database.get_small(
+                (part.blob for part in parts if part.blob and part.length <= SMALL_BYTES), keep=True
+            )
+            yield from batch
+            batch, size = [], 0
+
+
 def _tensor_changes(
-    reader: ObjectReader, old: Manifest | None, new: Manifest | None
+    reader: ObjectReader, database: ObjectDatabase, old: Manifest | None, new: Manifest | None
 ) -> Iterator[TensorChange]:
     if old is None or new is None:
         for span in () if new is None else new.tensors:
@@ -158,7 +181,7 @@ def _tensor_changes(
     for pair in found.reshaped:
         yield TensorChange("reshaped", pair.new.name, pair.old, pair.new)
     before, after = PartTable(old), PartTable(new)
-    for pair in found.maybe_changed:
+    for pair in _read_ahead(database, before, after, found.maybe_changed):
         moved = _moved(reader, before, after, pair)
         if moved != 0:
             yield TensorChange("changed", pair.new.name, pair.old, pair.new, moved)
