@@ -16,11 +16,11 @@ turns. At last one tensor is loaded alone, and the bytes that this read from the
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import ml_dtypes
@@ -29,7 +29,7 @@ import safetensors.numpy
 
 import mvc
 from benchmarks.throughput import bf16
-from benchmarks.timing import interleaved
+from benchmarks.timing import interleaved, seconds_told
 from mvc.codecs import native
 from mvc.context import Context
 from mvc.fileio import FileIO
@@ -105,7 +105,7 @@ def in_fresh_processes(folder: Path, repetitions: int) -> dict[str, float]:
 
     def job(code: str) -> Callable[[], float]:
         command = [sys.executable, "-c", _CHILD.format(job=code), str(folder), kernel]
-        return lambda: float(subprocess.run(command, capture_output=True, check=True).stdout)
+        return partial(seconds_told, command)
 
     return interleaved({name: job(code) for name, code in FRESH.items()}, repetitions)
 

@@ -1,9 +1,11 @@
-"""Files of many small tensors: commit and list them, as whole processes, as multiples of bare Python.
+"""Files of many small tensors: commit, list and load them, as whole processes, as multiples of bare Python.
 
 python -m benchmarks.tensors [--tensors 10000] [--runs 7]
 
 The file has normally distributed bf16 tensors of 2 KiB. A first version of it is committed, then one in which
-every tensor moved by about 1 %, and the listings are of that one.
+every tensor moved by about 1 %, and the listings are of that one. ``load`` is one state dict in a fresh
+process, where importing does not count, of the second version and of the first, which stands alone;
+``safetensors`` is its own load of the second.
 """
 
 from __future__ import annotations
@@ -18,13 +20,30 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.throughput import bf16, safetensors
-from benchmarks.timing import interleaved, run
+from benchmarks.timing import interleaved, run, seconds_told
 
 COMMANDS = {
     "status": ["status"],
     "ls": ["ls"],
     "ls --tensors": ["ls", "--tensors"],
     "ls --tensors --json": ["ls", "--tensors", "--json"],
+    "show": ["show"],
+    "diff --stat HEAD~1 HEAD": ["diff", "--stat", "HEAD~1", "HEAD"],
+}
+
+_LOAD = """
+import sys, time
+import safetensors.numpy, ml_dtypes
+import mvc, mvc.api, mvc.codecs.fused
+folder = sys.argv[1]
+began = time.perf_counter()
+made = {job}
+print(time.perf_counter() - began)
+"""
+LOADS = {
+    "load": "mvc.Repo.open(folder).load_state_dict('HEAD', 'model')",
+    "load (first)": "mvc.Repo.open(folder).load_state_dict('HEAD~1', 'model')",
+    "load, safetensors": "safetensors.numpy.load_file(folder + '/model.safetensors')",
 }
 
 
@@ -76,6 +95,10 @@ def main() -> None:
             "commit (moved by 1 %)": partial(commit, mvc, place / "second", versions),
         }
         jobs |= {title: partial(run, [*mvc, *words], listed) for title, words in COMMANDS.items()}
+        jobs |= {
+            title: partial(seconds_told, [sys.executable, "-c", _LOAD.format(job=job), str(listed)])
+            for title, job in LOADS.items()
+        }
         medians = interleaved(jobs, options.runs)
         bare = medians["python -c pass"]
         print(f"one file of {options.tensors} tensors, {size / 1e6:.1f} MB")

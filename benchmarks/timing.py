@@ -23,6 +23,11 @@ def run(command: Sequence[str], cwd: Path, env: dict[str, str] | None = None) ->
     return seconds
 
 
+def seconds_told(command: Sequence[str]) -> float:
+    """The seconds that a command prints; it must succeed."""
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 def interleaved(jobs: dict[str, Callable[[], float]], repetitions: int) -> dict[str, float]:
     """Median seconds of each job, run in turn so that a noisy minute hits all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in jobs}

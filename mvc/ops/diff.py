@@ -15,6 +15,7 @@ from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
 from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
+from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.paths import is_below
 from mvc.repo import Repository, View
 from mvc.same_weights import SameWeights, of_changes, reading
@@ -24,6 +25,8 @@ from mvc.workspace import Workspace, files_of, locked, manifest_reader
 from mvc.worktree.compare import mode_of
 from mvc.worktree.overlay import WorkFileReader
 from mvc.worktree.renames import renames
+
+_AHEAD_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def diff_versions(
         if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
             # the tensors of what was only saved otherwise are not news
             told = tensors and change.path not in same and change.path not in same.values()
-            yield replace(_file_change(objects, change, told), same_weights=same.get(change.path))
+            yield replace(_file_change(view, objects, change, told), same_weights=same.get(change.path))
 
 
 def diff_worktree(
@@ -107,10 +110,10 @@ def _wanted(path: str, paths: Sequence[str]) -> bool:
     return not paths or any(is_below(path, name) for name in paths)
 
 
-def _file_change(objects: ObjectReader, change: Change, tensors: bool) -> FileChange:
+def _file_change(view: View, objects: ObjectReader, change: Change, tensors: bool) -> FileChange:
     old, new = _manifest(objects, change.old), _manifest(objects, change.new)
     same = change.same_content
-    rows = () if same or not tensors else tuple(_tensor_changes(objects, old, new))
+    rows = () if same or not tensors else tuple(_tensor_changes(objects, view.objects, old, new))
     return FileChange(change.path, change.kind, change.old_path, old, new, rows)
 
 
@@ -134,7 +137,7 @@ class _WorkTree:
         old = _manifest(self._objects, entry)
         file = workspace.scan((path,)).files.get(path)
         if file is None:
-            rows = tuple(_tensor_changes(self._objects, old, None)) if self._tensors else ()
+            rows = tuple(_tensor_changes(self._objects, self._objects, old, None)) if self._tensors else ()
             return FileChange(path, "removed", None, old, None, rows)
         place = workspace.root / path
         with storage_errors(f"cannot read {path}"):
@@ -156,7 +159,7 @@ class _WorkTree:
                 if other is None or not other.same_file(new):
                     return FileChange(path, kind, None, old, new, (), alike)
             reader = WorkFileReader(workspace.io, place, new, self._objects)
-            rows = tuple(_tensor_changes(reader, old, new))
+            rows = tuple(_tensor_changes(reader, self._objects, old, new))
         return FileChange(path, kind, None, old, new, rows)
 
 
@@ -172,8 +175,28 @@ def _moved(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair)
         return None
 
 
+def _read_ahead(
+    database: ObjectDatabase, old: PartTable, new: PartTable, pairs: Sequence[SpanPair]
+) -> Iterator[SpanPair]:
+    """The pairs. Small tensors are in the database's cache when their turn comes, read together: to look for
+    each would take longer than to compare it."""
+    batch: list[SpanPair] = []
+    size = 0
+    for pair in pairs:
+        batch.append(pair)
+        size += pair.old.length + pair.new.length
+        if size >= _AHEAD_BYTES or pair is pairs[-1]:
+            places = [(old, span.old) for span in batch] + [(new, span.new) for span in batch]
+            parts = (piece.part for table, span in places for piece in table.pieces(span.offset, span.length))
+            database.get_small(
+                (part.blob for part in parts if part.blob and part.length <= SMALL_BYTES), keep=True
+            )
+            yield from batch
+            batch, size = [], 0
+
+
 def _tensor_changes(
-    reader: ObjectReader, old: Manifest | None, new: Manifest | None
+    reader: ObjectReader, database: ObjectDatabase, old: Manifest | None, new: Manifest | None
 ) -> Iterator[TensorChange]:
     if old is None or new is None:
         for span in () if new is None else new.tensors:
@@ -190,7 +213,7 @@ def _tensor_changes(
         kind = "cast" if pair.old.shape == pair.new.shape else "reshaped"
         yield TensorChange(kind, pair.new.name, pair.old, pair.new)
     before, after = PartTable(old), PartTable(new)
-    for pair in found.maybe_changed:
+    for pair in _read_ahead(database, before, after, found.maybe_changed):
         moved = _moved(reader, before, after, pair)
         if moved != 0:
             yield TensorChange("changed", pair.new.name, pair.old, pair.new, moved)
