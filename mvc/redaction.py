@@ -148,8 +148,8 @@ RULES: tuple[Rule, ...] = (
         ),
         _mask,
     ),
-    # up to the last @ before the path: a password may hold one too
-    Rule("userinfo of an address", re.compile(r"(?<=://)(?P<user>[^/?#\s\"'<>]*)@"), _user),
+    # up to the last @ before the path: a password may hold one too; JSON may write a slash as \/
+    Rule("userinfo of an address", re.compile(r"(?:(?<=://)|(?<=:\\/\\/))(?P<user>[^/?#\s\"'<>]*)@"), _user),
     Rule(
         "parameter of an address",
         re.compile(

@@ -272,3 +272,9 @@ def test_what_stands_in_a_map_of_secrets_is_one() -> None:
         "passwords": {"db": MASK, "more": [MASK, {"b": MASK}]},
         "sizes": {"db": "7"},
     }
+
+
+def test_an_address_with_escaped_slashes_loses_its_user_too() -> None:
+    assert redact(r'{"url": "https:\/\/ada:hunter2@example.org\/x"}') == (
+        rf'{{"url": "https:\/\/{MASK}@example.org\/x"}}'
+    )
