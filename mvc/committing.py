@@ -153,7 +153,7 @@ class Job(ABC):
         if previous is not None and previous.tree == tree and self._is_idle(head):
             raise AnswerIsNo(
                 f"nothing to commit: {self.what} as the last version",
-                hint="--allow-empty commits it anyway",
+                hint="an empty commit must be allowed (--allow-empty, allow_empty=True)",
             )
         if previous is None and not after and not request.allow_empty:
             raise AnswerIsNo(
@@ -206,7 +206,7 @@ class Job(ABC):
             metrics, params, data = dict(request.metrics), dict(request.params), dict(request.data)
             code, environment = request.code, request.environment
         elif previous is None:
-            raise UserError("there is no commit to amend yet", hint="leave --amend out")
+            raise UserError("there is no commit to amend yet", hint="make the first one without amending")
         else:
             parents = previous.parents
             author = request.author if request.reauthor else previous.author

@@ -211,7 +211,7 @@ def parse_author(text: str) -> tuple[str, str]:
     match = _AUTHOR.fullmatch(text)
     name, email = (match["name"], match["email"]) if match else (text.strip(), "")
     if not name or "<" in name or ">" in name or _CONTROL.search(name + email):
-        raise UsageError(f"{text!r} is not an author", hint="--author 'Ada Lovelace <ada@example.org>'")
+        raise UsageError(f"{text!r} is not an author", hint="for example 'Ada Lovelace <ada@example.org>'")
     return name, email.strip()
 
 

@@ -32,7 +32,8 @@ from __future__ import annotations
 class MvcError(Exception):
     """Base of every failure that mvc reports.
 
-    ``hint`` says in one line what to do next; empty when there is nothing to say.
+    ``hint`` says in one line what to do next; empty when there is nothing to say. A traceback shows it below
+    the message.
     """
 
     exit_code = 70
@@ -41,6 +42,8 @@ class MvcError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")
 
 
 class AnswerIsNo(MvcError):

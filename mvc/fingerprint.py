@@ -42,7 +42,8 @@ def fingerprint(io: FileIO, path: Path, location: str, monitor: Monitor) -> Data
             fd = io.open_read(path)
         except FileNotFoundError:
             raise UserError(
-                f"there is no data {shown(os.fspath(path))}", hint="data lie at a path or at scheme://ADDRESS"
+                f"there is no data {shown(os.fspath(path))}",
+                hint="data are a path or an address: NAME=PATH, NAME=scheme://…",
             ) from None
         try:
             mode, size = (status := io.stat_handle(fd)).st_mode, status.st_size

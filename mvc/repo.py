@@ -29,6 +29,7 @@ from mvc.root import Root, RootStore
 STORE = ".mvc"
 FORMAT = "mvc repository format 1\n"
 DEFAULT_BRANCH = "main"
+_MAKE_ONE = "'mvc init' or mvc.Repo.init() makes one"
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", "intents")
 
 
@@ -199,7 +200,7 @@ class Repository:
         for folder in (start, *start.parents):
             if exists(io, folder / STORE / "format"):
                 return cls.open(io, folder, monitor, cache_bytes=cache_bytes)
-        raise RepositoryNotFound(f"no repository in {start} or above", hint="make one with 'mvc init'")
+        raise RepositoryNotFound(f"no repository in {start} or above", hint=_MAKE_ONE)
 
     @classmethod
     def open(
@@ -213,7 +214,7 @@ class Repository:
         """
         path = worktree / STORE / "format"
         if not exists(io, path):
-            raise RepositoryNotFound(f"no repository in {worktree}", hint="make one with 'mvc init'")
+            raise RepositoryNotFound(f"no repository in {worktree}", hint=_MAKE_ONE)
         text = read_text(io, path)
         if text != FORMAT:
             if text.startswith("mvc repository format "):

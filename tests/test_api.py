@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -229,6 +230,19 @@ def test_emitted_headers_are_those_of_the_library_for_every_dtype() -> None:
     assert sorted(ordered) == sorted(described)
 
 
+def test_a_tensor_alone_is_a_value_like_any_other(repo) -> None:
+    state = {"best/rng": random_array((16,), "uint8"), "step": np.array(7), "model": {"w": np.ones(2)}}
+    version = repo.commit(state, "one")
+    assert set(version) >= {"best/rng.safetensors", "best/rng.json", "step.safetensors", "step.json"}
+    assert json.loads(version["best/rng.json"].read()) == {"$tensor": "rng"}
+    assert list(version["best/rng.safetensors"].tensors) == ["rng"]
+    back = repo.load_state_dict("HEAD")
+    assert set(back) == set(state)
+    for key, value in state.items():
+        assert_same(value, back[key])
+    assert_same(state["best/rng"], repo.load_state_dict("HEAD", "best/rng"))
+
+
 def test_an_optimizer_comes_back_with_its_integer_keys(repo) -> None:
     optimizer = {
         "state": {0: {"step": np.array(3.0, np.float32), "exp_avg": random_array((300,))}, 1: {"step": 7}},
@@ -283,7 +297,7 @@ def packed_bytes(repo) -> int:
     [
         ({"m": {"a.b": np.ones(1), "a": {"b": np.ones(1)}}}, "would both be called 'a.b'"),
         ({"m": {0: np.ones(1), "0": np.ones(1)}}, "would both be called '0'"),
-        ({"m": np.ones(3)}, "is a tensor, and keys name files"),
+        ({"m": np.ones(3), "n": np.ones(3)}, "a mapping of tensors, and its keys would name files"),
         ({"m": {"x": np.array([object()])}}, "elements of type object"),
         ({"m": {"x": np.array(["text"])}}, "which safetensors files cannot hold"),
         ({"m": {"x": np.ones(2, np.complex128)}}, "complex128"),
@@ -482,6 +496,12 @@ def test_a_version_tells_what_is_known_of_it(repo) -> None:
         {"paths": ["a"]},
         {"message": "  "},
         {"message": None},
+        {"message": 5},
+        {"data": {"d": 5}},
+        {"data": {5: "d"}},
+        {"data": ["d"]},
+        {"metrics": [1]},
+        {"params": 3},
         {"author": "<>"},
     ],
 )
@@ -530,6 +550,29 @@ def test_a_missing_file_or_tensor_is_a_key_error_with_a_hint(repo) -> None:
         assert near in caught.value.hint
         assert key in str(caught.value)
         assert mapping.get(key) is None and key not in mapping
+
+
+def test_a_traceback_shows_the_hint(repo) -> None:
+    with pytest.raises(mvc.RevisionNotFound) as caught:
+        repo["nothing"]
+    lines = "".join(traceback.format_exception(caught.value)).splitlines()
+    assert lines[-1] == f"hint: {caught.value.hint}"
+    assert not hasattr(mvc.UserError("no hint"), "__notes__")
+
+
+def test_what_is_not_there_comes_with_what_is(repo) -> None:
+    revision = repo.commit({"optimizer": {"a": np.ones(1), "step": 1}, "model": {"w": np.ones(2)}}, "one")
+    repo.tag("v1")
+    for ask, offered in (
+        (lambda: repo.load_state_dict("HEAD", "optim"), "'optimizer'"),
+        (lambda: repo.load_state_dict("HEAD", "xyz"), "'model.safetensors'"),
+        (lambda: revision["nope"], "'model.safetensors'"),
+        (lambda: repo["nope"], "'v1'"),
+        (lambda: repo["mian"], "did you mean 'main'?"),
+    ):
+        with pytest.raises(mvc.RevisionNotFound) as caught:
+            ask()
+        assert offered in caught.value.hint
 
 
 # --- tensors -----------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ WRONG = {  # text: what message and hint say
     "": ("a name is missing", "name a branch"),
     "mian": ("there is no revision 'mian'", "did you mean 'main'"),
     "featur/x": ("'featur/x'", "'feature/x'"),
-    "zzzzzzzz": ("there is no revision", "mvc log"),
+    "zzzzzzzz": ("there is no revision", "there is 'feature/x'"),
     "abc": ("there is no revision", ""),  # three digits are too few for an id
     "f" * 64: ("there is no revision", ""),
     "~1": ("a name is missing", ""),
@@ -242,7 +242,7 @@ def test_before_the_first_commit():
     for text in ("HEAD", "@", "main", "refs/heads/main", "HEAD~1", ":x", "@{1}", "HEAD@{1}"):
         with pytest.raises(RevisionNotFound, match="no commits yet on main") as caught:
             resolve(text, MemoryReader(), refs)
-        assert "mvc commit" in caught.value.hint
+        assert "commit" in caught.value.hint
 
 
 def test_detached_and_absent_heads(story):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import ItemsView, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,27 +31,33 @@ def given_of(state: Mapping[str, Any]) -> Given:
     """
     if not isinstance(state, Mapping) or not state:
         raise UsageError("there is nothing to commit", hint="commit({'model': model.state_dict()}, …)")
+    _refuse_flat(state)
     files: dict[str, MemoryFile] = {}
     owned: list[str] = []
     for key, value in state.items():
-        _check_key(key, value)
+        _check_key(key)
         owned += [key + ending for ending in ENDINGS]
         for path, file in _files(key, value).items():
             files[path] = file
     return Given(files, tuple(path for path in owned if path not in files))
 
 
-def _check_key(key: Any, value: Any) -> None:
+def _refuse_flat(state: Mapping[str, Any]) -> None:
+    """Refuse a state dict that lacks a key of its own: every tensor would become a file."""
+    if len(state) > 1 and all(host_tensor(value, shown(str(key))) for key, value in state.items()):
+        raise UsageError(
+            "this is a mapping of tensors, and its keys would name files",
+            hint="commit({'model': state_dict}, …)",
+        )
+
+
+def _check_key(key: Any) -> None:
     if not isinstance(key, str):
         raise UsageError(f"{key!r} is no key", hint="keys name files: {'model': …, 'optimizer': …}")
     if key.endswith(ENDINGS):
         without = shown(key.rpartition(".")[0])
         raise UsageError(f"the key {shown(key)} has a file's ending", hint=f"{without} will do")
     check_path(key + ENDINGS[0])
-    if host_tensor(value, shown(key)) is not None:
-        raise UsageError(
-            f"{shown(key)} is a tensor, and keys name files", hint="commit({'model': state_dict}, …)"
-        )
 
 
 def _files(key: str, value: Any) -> dict[str, MemoryFile]:
@@ -69,7 +76,25 @@ def _files(key: str, value: Any) -> dict[str, MemoryFile]:
     return files
 
 
-# --- metrics and params ------------------------------------------------------------------------------------
+# --- data, metrics and params ------------------------------------------------------------------------------
+def places_of(data: Mapping[str, Any]) -> dict[str, str]:
+    """Paths and addresses of data by name.
+
+    Raises:
+        UsageError: a name that is no text, or a value that is neither.
+    """
+    found = {}
+    for name, place in _items("data", data):
+        _check_name(name, _DATA)
+        text = os.fspath(place) if isinstance(place, os.PathLike) else place
+        if not isinstance(text, str):
+            raise UsageError(
+                f"the data {name!r} is a {type(place).__name__}, not a path or address", hint=_DATA
+            )
+        found[name] = text
+    return found
+
+
 def metrics_of(metrics: Mapping[str, Any]) -> dict[str, Number]:
     """Measured numbers; those of numpy and torch as Python's.
 
@@ -77,7 +102,7 @@ def metrics_of(metrics: Mapping[str, Any]) -> dict[str, Number]:
         UsageError: a name that is no text, or a value that is no number.
     """
     found: dict[str, Number] = {}
-    for name, value in metrics.items():
+    for name, value in _items("metrics", metrics):
         plain = _plain(name, value)
         if isinstance(plain, bool) or not isinstance(plain, int | float):
             raise UsageError(f"metric {name!r} is a {type(value).__name__}, not a number")
@@ -92,7 +117,7 @@ def params_of(params: Mapping[str, Any]) -> dict[str, Scalar]:
         UsageError: a name that is no text, or any other value.
     """
     found: dict[str, Scalar] = {}
-    for name, value in params.items():
+    for name, value in _items("params", params):
         plain = _plain(name, value)
         if not (plain is None or isinstance(plain, str | int | float | bool)):
             raise UsageError(
@@ -103,10 +128,23 @@ def params_of(params: Mapping[str, Any]) -> dict[str, Scalar]:
     return found
 
 
+_DATA = "for example data={'train': 'data/train.jsonl'}"
+
+
+def _items(what: str, given: Any) -> ItemsView[Any, Any]:
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{what} are a mapping of names to values, not a {type(given).__name__}")
+    return given.items()
+
+
+def _check_name(name: Any, example: str) -> None:
+    if type(name) is not str or not name.isprintable() or not name:
+        raise UsageError(f"{name!r} is no name", hint=example)
+
+
 def _plain(name: Any, value: Any) -> Any:
     """A scalar of numpy or torch as Python's own."""
-    if type(name) is not str or not name.isprintable() or not name:
-        raise UsageError(f"{name!r} is no name", hint="for example metrics={'loss': 1.93}")
+    _check_name(name, "for example metrics={'loss': 1.93}")
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
     if isinstance(value, int) and not -_MOST <= value < _MOST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mvc.errors import RevisionNotFound
-from mvc.history.names import nearest
+from mvc.history.names import offer
 from mvc.paths import shown
 
 
@@ -16,5 +16,5 @@ class NotThere(RevisionNotFound, KeyError):
 
     @classmethod
     def of(cls, what: str, name: object, known: Iterable[str]) -> NotThere:
-        """``what`` has no ``name``; the hint offers the nearest of those that it has."""
-        return cls(f"{what} {shown(str(name))}", hint=nearest(str(name), known))
+        """``what`` has no ``name``; the hint offers the nearest of those that it has, or the first ones."""
+        return cls(f"{what} {shown(str(name))}", hint=offer(str(name), known))

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mvc import provenance
-from mvc.api.commits import given_of, metrics_of, params_of
+from mvc.api.commits import given_of, metrics_of, params_of, places_of
 from mvc.api.results import Diff, Log, WorkStatus
 from mvc.api.revision import Revision
 from mvc.api.session import Session
@@ -187,6 +187,8 @@ class Repo:
         """
         if isinstance(state, str):
             raise UsageError("commit takes what to commit first", hint=f"commit(message={state!r})")
+        if not (message is None or isinstance(message, str)):
+            raise UsageError(f"a message is text, not a {type(message).__name__}")
         if not (message and message.strip()) and not (amend and message is None):
             raise UsageError("a version needs a message", hint="commit(…, message='what changed')")
         self._session.check_open()
@@ -199,7 +201,7 @@ class Repo:
             params=params_of(params or {}),
             data=provenance.data(
                 repository.io,
-                {name: os.fspath(place) for name, place in (data or {}).items()},
+                places_of(data or {}),
                 folder=self._context.cwd,
                 worktree=repository.worktree,
                 monitor=repository.monitor,

@@ -15,7 +15,8 @@ mappings with text as keys) the value stands there as itself. Anything else is a
 ``{"$numpy": [DTYPE, TEXT]}``      a numpy scalar: its bytes, little-endian, in hexadecimal digits
 =================================  ====================================================================
 
-A tensor's name is the way to it, keys and positions joined by dots.
+A tensor's name is the way to it, keys and positions joined by dots; of a value that is a tensor itself, the
+last component of KEY.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Flattened:
         return {"$dict": [[self._scalar(key, path), item] for key, item in items]}
 
     def _name(self, path: tuple[str, ...], tensor: HostTensor) -> str:
-        name = ".".join(path)
+        name = ".".join(path) if path else self._key.rpartition("/")[2]
         if name in self.tensors:
             raise UserError(
                 f"two tensors of {shown(self._key)} would both be called {shown(name)}",

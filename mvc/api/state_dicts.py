@@ -91,7 +91,8 @@ def _one(files: Files, path: str, load: Load) -> Any:
     if choice:
         listed = ", ".join(map(shown, choice[:5]))
         raise UserError(f"{shown(path)} holds several files of tensors: {listed}", hint="name one of them")
-    raise NotThere.of("that version has no file, folder or key", path, files)
+    keys = [name.rpartition(".")[0] for name in files if name.endswith((".safetensors", ".json"))]
+    raise NotThere.of("that version has no file, folder or key", path, [*keys, *files])
 
 
 _ENDINGS = (".safetensors.index.json", ".bin.index.json", ".index.json")

@@ -187,7 +187,8 @@ def _unknown(name: str) -> UsageError:
 # --- failures ---------------------------------------------------------------------------------------------
 def _failed(error: Exception, context: Context | None) -> int:
     """Say in two lines what went wrong; returns the exit code."""
-    if context is not None and context.wants_traceback:
+    traced = context is not None and context.wants_traceback
+    if traced:
         import traceback  # only where it is asked for
 
         traceback.print_exception(error)
@@ -197,7 +198,7 @@ def _failed(error: Exception, context: Context | None) -> int:
     except OSError:
         _forget_output()
     sys.stderr.write(f"error: {one_line(known.message)}\n")
-    if known.hint:
+    if known.hint and not (traced and known is error):  # a traceback has it already
         sys.stderr.write(f"hint: {one_line(known.hint)}\n")
     return known.exit_code
 

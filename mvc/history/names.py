@@ -24,6 +24,7 @@ _PREFIXES = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 _HEX = re.compile(r"[0-9a-fA-F]{4,64}")
 _EARLIER = re.compile(r"@\{([0-9]{1,9})\}")
 _MOST_LISTED = 8
+_MOST_OFFERED = 6
 
 
 class Refs(Protocol):
@@ -86,6 +87,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
     near = get_close_matches(name, sorted(set(names)), n=3)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def offer(name: str, names: Iterable[str]) -> str:
+    """A hint that offers the names most like a mistyped one, or else the first of those that there are; empty
+    where there are none."""
+    known = sorted(set(names))
+    listed = ", ".join(map(repr, known[:_MOST_OFFERED]))
+    more = f" and {len(known) - _MOST_OFFERED} more" if len(known) > _MOST_OFFERED else ""
+    return nearest(name, known) or (f"there is {listed}{more}" if known else "")
 
 
 def find_named(name: str, reader: ObjectReader, refs: Refs, wanted: Kinds) -> Resolved:
@@ -198,7 +208,7 @@ def _ambiguous(digits: str, fitting: list[ObjectId]) -> AmbiguousRevision:
 
 def _no_commits_yet(branch: str) -> RevisionNotFound:
     return RevisionNotFound(
-        f"no commits yet on {short_ref_name(branch)}", hint="make the first one: mvc commit -m MESSAGE"
+        f"no commits yet on {short_ref_name(branch)}", hint="make the first one with a commit"
     )
 
 
@@ -207,6 +217,6 @@ def _not_found(name: str, refs: Refs) -> RevisionNotFound:
         return _no_commits_yet(refs.head)
     if not name:
         return RevisionNotFound("a name is missing", hint="name a branch, a tag or a commit")
-    names = ["HEAD", *(short_ref_name(full) for full in refs.names("refs/"))]
-    hint = nearest(name, names) or "mvc branch, mvc tag and mvc log list what there is"
+    names = [short_ref_name(full) for full in refs.names("refs/")]
+    hint = nearest(name, ["HEAD", *names]) or offer(name, names)
     return RevisionNotFound(f"there is no revision {name!r}", hint=hint)

@@ -47,7 +47,7 @@ def create(
         def build(view: View) -> Update:
             if view.refs.get(ref) is not None and not force:
                 raise ConflictError(
-                    f"a branch called {name!r} exists", hint=f"mvc branch --force {name} moves it"
+                    f"a branch called {name!r} exists", hint="force (--force, force=True) moves it"
                 )
             if ref == view.head and view.refs.get(ref) is not None:
                 raise ConflictError(f"{name!r} is the current branch", hint="switch to another one first")
@@ -81,7 +81,7 @@ def delete(
             if not force and (head is None or not is_ancestor(view.objects, target, head)):
                 raise ConflictError(
                     f"{name!r} has commits that HEAD does not reach",
-                    hint=f"mvc branch --delete --force {name}",
+                    hint="force (--force, force=True) removes it; 'mvc undo' brings it back",
                 )
             found[:] = [target]
             return Update(refs={ref: None})
@@ -121,5 +121,8 @@ def current_name(view: View) -> str:
     """
     name = view.branch()
     if name is None:
-        raise UserError("HEAD is detached: there is no current branch", hint="mvc checkout -b NEW makes one")
+        raise UserError(
+            "HEAD is detached: there is no current branch",
+            hint="a checkout with a new branch (-b NEW, new_branch='NEW') makes one",
+        )
     return name

@@ -123,7 +123,9 @@ def _unborn(view: View, new_branch: str) -> Update:
 
 def _refuse_taken(view: View, new_branch: str) -> None:
     if view.refs.value(BRANCHES + new_branch) is not None:
-        raise ConflictError(f"a branch called {new_branch!r} exists", hint=f"mvc checkout {new_branch}")
+        raise ConflictError(
+            f"a branch called {new_branch!r} exists", hint=f"check out {new_branch}, or choose another name"
+        )
 
 
 def _branch_of(view: View, revision: str) -> str | None:

@@ -62,7 +62,9 @@ def create(
 
         def build(view: View) -> Update:
             if view.refs.value(ref) is not None and not force:
-                raise ConflictError(f"a tag called {name!r} exists", hint=f"mvc tag --force {name} moves it")
+                raise ConflictError(
+                    f"a tag called {name!r} exists", hint="force (--force, force=True) moves it"
+                )
             return Update(refs={ref: value})
 
         tx.publish(build)

@@ -105,7 +105,7 @@ def refuse_losses(lost: list[str], *, force: bool) -> None:
         names = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
         raise WouldOverwrite(
             f"uncommitted work would be lost: {names}",
-            hint="commit it first, or use --force (then 'mvc undo' still brings it back)",
+            hint="commit it first, or use force (--force, force=True): 'mvc undo' still brings it back",
         )
 
 
