@@ -14,11 +14,10 @@ from mvc.lineage import Code, Data, Environment
 from mvc.objectid import BlobId
 from mvc.ops.show import card as card_of
 from mvc.ops.show import show
-from mvc.registry import snapshot as snapshots
-from mvc.registry.card import Card, build_card
-from mvc.registry.documents import flatten
-from mvc.registry.roles import file_role, tensor_role
-from mvc.registry.snapshot import number_of
+from mvc.registry.card import Card, build_card, contents
+from mvc.registry.card.contents import number_of
+from mvc.registry.card.documents import flatten
+from mvc.registry.card.roles import file_role, tensor_role
 from mvc.spans import Span
 from tests.engine import make_repository, open_repository, snapshot
 from tests.make_files import safetensors_bytes
@@ -352,8 +351,8 @@ def test_tensors_are_not_read(tmp_path):
 
 
 def test_what_is_read_is_bounded(made, monkeypatch):
-    monkeypatch.setattr(snapshots, "MAX_READ_BYTES", 3000)
-    monkeypatch.setattr(snapshots, "MAX_OTHERS", 2)
+    monkeypatch.setattr(contents, "MAX_READ_BYTES", 3000)
+    monkeypatch.setattr(contents, "MAX_OTHERS", 2)
     files = {
         f"{n}.safetensors": safetensors_bytes({"w": zeros("F32", 4)}, {"step": "1", "x": "y" * 900})
         for n in range(9)
@@ -491,7 +490,7 @@ def test_an_optimizer_of_keras(made, monkeypatch):
         "config.compile_config.optimizer.config.learning_rate": 0.001,
         "config.compile_config.optimizer.config.clipnorm": None,
     }
-    monkeypatch.setattr(snapshots, "read_values", lambda *_: described)
+    monkeypatch.setattr(contents, "read_values", lambda *_: described)
     tensors = {"dense/vars/0": zeros("F32", 4, 2), "optimizer/vars/0": number("I64", 90)}
     tensors |= {f"optimizer/vars/{n}": zeros("F32", 4, 2) for n in (1, 2)}
     card = made({"m.safetensors": safetensors_bytes(tensors)})
@@ -503,7 +502,7 @@ def test_an_optimizer_of_keras(made, monkeypatch):
 
 
 def test_files_of_many_tensors_have_one_budget(made, monkeypatch) -> None:
-    monkeypatch.setattr(snapshots, "MAX_TENSORS", 5)
+    monkeypatch.setattr(contents, "MAX_TENSORS", 5)
     names = [[f"t{place}.{number}" for place in range(3)] for number in range(4)]
     files = {
         f"m{number}.safetensors": safetensors_bytes({name: zeros("F32", 2) for name in found})

@@ -17,7 +17,7 @@ from mvc.formats import describe, read_values
 from mvc.formats.base import MAX_VALUES_CHARACTERS
 from mvc.formats.wire import jsontext
 from mvc.formats.wire.protobuf import MAX_FIELDS
-from mvc.registry.documents import flatten
+from mvc.registry.card.documents import flatten
 from mvc.spans import Span
 from mvc.weights import MOST_TIMES_HASHED, digests
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from mvc.cli.versions import finite
 from mvc.lineage import Code, Data, Environment
-from mvc.registry.architecture import Adapter, Architecture, Tokenizer
-from mvc.registry.card import Card, TensorChanges
-from mvc.registry.checklist import Item
-from mvc.registry.optimizers import Optimizer
-from mvc.registry.parameters import Shards, Weights
-from mvc.registry.training import Training
+from mvc.registry.card import Card
+from mvc.registry.card.architecture import Adapter, Architecture, Tokenizer
+from mvc.registry.card.checklist import Item
+from mvc.registry.card.findings import TensorChanges
+from mvc.registry.card.optimizers import Optimizer
+from mvc.registry.card.parameters import Shards, Weights
+from mvc.registry.card.training import Training
 from mvc.text import count, number, one_line, size
 
 MOST_ROWS = 4

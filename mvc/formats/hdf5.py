@@ -39,7 +39,6 @@ MAX_ANSWER_ITEMS = 1_500_000
 """Bounds what parsing an answer may allocate: a tensor takes about nine."""
 
 MAX_JSON_BYTES = 4 << 20
-MAX_JSON_ITEMS = 500_000
 """Of a Keras configuration."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -124,7 +123,7 @@ class Keras:
         """The scalars of ``metadata.json`` and ``config.json``, below ``metadata`` and ``config``."""
         found = {member.name: member for member in read_directory(view)}
         documents = {
-            name: jsontext.parse(read_member(view, found[name], MAX_JSON_BYTES), MAX_JSON_ITEMS)
+            name: jsontext.parse(read_member(view, found[name], MAX_JSON_BYTES))
             for name in _KERAS_JSON
             if name in found
         }
@@ -193,7 +192,7 @@ def _attribute(row: Any) -> Iterator[tuple[str, Value]]:
 def _document(text: str) -> Any:
     """Keras' JSON in an attribute, parsed; any other text as it is."""
     try:
-        return jsontext.parse(text.encode(errors="surrogatepass"), MAX_JSON_ITEMS)
+        return jsontext.parse(text.encode(errors="surrogatepass"))
     except NotThisFormat:
         return text
 

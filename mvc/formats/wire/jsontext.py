@@ -18,11 +18,14 @@ MAX_DEPTH = 32
 MAX_NAME_CHARACTERS = 1 << 10
 """What has a longer name is left out too."""
 
+MAX_ITEMS = 500_000
+"""Items of a document about a model, which has few; those that have many (a tokenizer) are not read."""
+
 _MAX_DIGITS = 19
 _BRACKETS = b",[{"
 
 
-def parse(data: bytes, max_items: int) -> Any:
+def parse(data: bytes, max_items: int = MAX_ITEMS) -> Any:
     """Parse JSON text of at most so many items (commas and opening brackets: each may cost 100 bytes).
 
     Raises:
@@ -45,7 +48,8 @@ def _integer(text: str) -> int:
 
 
 def flatten(name: str, value: Any) -> Iterator[tuple[str, Value]]:
-    """The scalars in a parsed value, by dotted names below ``name``: keys of objects, indices of lists.
+    """The scalars in a parsed value, by dotted names below ``name``, which may be empty: keys of objects,
+    indices of lists.
 
     A list of more than ``MAX_LISTED`` items gives its length, under its name followed by ``.#``.
     """
@@ -58,7 +62,7 @@ def flatten(name: str, value: Any) -> Iterator[tuple[str, Value]]:
             if len(inside) <= MAX_DEPTH:
                 inside.append(_children(path, item))
         elif isinstance(item, list):
-            yield f"{path}.#", len(item)
+            yield _below(path, "#"), len(item)
         else:
             yield path, item
 
@@ -66,7 +70,11 @@ def flatten(name: str, value: Any) -> Iterator[tuple[str, Value]]:
 def _children(path: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
     for key, child in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(key, int) or len(path) + len(key) < MAX_NAME_CHARACTERS:
-            yield f"{path}.{key}", child
+            yield _below(path, str(key)), child
+
+
+def _below(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
 
 
 def bounded(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mvc.registry.roles import Role
-from mvc.registry.snapshot import File, Snapshot
+from mvc.registry.card.contents import Contents, File
+from mvc.registry.card.roles import Role
 from mvc.spans import Span, element_count
 
 _SHARD = re.compile(
@@ -65,10 +65,10 @@ class _Count:
     shared: int = 0
 
 
-def weights_of(snapshot: Snapshot) -> Iterator[Weights]:
+def weights_of(contents: Contents) -> Iterator[Weights]:
     """The models of a version, by path."""
     groups: dict[str, _Count] = {}
-    for file in snapshot.files.values():
+    for file in contents.files.values():
         if file.manifest.tensors:
             groups.setdefault(_group(file.path), _Count([])).files.append(file)
     for name, group in groups.items():
@@ -123,20 +123,20 @@ def _add(group: _Count, dtypes: dict[str, int], span: Span, role: Role) -> None:
 
 
 # --- shards ------------------------------------------------------------------------------------------------
-def shards_of(snapshot: Snapshot) -> Iterator[Shards]:
+def shards_of(contents: Contents) -> Iterator[Shards]:
     """Every group of shards, by path."""
     indexed: set[str] = set()
-    for file in snapshot.files.values():
+    for file in contents.files.values():
         if file.name.endswith(".index.json"):
-            places = snapshot.mapping(file).get("weight_map")
+            places = contents.mapping(file).get("weight_map")
             if isinstance(places, dict):
-                found = _by_index(snapshot, file, places)
+                found = _by_index(contents, file, places)
                 indexed.update(
                     _group(_beside(file, name)) for name in set(places.values()) if type(name) is str
                 )
                 yield found
     groups: dict[str, tuple[re.Match[str], set[int]]] = {}
-    for path in snapshot.paths:
+    for path in contents.paths:
         match = _SHARD.fullmatch(path.rpartition("/")[2])
         if match is not None and _group(path) not in indexed:
             groups.setdefault(_group(path), (match, set()))[1].add(int(match["number"]))
@@ -148,12 +148,12 @@ def _beside(file: File, name: str) -> str:
     return f"{file.folder}/{name}" if file.folder else name
 
 
-def _by_index(snapshot: Snapshot, index: File, places: Mapping[str, object]) -> Shards:
+def _by_index(contents: Contents, index: File, places: Mapping[str, object]) -> Shards:
     names = {name for name in places.values() if isinstance(name, str)}
-    missing = sorted(name for name in names if _beside(index, name) not in snapshot.paths)
+    missing = sorted(name for name in names if _beside(index, name) not in contents.paths)
     held: dict[str, set[str]] = {}
     for name in names:
-        file = snapshot.files.get(_beside(index, name))
+        file = contents.files.get(_beside(index, name))
         if file is not None and file.manifest.tensors:  # an opaque one may hold anything
             held[name] = {span.name for span in file.manifest.tensors}
     absent = sum(

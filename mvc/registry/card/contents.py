@@ -6,7 +6,6 @@ its manifest and in the bytes between its tensors.
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mvc.formats import OPAQUE, NotThisFormat, Value, View, read_values
+from mvc.formats.wire import jsontext
 from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
 from mvc.history.treediff import flatten
 from mvc.objectid import ManifestId, TreeId
 from mvc.objects import Manifest
-from mvc.registry.documents import flatten as flatten_document
-from mvc.registry.roles import Role, file_role, tensor_role
+from mvc.registry.card.documents import flatten as flatten_document
+from mvc.registry.card.roles import Role, file_role, tensor_role
 from mvc.spans import Span, element_count
 
 MAX_MANIFESTS = 1_000
@@ -36,8 +36,6 @@ MAX_VALUE_FILES = 64
 
 MAX_READ_BYTES = 64 << 20
 MAX_DOCUMENT_BYTES = 8 << 20
-MAX_DOCUMENT_ITEMS = 500_000
-"""Commas and brackets of a document, which bound what parsing it may allocate."""
 
 Number = int | float
 
@@ -100,7 +98,7 @@ class File:
 
 
 @dataclass(slots=True)
-class Snapshot:
+class Contents:
     """The files of a tree. ``notes`` say in one line each what was not looked at."""
 
     reader: ObjectReader
@@ -161,14 +159,9 @@ class Snapshot:
             self.notes.append(f"{file.path} is too large to be read for the card")
             return None
         try:
-            data = self._view(file).read(0, file.manifest.size)
-            if sum(map(data.count, (b",", b"[", b"{"))) > MAX_DOCUMENT_ITEMS:
-                return None
-            return json.loads(data.decode())
-        except (ValueError, RecursionError):
-            return None  # a file of the user's that only looks like ours
+            return jsontext.parse(self._view(file).read(0, file.manifest.size))
         except NotThisFormat:
-            return None  # the budget is spent, which is noted
+            return None  # a file of the user's that only looks like ours; or the budget is spent, as noted
 
     def _format_values(self, file: File) -> Mapping[str, Value]:
         if file.manifest.format == OPAQUE:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mvc.formats import Value
-from mvc.registry.snapshot import Snapshot
+from mvc.registry.card.contents import Contents
 
 MAX_TEXT = 200
 """Characters of a text that the card takes over from a file."""
@@ -82,18 +82,18 @@ _LANGUAGE = re.compile(
 _EMBEDDINGS = frozenset({"embed_tokens", "wte", "token_embd", "word_embeddings", "lm_head", "tok_embeddings"})
 
 
-def architectures_of(snapshot: Snapshot) -> Iterator[Architecture]:
+def architectures_of(contents: Contents) -> Iterator[Architecture]:
     """Every description of a model, by path."""
-    for file in snapshot.files.values():
+    for file in contents.files.values():
         found = None
         if file.name in ("config.json", "model_index.json", "params.json", "open_clip_config.json"):
-            found = _of_config(file.path, snapshot.mapping(file))
+            found = _of_config(file.path, contents.mapping(file))
         elif file.manifest.format == "gguf":
-            found = _of_gguf(file.path, snapshot.values(file))
+            found = _of_gguf(file.path, contents.values(file))
         elif file.manifest.format == "onnx":
-            found = _of_onnx(file.path, snapshot.values(file))
+            found = _of_onnx(file.path, contents.values(file))
         elif file.manifest.tensors and file.role is None:
-            found = _of_values(file.path, snapshot.values(file))
+            found = _of_values(file.path, contents.values(file))
         if found is not None:
             yield found
 
@@ -175,15 +175,15 @@ def _short(value: object) -> str | None:
 
 
 # --- adapters ----------------------------------------------------------------------------------------------
-def adapters_of(snapshot: Snapshot) -> Iterator[Adapter]:
+def adapters_of(contents: Contents) -> Iterator[Adapter]:
     """Every adapter, by path: with its configuration, or told from its tensors."""
     described: set[str] = set()
-    for file in snapshot.named("adapter_config.json"):
-        config = snapshot.mapping(file)
+    for file in contents.named("adapter_config.json"):
+        config = contents.mapping(file)
         if config:
             described.add(file.folder)
             yield _adapter(file.path, config)
-    for file in snapshot.files.values():
+    for file in contents.files.values():
         if file.folder not in described:
             ranks = {
                 min(span.shape)
@@ -211,30 +211,30 @@ def _adapter(path: str, config: Mapping[str, Any]) -> Adapter:
 
 
 # --- language ----------------------------------------------------------------------------------------------
-def tokenizer_of(snapshot: Snapshot) -> Tokenizer | None:
+def tokenizer_of(contents: Contents) -> Tokenizer | None:
     """The tokenizer's files, wherever they lie, or the one inside of a GGUF file."""
-    files = [path for path in snapshot.paths if path.rpartition("/")[2] in _TOKENIZER_FILES]
+    files = [path for path in contents.paths if path.rpartition("/")[2] in _TOKENIZER_FILES]
     kind = None
-    for file in snapshot.named("tokenizer_config.json"):
-        kind = kind or _short(snapshot.mapping(file).get("tokenizer_class"))
+    for file in contents.named("tokenizer_config.json"):
+        kind = kind or _short(contents.mapping(file).get("tokenizer_class"))
     if files:
         return Tokenizer(kind, tuple(sorted(files)))
-    for file in snapshot.files.values():
+    for file in contents.files.values():
         if file.manifest.format == "gguf":
-            values = snapshot.values(file)
+            values = contents.values(file)
             kind, count = _short(values.get("tokenizer.ggml.model")), values.get("tokenizer.ggml.tokens.#")
             if kind is not None:
                 return Tokenizer(kind, (file.path,), count if type(count) is int else None)
     return None
 
 
-def reads_text(snapshot: Snapshot, architectures: tuple[Architecture, ...]) -> bool:
+def reads_text(contents: Contents, architectures: tuple[Architecture, ...]) -> bool:
     """Whether the model is of language, so that it is useless without a tokenizer."""
     for found in architectures:
         if "vocab_size" in found.settings or _LANGUAGE.search(found.name or ""):
             return True
     return any(
         not _EMBEDDINGS.isdisjoint(span.name.split("."))
-        for file in snapshot.files.values()
+        for file in contents.files.values()
         for span in file.tensors("weight")
     )

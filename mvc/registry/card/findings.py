@@ -1,20 +1,18 @@
-"""The card of a version: what it is, what it holds, where it comes from, and what is missing.
-
-It is computed from manifests, small documents and the bytes between tensors, never from tensors, and never
-stored.
-"""
+"""What is found in a version: its model, weights, training, and what changed; what the card says, but for
+what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from mvc.formats import OPAQUE
 from mvc.history.reader import ObjectReader, Remembering, read_commit, read_manifest
 from mvc.history.tensordiff import diff_tensors
 from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Commit
-from mvc.registry.architecture import (
+from mvc.registry.card.architecture import (
     Adapter,
     Architecture,
     Tokenizer,
@@ -23,16 +21,17 @@ from mvc.registry.architecture import (
     reads_text,
     tokenizer_of,
 )
-from mvc.registry.checklist import Item, checklist
-from mvc.registry.optimizers import Optimizer, optimizers_of
-from mvc.registry.parameters import Shards, Weights, shards_of, weights_of
-from mvc.registry.snapshot import Snapshot, looks_like_model
-from mvc.registry.training import Training, training_of
+from mvc.registry.card.contents import Contents, looks_like_model
+from mvc.registry.card.optimizers import Optimizer, optimizers_of
+from mvc.registry.card.parameters import Shards, Weights, shards_of, weights_of
+from mvc.registry.card.training import Training, training_of
 
 MAX_COMPARED = 200
 """Changed files that are looked into for tensors that changed."""
 
 _HYPERPARAMETERS = ("hyper_parameters.", "hparams.", "args.", "cfg.", "opt.")
+_SETTINGS_FILES = ("training_args.bin", "training_args.json", "hparams.yaml", "args.json", "config.yaml")
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".keras", ".npz", ".npy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,18 @@ class TensorChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A version at a glance. ``notes`` say in one line each what was not looked at; ``hyperparameters`` is
-    the file that holds some, or empty."""
+class Misfit:
+    """A file that looks like a model's and is not understood, with the reason where there is one."""
+
+    path: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a version holds. ``hyperparameters`` is the file that holds some, or empty; ``misfits`` look like
+    models; ``needs_tokenizer`` says whether the model is of language. ``notes`` say in one line each what
+    was not looked at."""
 
     id: CommitId
     commit: Commit
@@ -60,13 +68,14 @@ class Card:
     adapters: tuple[Adapter, ...]
     weights: tuple[Weights, ...]
     shards: tuple[Shards, ...]
+    misfits: tuple[Misfit, ...]
     optimizers: tuple[Optimizer, ...]
     training: tuple[Training, ...]
     tokenizer: Tokenizer | None
+    needs_tokenizer: bool
     hyperparameters: str
     changes: tuple[Change, ...]
     tensor_changes: TensorChanges
-    checklist: tuple[Item, ...]
     notes: tuple[str, ...]
 
     @property
@@ -74,58 +83,52 @@ class Card:
         """Parameters of all weights together."""
         return sum(item.parameters for item in self.weights)
 
-    @property
-    def complete(self) -> bool:
-        """Whether no part of a complete snapshot is missing."""
-        return all(item.state != "missing" for item in self.checklist)
 
-
-def build_card(
+def look_at(
     reader: ObjectReader,
     identity: CommitId,
     *,
     changes: Sequence[Change] | None = None,
     weights_id: str | None = None,
-) -> Card:
-    """Look at a version.
-
-    ``changes`` are those against its first parent, where the caller has them already; ``weights_id`` is taken
-    over as it is.
-
-    Raises:
-        DamageError: a commit, tree, manifest or blob that is needed cannot be read.
-    """
+) -> Findings:
+    """Look at a version; arguments and errors are those of :func:`mvc.registry.card.build_card`."""
     commit = read_commit(reader, identity)
     reader = reader if isinstance(reader, Remembering) else Remembering(reader)
-    snapshot = Snapshot(reader, commit.tree)
-    architectures = tuple(architectures_of(snapshot))
+    contents = Contents(reader, commit.tree)
+    architectures = tuple(architectures_of(contents))
     changed = _changes(reader, commit) if changes is None else tuple(changes)
-    card = Card(
+    return Findings(
         id=identity,
         commit=commit,
         weights_id=weights_id,
         architectures=architectures,
-        adapters=tuple(adapters_of(snapshot)),
-        weights=tuple(weights_of(snapshot)),
-        shards=tuple(shards_of(snapshot)),
-        optimizers=tuple(optimizers_of(snapshot)),
-        training=training_of(snapshot),
-        tokenizer=tokenizer_of(snapshot),
-        hyperparameters=_hyperparameters(snapshot),
+        adapters=tuple(adapters_of(contents)),
+        weights=tuple(weights_of(contents)),
+        shards=tuple(shards_of(contents)),
+        misfits=tuple(_misfits(contents)),
+        optimizers=tuple(optimizers_of(contents)),
+        training=training_of(contents),
+        tokenizer=tokenizer_of(contents),
+        needs_tokenizer=reads_text(contents, architectures),
+        hyperparameters=_hyperparameters(contents),
         changes=changed,
         tensor_changes=_tensor_changes(reader, changed),
-        checklist=(),
-        notes=(),
+        notes=tuple(contents.notes),  # at last, when everything was looked at
     )
-    items = tuple(checklist(card, snapshot, is_language=reads_text(snapshot, architectures)))
-    return replace(card, checklist=items, notes=tuple(snapshot.notes))
 
 
-def _hyperparameters(snapshot: Snapshot) -> str:
-    for file in snapshot.files.values():
-        if file.manifest.tensors and any(name.startswith(_HYPERPARAMETERS) for name in snapshot.values(file)):
+def _misfits(contents: Contents) -> Iterator[Misfit]:
+    for file in contents.files.values():
+        if file.manifest.format == OPAQUE and file.role is None and file.name.lower().endswith(_WEIGHTS):
+            yield Misfit(file.path, file.manifest.reason)
+
+
+def _hyperparameters(contents: Contents) -> str:
+    for file in contents.files.values():
+        if file.manifest.tensors and any(name.startswith(_HYPERPARAMETERS) for name in contents.values(file)):
             return file.path
-    return ""
+    found = next(contents.named(*_SETTINGS_FILES), None)
+    return "" if found is None else found.path
 
 
 def _changes(reader: ObjectReader, commit: Commit) -> tuple[Change, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mvc.formats import Value
-from mvc.registry.roles import MOMENTS, components
-from mvc.registry.snapshot import File, Number, Snapshot, number_of
+from mvc.registry.card.contents import Contents, File, Number, number_of
+from mvc.registry.card.roles import MOMENTS, components
 from mvc.spans import Span
 
 MAX_SETTINGS = 32
@@ -48,12 +48,12 @@ _KERAS = ("training_config.optimizer_config.", "config.compile_config.optimizer.
 _KERAS_SLOTS = frozenset({"m", "v", "vhat", "momentum", "velocity", "rms", "accumulator"})
 
 
-def optimizers_of(snapshot: Snapshot) -> Iterator[Optimizer]:
+def optimizers_of(contents: Contents) -> Iterator[Optimizer]:
     """Every optimizer's state, by path of the file that holds it."""
-    for file in snapshot.files.values():
+    for file in contents.files.values():
         spans = list(file.tensors("optimizer"))
         if spans or (file.manifest.tensors or file.role == "optimizer"):
-            found = _optimizer(file, spans, snapshot.values(file))
+            found = _optimizer(file, spans, contents.values(file))
             if found is not None:
                 yield found
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mvc.formats import Value
-from mvc.registry.roles import Role, components
-from mvc.registry.snapshot import File, Number, Snapshot, number_of
+from mvc.registry.card.contents import Contents, File, Number, number_of
+from mvc.registry.card.roles import Role, components
 
 MAX_NOTED = 16
 
@@ -71,20 +71,20 @@ _NO_TRAINING = frozenset({"gguf", "onnx", "npy", "npz"})
 """Formats whose numbers describe the model, not its training."""
 
 
-def training_of(snapshot: Snapshot) -> tuple[Training, ...]:
+def training_of(contents: Contents) -> tuple[Training, ...]:
     """Every training state; files of a folder that say nothing different are one."""
     rows: list[Training] = []
-    for file in snapshot.files.values():
-        found = _of_trainer(snapshot, file) if file.name == "trainer_state.json" else _of_file(snapshot, file)
+    for file in contents.files.values():
+        found = _of_trainer(contents, file) if file.name == "trainer_state.json" else _of_file(contents, file)
         if found is not None:
             _merge(rows, found)
     return tuple(rows)
 
 
-def _of_file(snapshot: Snapshot, file: File) -> Training | None:
+def _of_file(contents: Contents, file: File) -> Training | None:
     if file.manifest.format in _NO_TRAINING:
         return None
-    values = snapshot.values(file) if file.manifest.tensors or file.role in _ELSEWHERE else {}
+    values = contents.values(file) if file.manifest.tensors or file.role in _ELSEWHERE else {}
     own = values if file.role is None else {}
     row = Training(
         sources=(file.path,),
@@ -132,9 +132,9 @@ def _noted(values: Mapping[str, Value]) -> dict[str, Number]:
     return found
 
 
-def _of_trainer(snapshot: Snapshot, file: File) -> Training | None:
+def _of_trainer(contents: Contents, file: File) -> Training | None:
     """The Hugging Face Trainer's own account of itself."""
-    state = snapshot.mapping(file)
+    state = contents.mapping(file)
     noted = {}
     for key in ("best_metric", "num_train_epochs", "max_steps"):
         number = number_of(state.get(key))

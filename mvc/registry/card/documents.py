@@ -1,0 +1,39 @@
+"""Plain values of a JSON document by dotted names, as formats give those of their files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mvc.formats import Value
+from mvc.formats.wire import jsontext
+
+
+def flatten(document: Any) -> dict[str, Value]:
+    """Scalars by the way to them; see :func:`mvc.formats.wire.jsontext.flatten`. One that is all there is has
+    no name.
+
+    What the Python API writes for values that JSON lacks is read too: ``{"$tuple": [...]}`` is a list and
+    ``{"$dict": [[key, value], ...]}`` a mapping; its other objects (tensors, bytes) are no plain values.
+    """
+    return jsontext.bounded(jsontext.flatten("", _plain(document, 0)))
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if depth > jsontext.MAX_DEPTH:
+        return {}  # too deep to be given a name
+    if isinstance(value, dict) and len(value) == 1:
+        value = _meant(*value.items())
+    if isinstance(value, dict):
+        return {key: _plain(inner, depth + 1) for key, inner in value.items()}
+    return [_plain(inner, depth + 1) for inner in value] if isinstance(value, list) else value
+
+
+def _meant(item: tuple[str, Any]) -> Any:
+    """What an object of one key stands for."""
+    key, inner = item
+    if key == "$tuple" and isinstance(inner, list):
+        return inner
+    if key == "$dict" and isinstance(inner, list):
+        pairs = (pair for pair in inner if isinstance(pair, list) and len(pair) == 2)
+        return {str(name): value for name, value in pairs if not isinstance(name, list | dict)}
+    return {} if key.startswith("$") else {key: inner}
