@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import enum
 import json
 import subprocess
 import sys
@@ -29,7 +31,12 @@ from mvc.objects import Commit
 from mvc.repo import Repository
 from tests.engine import assert_sound
 from tests.make_files import safetensors_bytes
+from tests.make_pickles import tensor, torch_zip
 
+CIRCULAR: dict = {}
+CIRCULAR["x"] = CIRCULAR
+CIRCULAR_LIST: list = []
+CIRCULAR_LIST.append(CIRCULAR_LIST)
 RNG = np.random.default_rng(11)
 ALL_DTYPES = [
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -287,6 +294,12 @@ def test_tied_tensors_are_stored_once(repo) -> None:
     assert packed_bytes(repo) - before < 4000
 
 
+def torch_checkpoint() -> bytes:
+    """A file as torch.save writes it: a model, an epoch, an optimizer's settings."""
+    saved = {"model": {"w": tensor("0")}, "epoch": 7, "optim": {"lr": 0.5}, "name": "tiny"}
+    return torch_zip(saved, {"0": np.arange(6, dtype=np.float32).tobytes()})
+
+
 def packed_bytes(repo) -> int:
     return sum(path.stat().st_size for path in (repo.path / ".mvc" / "packs").rglob("*.pack"))
 
@@ -490,7 +503,16 @@ def test_a_version_tells_what_is_known_of_it(repo) -> None:
         {"metrics": {"loss": "low"}},
         {"metrics": {"ok": True}},
         {"metrics": {3: 1.0}},
-        {"params": {"x": [1]}},
+        {"params": {"x": [{1}]}},
+        {"params": {"x": print}},
+        {"params": {"x": {"y": object()}}},
+        {"params": {"x": "\ud800"}},
+        {"params": {"x": b"bytes"}},
+        {"params": {"a.b": 1, "a": {"b": 2}}},
+        {"params": {1: 2}},
+        {"params": argparse.Namespace(lr=1)},
+        {"params": CIRCULAR},
+        {"params": {"x": CIRCULAR_LIST}},
         {"params": {"x": 2**70}},
         {"time": datetime(2026, 1, 1)},
         {"paths": ["a"]},
@@ -509,6 +531,51 @@ def test_arguments_that_make_no_sense_are_refused(repo, options) -> None:
     with pytest.raises(mvc.UsageError):
         repo.commit({"m": {"x": 1}}, **{"message": "m", **options})
     assert repo.head is None
+
+
+class Kind(enum.Enum):
+    FAST = 1
+
+
+class Named(enum.StrEnum):
+    ADAM = "adam"
+
+
+def test_nested_settings_are_recorded_flat(repo) -> None:
+    params = {
+        "optimizer": {"name": Named.ADAM, "betas": (0.9, 0.999), "groups": [{"lr": 1e-3}, {"lr": 1e-4}]},
+        "layers": {0: {"size": np.int64(4)}},
+        "kind": Kind.FAST,
+        "level": enum.IntEnum("Level", ["LOW"])(1),
+        "out": Path("runs/1"),
+        "dtype": np.dtype("float16"),
+        "type": np.float32,
+        "day": datetime(2026, 1, 2, tzinfo=UTC).date(),
+        "hidden": [[1, 2], ["ä", None, True]],
+        "none": {},
+        "loss": float("nan"),
+        "wandb": {"api_key": "x"},
+    }
+    recorded = dict(repo.commit({"m": 1}, "one", params=params).params)
+    assert np.isnan(recorded.pop("loss"))
+    assert recorded == {
+        "optimizer.name": "adam",
+        "optimizer.betas": "[0.9, 0.999]",
+        "optimizer.groups.0.lr": 1e-3,
+        "optimizer.groups.1.lr": 1e-4,
+        "layers.0.size": 4,
+        "kind": "FAST",
+        "level": "LOW",
+        "out": "runs/1",
+        "dtype": "float16",
+        "type": "float32",
+        "day": "2026-01-02",
+        "hidden": '[[1, 2], ["ä", null, true]]',
+        "none": "{}",
+        "wandb.api_key": "***",
+    }
+    args = argparse.Namespace(lr=3e-4, config="a.yaml")
+    assert dict(repo.commit({"m": 2}, "two", params=vars(args)).params) == vars(args)
 
 
 def test_a_time_that_no_calendar_holds_is_told_and_shown(repo, monkeypatch) -> None:
@@ -790,6 +857,29 @@ def test_hostile_json_is_refused_in_one_line(repo, data: bytes) -> None:
         rebuild(parse(data), {})
 
 
+def test_files_of_other_formats_load_by_path_and_tell_their_metadata(repo) -> None:
+    repo.path.joinpath("ckpt.pt").write_bytes(torch_checkpoint())
+    repo.path.joinpath("plain.txt").write_text("x")
+    version = repo.commit(message="from a folder")
+    with pytest.raises(mvc.UserError) as caught:
+        repo.load_state_dict("HEAD")
+    assert "path='ckpt.pt'" in caught.value.hint
+    assert_same(
+        {"model.w": np.arange(6, dtype=np.float32).reshape(2, 3)},
+        repo.load_state_dict("HEAD", path="ckpt.pt"),
+    )
+    assert dict(version["ckpt.pt"].metadata) == {"epoch": 7, "optim.lr": 0.5, "name": "tiny"}
+    assert dict(version["plain.txt"].metadata) == {}
+
+
+def test_metadata_stop_at_their_budget(repo, monkeypatch) -> None:
+    repo.path.joinpath("ckpt.pt").write_bytes(torch_checkpoint())
+    version = repo.commit(message="from a folder")
+    monkeypatch.setattr("mvc.api.file.MAX_METADATA_READ_BYTES", 100)
+    with pytest.raises(mvc.UnsupportedFeature, match="to read"):
+        _ = version["ckpt.pt"].metadata
+
+
 def test_wrong_questions_are_refused(repo) -> None:
     repo.commit({"m": {"x": np.ones(2)}}, "one")
     with pytest.raises(mvc.UsageError, match="framework"):
@@ -888,6 +978,30 @@ def test_import_mvc_costs_nothing_and_offers_all() -> None:
     with pytest.raises(AttributeError):
         _ = mvc.nothing
     assert (Path(mvc.__file__).parent / "py.typed").is_file()
+
+
+def test_the_code_is_that_of_the_program(tmp_path: Path, monkeypatch) -> None:
+    def committed(folder: Path) -> str:
+        folder.mkdir()
+        (folder / "train.py").write_text("pass\n")
+        for words in ("init -q", "add .", "-c user.name=A -c user.email=a@b commit -q -m one"):
+            subprocess.run(["git", *words.split()], cwd=folder, check=True)
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    code, around = committed(tmp_path / "code"), committed(tmp_path / "around")
+    monkeypatch.chdir(tmp_path / "code")
+    with mvc.Repo.init(tmp_path / "apart") as repo:
+        assert repo.commit({"m": 1}, "one").code.commit == code  # the current folder's
+        assert repo.commit({"m": 2}, "two", code=tmp_path / "around").code.commit == around
+        assert repo.commit({"m": 3}, "three", code="../around").code.commit == around
+        assert repo.commit({"m": 4}, "four", code=tmp_path).code is None
+        assert "no Git commit" in repo.monitor.warnings[-1]
+        for wrong in (5, tmp_path / "nothing", "a\0b"):
+            with pytest.raises(mvc.UsageError):
+                repo.commit({"m": 5}, "five", code=wrong)
+    with mvc.Repo.init(tmp_path / "around" / "model") as repo:
+        assert repo.commit({"m": 1}, "one").code.commit == around
 
 
 def test_a_closed_repository_says_so(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def test_every_public_method_is_on_the_page_or_in_a_docstring() -> None:
     import mvc
 
     for cls in (mvc.Repo, mvc.Revision, mvc.File, mvc.Tensors, mvc.Log, mvc.Diff, mvc.WorkStatus):
-        for name, member in vars(cls).items():
+        for name in dir(cls):
+            member = getattr(cls, name)
             if not name.startswith("_") and (callable(member) or isinstance(member, property)):
                 assert (member.__doc__ or "").strip(), f"{cls.__name__}.{name}"

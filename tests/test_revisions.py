@@ -182,7 +182,7 @@ WRONG = {  # text: what message and hint say
     "": ("a name is missing", "name a branch"),
     "mian": ("there is no revision 'mian'", "did you mean 'main'"),
     "featur/x": ("'featur/x'", "'feature/x'"),
-    "zzzzzzzz": ("there is no revision", "there is 'feature/x'"),
+    "zzzzzzzz": ("there is no revision", "there is 'aliases/production', 'both'"),
     "abc": ("there is no revision", ""),  # three digits are too few for an id
     "f" * 64: ("there is no revision", ""),
     "~1": ("a name is missing", ""),

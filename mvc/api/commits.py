@@ -1,4 +1,4 @@
-"""What a commit from memory stores: a mapping of keys to values as files, and checked metrics and params."""
+"""What a commit from memory stores: a mapping of keys to values as files, data and metrics."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mvc.api.arrays import host_tensor
+from mvc.api.params import check_name, plain_number
 from mvc.api.state import Flattened
 from mvc.errors import UsageError
 from mvc.formats.safetensors import Described, emit_header
 from mvc.memoryfile import MemoryFile, Stretch
-from mvc.objects import Number, Scalar
+from mvc.objects import Number
 from mvc.ops.commit_given import Given
 from mvc.paths import check_path, shown
 
 ENDINGS = (".safetensors", ".json")
-_MOST = 1 << 63
 
 
 def given_of(state: Mapping[str, Any]) -> Given:
@@ -76,7 +76,7 @@ def _files(key: str, value: Any) -> dict[str, MemoryFile]:
     return files
 
 
-# --- data, metrics and params ------------------------------------------------------------------------------
+# --- data and metrics ---------------------------------------------------------------------------------------
 def places_of(data: Mapping[str, Any]) -> dict[str, str]:
     """Paths and addresses of data by name.
 
@@ -85,7 +85,7 @@ def places_of(data: Mapping[str, Any]) -> dict[str, str]:
     """
     found = {}
     for name, place in _items("data", data):
-        _check_name(name, _DATA)
+        check_name(name, _DATA)
         text = os.fspath(place) if isinstance(place, os.PathLike) else place
         if not isinstance(text, str):
             raise UsageError(
@@ -103,27 +103,10 @@ def metrics_of(metrics: Mapping[str, Any]) -> dict[str, Number]:
     """
     found: dict[str, Number] = {}
     for name, value in _items("metrics", metrics):
-        plain = _plain(name, value)
+        check_name(name, "for example metrics={'loss': 1.93}")
+        plain = plain_number(name, value)
         if isinstance(plain, bool) or not isinstance(plain, int | float):
             raise UsageError(f"metric {name!r} is a {type(value).__name__}, not a number")
-        found[name] = plain
-    return found
-
-
-def params_of(params: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Settings: text, numbers, booleans or None.
-
-    Raises:
-        UsageError: a name that is no text, or any other value.
-    """
-    found: dict[str, Scalar] = {}
-    for name, value in _items("params", params):
-        plain = _plain(name, value)
-        if not (plain is None or isinstance(plain, str | int | float | bool)):
-            raise UsageError(
-                f"param {name!r} is a {type(value).__name__}",
-                hint="text, numbers, booleans and None can be recorded; str(value) makes text",
-            )
         found[name] = plain
     return found
 
@@ -135,18 +118,3 @@ def _items(what: str, given: Any) -> ItemsView[Any, Any]:
     if not isinstance(given, Mapping):
         raise UsageError(f"{what} are a mapping of names to values, not a {type(given).__name__}")
     return given.items()
-
-
-def _check_name(name: Any, example: str) -> None:
-    if type(name) is not str or not name.isprintable() or not name:
-        raise UsageError(f"{name!r} is no name", hint=example)
-
-
-def _plain(name: Any, value: Any) -> Any:
-    """A scalar of numpy or torch as Python's own."""
-    _check_name(name, "for example metrics={'loss': 1.93}")
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        value = value.item()
-    if isinstance(value, int) and not -_MOST <= value < _MOST:
-        raise UsageError(f"{name!r} is an integer of more than 64 bits", hint="record it as text")
-    return value

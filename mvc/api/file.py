@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 
 from mvc.api.session import Session
 from mvc.api.tensors import Tensors
-from mvc.history.reader import read_manifest
+from mvc.errors import UnsupportedFeature
+from mvc.formats import NotThisFormat, Value, read_values
+from mvc.history.reader import PartTable, read_manifest
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, Manifest, TreeEntry
 from mvc.paths import shown
+from mvc.registry.snapshot import StoredView
 from mvc.restore import file_pieces
 from mvc.text import count, size
 from mvc.weighing import Weigher
+
+MAX_METADATA_READ_BYTES = 256 << 20
+"""Of a file, for what it says beside its tensors."""
 
 
 class File:
@@ -70,6 +77,33 @@ class File:
         """The tensors by name, each decoded when it is asked for; none where the format is unknown."""
         return Tensors(self._session, self.path, self._manifest)
 
+    @cached_property
+    def metadata(self) -> Mapping[str, Value]:
+        """What the file says beside its tensors, by dotted names: the epoch and settings in a ``.pt``, the
+        texts of a safetensors or GGUF file; nothing is unpickled or run for it.
+
+        At most 10,000 values; long texts are left out, and a long list is given by its length, under its name
+        and ``.#``.
+
+        Raises:
+            UnsupportedFeature: more than 256 MiB would have to be read for it.
+            DamageError: stored bytes are missing or wrong.
+        """
+        budget = _Budget(MAX_METADATA_READ_BYTES)
+        with self._session.reading() as view:
+            stored = StoredView(
+                self.path.rpartition("/")[2],
+                self.size,
+                PartTable(self._manifest),
+                view.objects,
+                budget.charge,
+            )
+            found = read_values(self.format, stored, lambda _: None)
+        if budget.left < 0:
+            most = f"{MAX_METADATA_READ_BYTES >> 20} MiB"
+            raise UnsupportedFeature(f"the metadata of {shown(self.path)} take more than {most} to read")
+        return MappingProxyType(dict(found))
+
     def pieces(self) -> Iterator[bytes]:
         """The file's bytes end to end in pieces of up to 1 MiB, decoded ahead by several threads.
 
@@ -93,3 +127,16 @@ class File:
         tensors = len(self._manifest.tensors)
         told = f", {count(tensors, 'tensor')}" if tensors else ""
         return f"<File {shown(self.path)}: {self.format}, {size(self.size)}{told}>"
+
+
+class _Budget:
+    """Bytes that may be read; what goes beyond them is refused, as a format expects it."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def charge(self, count: int) -> None:
+        """Take so many bytes off."""
+        self.left -= count
+        if self.left < 0:
+            raise NotThisFormat("too much to read")

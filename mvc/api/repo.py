@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from mvc import provenance
-from mvc.api.commits import given_of, metrics_of, params_of, places_of
+from mvc.api.changing import Changing
+from mvc.api.commits import given_of, metrics_of, places_of
+from mvc.api.opened import Place, place_of
+from mvc.api.params import params_of
 from mvc.api.results import Diff, Log, WorkStatus
 from mvc.api.revision import Revision
-from mvc.api.session import Session
-from mvc.config import Config, enabled
-from mvc.context import Context, parse_author
+from mvc.context import Context
 from mvc.errors import UsageError
 from mvc.fileio import FileIO
-from mvc.history.decorations import Decorations
-from mvc.history.revisions import resolve_commit
+from mvc.lineage import Code
 from mvc.monitor import Monitor
-from mvc.objectid import CommitId
-from mvc.objects import Person, Timestamp
 from mvc.odb.database import CACHE_BYTES
-from mvc.ops import branch as branch_ops
-from mvc.ops import tag as tag_ops
-from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
 from mvc.ops.commit import Request, commit
 from mvc.ops.commit_given import commit_given
 from mvc.ops.diff import diff_versions, diff_worktree
 from mvc.ops.init import init
 from mvc.ops.log import log
 from mvc.ops.status import status
-from mvc.ops.undo import undo
-from mvc.repo import DEFAULT_BRANCH, Repository, View, read_text
-
-Place = str | os.PathLike[str]
+from mvc.paths import shown
+from mvc.repo import DEFAULT_BRANCH, Repository
 
 
-class Repo:
+class Repo(Changing):
     """A repository: commit to it, look at its versions, load tensors out of them.
 
     Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.
@@ -48,11 +39,6 @@ class Repo:
     as on the command line: ``main``, ``v1``, ``HEAD~2``, the beginning of an id. Errors are those of
     :mod:`mvc.errors`. Nothing is printed: ``monitor`` hears of progress, warnings and damage.
     """
-
-    def __init__(self, repository: Repository, context: Context, *, keep: bool = False) -> None:
-        self._session = Session(repository, keep=keep)
-        self._context = context
-        self._author: Person | None = None
 
     # --- getting one --------------------------------------------------------------------------------------
     @classmethod
@@ -67,14 +53,7 @@ class Repo:
         Raises:
             RepositoryNotFound: there is none.
         """
-        context = Context.of_process()
-        repository = Repository.open(
-            FileIO(),
-            Path(os.path.normpath(context.cwd / path)),
-            monitor or Monitor(),
-            cache_bytes=CACHE_BYTES if cache_bytes is None else cache_bytes,
-        )
-        return cls(repository, context, keep=cache_bytes is not None)
+        return cls._of(Repository.open, path, monitor, cache_bytes)
 
     @classmethod
     def find(
@@ -85,13 +64,15 @@ class Repo:
         Raises:
             RepositoryNotFound: there is none.
         """
+        return cls._of(Repository.find, path, monitor, cache_bytes)
+
+    @classmethod
+    def _of(
+        cls, found: Callable[..., Repository], path: Place, monitor: Monitor | None, cache_bytes: int | None
+    ) -> Self:
         context = Context.of_process()
-        repository = Repository.find(
-            FileIO(),
-            Path(os.path.normpath(context.cwd / path)),
-            monitor or Monitor(),
-            cache_bytes=CACHE_BYTES if cache_bytes is None else cache_bytes,
-        )
+        room = CACHE_BYTES if cache_bytes is None else cache_bytes
+        repository = found(FileIO(), place_of(context, path), monitor or Monitor(), cache_bytes=room)
         return cls(repository, context, keep=cache_bytes is not None)
 
     @classmethod
@@ -102,8 +83,7 @@ class Repo:
             UserError: there is one already.
         """
         context = Context.of_process()
-        place = Path(os.path.normpath(context.cwd / path))
-        return cls(init(FileIO(), place, monitor or Monitor(), branch=branch), context)
+        return cls(init(FileIO(), place_of(context, path), monitor or Monitor(), branch=branch), context)
 
     def close(self) -> None:
         """Let go of files and memory. Versions and files that came from here cannot be read any more."""
@@ -159,6 +139,7 @@ class Repo:
         amend: bool = False,
         allow_empty: bool = False,
         checkout: bool = False,
+        code: Place | None = None,
     ) -> Revision:
         """Make a version of the work tree, or of ``state``, on the current branch.
 
@@ -174,10 +155,11 @@ class Repo:
         written there too.
 
         ``author`` is ``Name <address>``; else the environment, the settings, Git's, login and host say who.
-        ``metrics`` are numbers, ``params`` scalars, ``data`` paths or addresses by name (what it was trained
-        on: files are hashed, addresses only noted). The running Python, its frameworks and the Git commit of
-        the code are recorded too, unless settings say no; secrets are masked. ``amend`` replaces the last
-        version.
+        ``metrics`` are numbers; ``params`` settings, however nested (:func:`mvc.api.params.params_of`);
+        ``data`` paths or addresses by name: what it was trained on (files are hashed, addresses only noted).
+        The running Python, its frameworks and the Git commit of the code are recorded too, unless settings
+        say no; secrets are masked. ``code`` is a folder of the code; by default the repository's, or, where
+        Git knows nothing of that, the current folder. ``amend`` replaces the last version.
 
         Raises:
             AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
@@ -192,7 +174,7 @@ class Repo:
         if not (message and message.strip()) and not (amend and message is None):
             raise UsageError("a version needs a message", hint="commit(…, message='what changed')")
         self._session.check_open()
-        repository, settings = self._repository, self._settings()
+        repository = self._repository
         request = Request(
             message=message,
             author=self._person(author),
@@ -206,9 +188,9 @@ class Repo:
                 worktree=repository.worktree,
                 monitor=repository.monitor,
             ),
-            code=provenance.code(repository.worktree) if enabled(settings, "commit.code") else None,
+            code=self._code(code),
             # of no other environment than this one: the program that trained is the one that commits
-            environment=provenance.environment({}) if enabled(settings, "commit.environment") else None,
+            environment=provenance.environment({}) if self._records("commit.environment") else None,
             paths=[paths] if isinstance(paths, str) else list(paths),
             amend=amend,
             reauthor=author is not None,
@@ -224,6 +206,22 @@ class Repo:
             done = commit_given(self._repository, request, given_of(state), checkout=checkout)
         with self._session.reading() as view:
             return self._revision(view, done.id)
+
+    def _code(self, given: Place | None) -> Code | None:
+        """The Git commit of the program that commits."""
+        if not self._records("commit.code"):
+            return None
+        if given is None:
+            return provenance.code(self.path) or provenance.code(self._context.cwd)
+        place = place_of(self._context, given)
+        if not place.is_dir():
+            raise UsageError(
+                f"the code {shown(str(place))} is not a folder", hint="code=Path(__file__).parent"
+            )
+        found = provenance.code(place)
+        if found is None:
+            self.monitor.warn(f"no Git commit was found of the code in {shown(str(place))}")
+        return found
 
     # --- reading ------------------------------------------------------------------------------------------
     def __getitem__(self, revision: str) -> Revision:
@@ -296,131 +294,3 @@ class Repo:
             return Diff(
                 list(diff_versions(self._repository, view, old or "HEAD", new, wanted, tensors=tensors))
             )
-
-    # --- changing -----------------------------------------------------------------------------------------
-    def checkout(
-        self,
-        revision: str,
-        paths: Sequence[str] = (),
-        *,
-        new_branch: str | None = None,
-        detach: bool = False,
-        force: bool = False,
-    ) -> CheckedOut:
-        """Bring the work tree and HEAD to a revision; with ``paths`` only those files, and HEAD stays.
-
-        Raises:
-            WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
-        """
-        with self._acting() as (who, now):
-            if paths:
-                if new_branch is not None or detach:
-                    raise UsageError("paths go with neither a new branch nor a detached HEAD")
-                wanted = [paths] if isinstance(paths, str) else list(paths)
-                return checkout_paths(self._repository, revision, wanted, who, now, force=force)
-            return checkout(
-                self._repository, revision, who, now, new_branch=new_branch, detach=detach, force=force
-            )
-
-    def undo(self, operation: str | None = None, *, force: bool = False) -> str:
-        """Take back the newest operation that was not taken back yet, or the one named by its id; returns
-        what it was.
-
-        Raises:
-            UserError: nothing is left to take back.
-        """
-        with self._acting() as (who, now):
-            return undo(self._repository, who, now, operation=operation, force=force).command
-
-    @property
-    def branches(self) -> dict[str, str]:
-        """Every branch with the id of its version."""
-        with self._session.reading() as view:
-            return {row.name: row.target.hex() for row in branch_ops.branches(view)}
-
-    def create_branch(self, name: str, revision: str = "HEAD", *, force: bool = False) -> None:
-        """Make a branch; HEAD stays where it is.
-
-        Raises:
-            ConflictError: there is one of that name, and ``force`` is not set.
-        """
-        with self._acting() as (who, now):
-            branch_ops.create(self._repository, name, revision, who, now, force=force)
-
-    def rename_branch(self, old: str, new: str) -> None:
-        """Rename a branch."""
-        with self._acting() as (who, now):
-            branch_ops.rename(self._repository, old, new, who, now)
-
-    def delete_branch(self, name: str, *, force: bool = False) -> None:
-        """Remove a branch.
-
-        Raises:
-            ConflictError: it is the current one, or has versions that HEAD does not reach and ``force`` is
-                not set.
-        """
-        with self._acting() as (who, now):
-            branch_ops.delete(self._repository, name, who, now, force=force)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Every tag with the id of its version."""
-        with self._session.reading() as view:
-            return {row.name: row.target.hex() for row in tag_ops.tags(view)}
-
-    def tag(
-        self, name: str, revision: str = "HEAD", *, message: str | None = None, force: bool = False
-    ) -> None:
-        """Name a version; with a message the tag is annotated.
-
-        Raises:
-            ConflictError: there is one of that name, and ``force`` is not set.
-        """
-        with self._acting() as (who, now):
-            tag_ops.create(self._repository, name, revision, who, now, message=message, force=force)
-
-    def delete_tag(self, name: str) -> None:
-        """Remove a tag."""
-        with self._acting() as (who, now):
-            tag_ops.delete(self._repository, name, who, now)
-
-    # --- inside -------------------------------------------------------------------------------------------
-    @property
-    def _repository(self) -> Repository:
-        return self._session.repository
-
-    def _revision(self, view: View, identity: CommitId) -> Revision:
-        return Revision(self._session, Decorations(view.refs).entry(identity, view.commit(identity)))
-
-    def _resolve(self, view: View, revision: str) -> CommitId:
-        if not isinstance(revision, str):
-            raise UsageError(f"a revision is text, not a {type(revision).__name__}", hint="repo['HEAD']")
-        return resolve_commit(revision, view.objects, view)
-
-    @contextmanager
-    def _acting(self) -> Iterator[tuple[Person, Timestamp]]:
-        """Who acts, and when."""
-        self._session.check_open()
-        yield self._person(None), self._context.now()
-
-    def _person(self, given: str | None) -> Person:
-        if given is not None:
-            return Person(*parse_author(given))
-        if self._author is None:  # once: asking Git takes a process
-            self._author = self._context.author(self._settings(), ask_git=True).person
-        return self._author
-
-    def _settings(self) -> list[Config]:
-        """The repository's settings, then the user's own."""
-        path = self._context.global_config
-        known = path is not None and path.exists()
-        own = Config(read_text(self._repository.io, path) if known and path else "", str(path))
-        return [self._repository.config(), own]
-
-    def _moment(self, time: datetime | None) -> Timestamp:
-        if time is None:
-            return self._context.now()
-        offset = time.utcoffset()
-        if offset is None:
-            raise UsageError("time needs a time zone", hint="datetime.now().astimezone() has one")
-        return Timestamp(round(time.timestamp() * 1e6), int(offset.total_seconds() // 60))

@@ -46,7 +46,10 @@ def load_state(files: Files, path: str | None, *, framework: str, device: Any, t
 
 def _candidates(files: Files) -> str:
     found = [path for path, file in files.items() if file.tensors]
-    return f"load_state_dict(REV, {found[0]!r})" if found else "mvc knows of no tensors in its files"
+    if not found:
+        return "mvc knows of no tensors in its files"
+    others = f"; {len(found) - 1} more files hold tensors" if len(found) > 1 else ""
+    return f"load_state_dict(REV, path={found[0]!r}) gives the tensors of that file{others}"
 
 
 def _all(files: Files, load: Load) -> Iterator[tuple[str, Any]]:

@@ -218,5 +218,5 @@ def _not_found(name: str, refs: Refs) -> RevisionNotFound:
     if not name:
         return RevisionNotFound("a name is missing", hint="name a branch, a tag or a commit")
     names = [short_ref_name(full) for full in refs.names("refs/")]
-    hint = nearest(name, ["HEAD", *names]) or offer(name, names)
+    hint = nearest(name, ["HEAD", *names]) or offer(name, names) or "there are no branches and tags yet"
     return RevisionNotFound(f"there is no revision {name!r}", hint=hint)

@@ -1,0 +1,103 @@
+"""What changes a repository beside commits: checkout, undo, branches and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mvc.api.opened import Opened
+from mvc.errors import UsageError
+from mvc.ops import branch as branch_ops
+from mvc.ops import tag as tag_ops
+from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
+from mvc.ops.undo import undo
+
+
+class Changing(Opened):
+    """Moves HEAD, the work tree, branches and tags; every change is an operation that :meth:`undo` takes
+    back."""
+
+    def checkout(
+        self,
+        revision: str,
+        paths: Sequence[str] = (),
+        *,
+        new_branch: str | None = None,
+        detach: bool = False,
+        force: bool = False,
+    ) -> CheckedOut:
+        """Bring the work tree and HEAD to a revision; with ``paths`` only those files, and HEAD stays.
+
+        Raises:
+            WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            if paths:
+                if new_branch is not None or detach:
+                    raise UsageError("paths go with neither a new branch nor a detached HEAD")
+                wanted = [paths] if isinstance(paths, str) else list(paths)
+                return checkout_paths(self._repository, revision, wanted, who, now, force=force)
+            return checkout(
+                self._repository, revision, who, now, new_branch=new_branch, detach=detach, force=force
+            )
+
+    def undo(self, operation: str | None = None, *, force: bool = False) -> str:
+        """Take back the newest operation that was not taken back yet, or the one named by its id; returns
+        what it was.
+
+        Raises:
+            UserError: nothing is left to take back.
+        """
+        with self._acting() as (who, now):
+            return undo(self._repository, who, now, operation=operation, force=force).command
+
+    @property
+    def branches(self) -> dict[str, str]:
+        """Every branch with the id of its version."""
+        with self._session.reading() as view:
+            return {row.name: row.target.hex() for row in branch_ops.branches(view)}
+
+    def create_branch(self, name: str, revision: str = "HEAD", *, force: bool = False) -> None:
+        """Make a branch; HEAD stays where it is.
+
+        Raises:
+            ConflictError: there is one of that name, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            branch_ops.create(self._repository, name, revision, who, now, force=force)
+
+    def rename_branch(self, old: str, new: str) -> None:
+        """Rename a branch."""
+        with self._acting() as (who, now):
+            branch_ops.rename(self._repository, old, new, who, now)
+
+    def delete_branch(self, name: str, *, force: bool = False) -> None:
+        """Remove a branch.
+
+        Raises:
+            ConflictError: it is the current one, or has versions that HEAD does not reach and ``force`` is
+                not set.
+        """
+        with self._acting() as (who, now):
+            branch_ops.delete(self._repository, name, who, now, force=force)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Every tag with the id of its version."""
+        with self._session.reading() as view:
+            return {row.name: row.target.hex() for row in tag_ops.tags(view)}
+
+    def tag(
+        self, name: str, revision: str = "HEAD", *, message: str | None = None, force: bool = False
+    ) -> None:
+        """Name a version; with a message the tag is annotated.
+
+        Raises:
+            ConflictError: there is one of that name, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            tag_ops.create(self._repository, name, revision, who, now, message=message, force=force)
+
+    def delete_tag(self, name: str) -> None:
+        """Remove a tag."""
+        with self._acting() as (who, now):
+            tag_ops.delete(self._repository, name, who, now)
