@@ -14,7 +14,7 @@ from mvc.history.reader import PartTable, read_manifest
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, Manifest, TreeEntry
 from mvc.paths import shown
-from mvc.registry.snapshot import StoredView
+from mvc.registry.card.contents import StoredView
 from mvc.restore import file_pieces
 from mvc.text import count, size
 from mvc.weighing import Weigher
