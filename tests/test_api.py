@@ -406,6 +406,20 @@ def test_a_key_owns_both_its_paths(repo) -> None:
     assert set(repo.commit({"a": {"n": 1}}, "plain")) == {"a.json", "b.json"}
 
 
+def test_files_of_the_folder_that_a_key_replaces_are_told(repo) -> None:
+    first, second = {"model": {"w": np.ones(3)}}, {"model": {"w": np.zeros(3)}}
+    repo.commit(first, "one", checkout=True)
+    assert not repo.monitor.warnings
+    repo.commit(second, "two")
+    assert "'model.safetensors'" in repo.monitor.warnings[-1] and "checkout" in repo.monitor.warnings[-1]
+    heard = len(repo.monitor.warnings)
+    repo.commit(first, "as the folder has it")
+    repo.commit({"other": {"w": np.ones(3)}}, "not in the folder")
+    (repo.path / "folder.json").mkdir()
+    repo.commit({"folder": 1}, "a folder in the way")
+    assert len(repo.monitor.warnings) == heard
+
+
 def test_checkout_brings_the_work_tree_along(repo) -> None:
     revision = repo.commit({"a": {"x": np.ones(300), "n": 1}}, "one", checkout=True)
     assert repo.status().clean
