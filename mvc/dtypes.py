@@ -121,3 +121,28 @@ DTYPES: dict[str, DType] = {d.name: d for d in _TABLE + _GGML} | {
     if d.width > 1 and not d.bit_packed
 }
 """Every element type by name."""
+
+NUMPY_NAMES = {
+    "BOOL": "bool",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+    "C128": "complex128",
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+}
+"""What numpy and torch call those element types that both of them have."""
+
+ML_DTYPES_NAMES = {
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}
+"""What torch and ml_dtypes call those that numpy lacks."""
+
+BY_PYTHON_NAME = {python: name for name, python in (NUMPY_NAMES | ML_DTYPES_NAMES).items()}
+"""Element types by what Python's libraries call them."""

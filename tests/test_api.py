@@ -406,6 +406,20 @@ def test_a_key_owns_both_its_paths(repo) -> None:
     assert set(repo.commit({"a": {"n": 1}}, "plain")) == {"a.json", "b.json"}
 
 
+def test_files_of_the_folder_that_a_key_replaces_are_told(repo) -> None:
+    first, second = {"model": {"w": np.ones(3)}}, {"model": {"w": np.zeros(3)}}
+    repo.commit(first, "one", checkout=True)
+    assert not repo.monitor.warnings
+    repo.commit(second, "two")
+    assert "'model.safetensors'" in repo.monitor.warnings[-1] and "checkout" in repo.monitor.warnings[-1]
+    heard = len(repo.monitor.warnings)
+    repo.commit(first, "as the folder has it")
+    repo.commit({"other": {"w": np.ones(3)}}, "not in the folder")
+    (repo.path / "folder.json").mkdir()
+    repo.commit({"folder": 1}, "a folder in the way")
+    assert len(repo.monitor.warnings) == heard
+
+
 def test_checkout_brings_the_work_tree_along(repo) -> None:
     revision = repo.commit({"a": {"x": np.ones(300), "n": 1}}, "one", checkout=True)
     assert repo.status().clean
@@ -932,6 +946,30 @@ def test_diff_names_files_and_tensors(repo) -> None:
 
 
 # --- notebooks ---------------------------------------------------------------------------------------------
+def test_faces_tell_forms_weights_and_what_is_missing(repo) -> None:
+    first = repo.commit({"m": {"w": np.zeros((2, 3), np.float32), "v": np.zeros(4, np.float32)}}, "one")
+    repo.commit({"m": {"w": np.zeros((3, 2), np.float16), "v": np.ones(4, np.float32)}}, "two")
+    html = repo.diff("HEAD~1", "HEAD")._repr_html_()
+    for told in ("F32 → F16", "[2, 3] → [3, 2]", ">[4]<", "100.0% of elements"):
+        assert told in html
+    html = first._repr_html_()
+    assert first.weights_id in html and "<tr></tr>" not in html
+    card = first.card()
+    assert repr(card).startswith(f"<Card {first.short}: 10 parameters, ") and len(repr(card)) < 100
+    html = card._repr_html_()
+    assert all(item.name in html for item in card.checklist)
+
+
+def test_a_version_with_damaged_weights_can_be_looked_at(repo, monkeypatch) -> None:
+    revision = repo.commit({"m": {"w": np.ones(3)}}, "one")
+
+    def damaged(*_: object) -> str:
+        raise CorruptObject("a blob is wrong")
+
+    monkeypatch.setattr("mvc.api.revision.Weigher.folder", damaged)
+    assert "unknown: a blob is wrong" in revision._repr_html_()
+
+
 def test_hostile_names_stay_text_in_html(repo) -> None:
     evil = '<script>alert("x")</script>'
     repo.commit({"m": {evil: np.ones(300)}, "a<b>&": 1}, evil, metrics={evil: 1.0}, params={evil: evil})
@@ -943,6 +981,7 @@ def test_hostile_names_stay_text_in_html(repo) -> None:
         repo.log()._repr_html_(),
         repo.diff("HEAD~1", "HEAD")._repr_html_(),
         repo.status()._repr_html_(),
+        repo["HEAD"].card()._repr_html_(),
     ]
     for html in faces:
         assert "<script" not in html and "<b>" not in html

@@ -116,6 +116,19 @@ def test_a_training_state_goes_on_where_it_stopped(repo) -> None:
         assert_same(tensor, other.state_dict()[name])
 
 
+def test_the_state_of_a_generator_is_a_value_of_its_own(repo) -> None:
+    model = torch.nn.Linear(3, 2)
+    rng = torch.get_rng_state()
+    params = {"dtype": torch.bfloat16, "device": torch.device("cpu"), "lr": torch.tensor(0.5)}
+    version = repo.commit({"model": model.state_dict(), "rng": rng}, "one", params=params)
+    assert dict(version.params) == {"dtype": "torch.bfloat16", "device": "cpu", "lr": 0.5}
+    torch.set_rng_state(repo.load_state_dict("HEAD", framework="torch")["rng"])
+    assert torch.equal(torch.get_rng_state(), rng)
+    with pytest.raises(mvc.UsageError) as caught:
+        repo.commit(model.state_dict(), "without a key")
+    assert "commit({'model': state_dict}" in caught.value.hint
+
+
 def test_parameters_tied_weights_and_conjugates(repo) -> None:
     shared = torch.nn.Parameter(torch.randn(300, 300))
     given = {

@@ -7,50 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from mvc.dtypes import DTYPES
+from mvc.dtypes import BY_PYTHON_NAME, DTYPES, ML_DTYPES_NAMES, NUMPY_NAMES
 from mvc.errors import UnsupportedFeature
 
-_NUMPY = {
-    "BOOL": "bool",
-    "F16": "float16",
-    "F32": "float32",
-    "F64": "float64",
-    "C64": "complex64",
-    "C128": "complex128",
-    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
-    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
-}
-_ML_DTYPES = {
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "F8_E8M0": "float8_e8m0fnu",
-}
-_BY_NAME = {name: key for key, name in (_NUMPY | _ML_DTYPES).items()}
 _BIG = ":be"
 
 
 def name_of(dtype: np.dtype[Any]) -> str | None:
     """What files call a numpy dtype, whatever its byte order; None if they have no such thing."""
-    return _BY_NAME.get(dtype.name)
+    return BY_PYTHON_NAME.get(dtype.name)
 
 
 def torch_name_of(dtype: str) -> str | None:
     """What files call a torch dtype (``torch.bfloat16``); None if they have no such thing."""
-    return _BY_NAME.get(dtype.removeprefix("torch."))
+    return BY_PYTHON_NAME.get(dtype.removeprefix("torch."))
 
 
 def torch_type_of(name: str) -> str | None:
     """The name in torch of an element type of files; None if it has none."""
-    return (_NUMPY | _ML_DTYPES).get(name.removesuffix(_BIG))
+    return (NUMPY_NAMES | ML_DTYPES_NAMES).get(name.removesuffix(_BIG))
 
 
 def is_block_type(name: str) -> bool:
     """Whether elements of this type come in blocks, or in less than a byte, that numpy cannot take apart."""
     plain = name.removesuffix(_BIG)
-    return plain not in _NUMPY and plain not in _ML_DTYPES
+    return plain not in NUMPY_NAMES and plain not in ML_DTYPES_NAMES
 
 
 def is_big_endian(name: str) -> bool:
@@ -69,8 +50,8 @@ def numpy_type_of(name: str, *, bits: bool = False) -> np.dtype[Any]:
         UnsupportedFeature: there is none; or it needs ml_dtypes, which is not installed.
     """
     plain = name.removesuffix(_BIG)
-    if plain in _NUMPY:
-        return np.dtype(_NUMPY[plain])
+    if plain in NUMPY_NAMES:
+        return np.dtype(NUMPY_NAMES[plain])
     if is_block_type(name) and bits:
         return np.dtype(np.uint8)
     if is_block_type(name):
@@ -83,8 +64,8 @@ def numpy_type_of(name: str, *, bits: bool = False) -> np.dtype[Any]:
         import ml_dtypes  # an extra: only where such a type is asked for
     except ImportError:
         raise UnsupportedFeature(
-            f"numpy has no {_ML_DTYPES[plain]} of its own",
+            f"numpy has no {ML_DTYPES_NAMES[plain]} of its own",
             hint="pip install ml_dtypes, or ask with as_bits=True for unsigned integers",
         ) from None
-    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[plain]))
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, ML_DTYPES_NAMES[plain]))
     return dtype

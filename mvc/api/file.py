@@ -10,11 +10,10 @@ from mvc.api.session import Session
 from mvc.api.tensors import Tensors
 from mvc.errors import UnsupportedFeature
 from mvc.formats import NotThisFormat, Value, read_values
-from mvc.history.reader import PartTable, read_manifest
+from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, Manifest, TreeEntry
 from mvc.paths import shown
-from mvc.registry.card.contents import StoredView
 from mvc.restore import file_pieces
 from mvc.text import count, size
 from mvc.weighing import Weigher
@@ -89,17 +88,10 @@ class File:
             UnsupportedFeature: more than 256 MiB would have to be read for it.
             DamageError: stored bytes are missing or wrong.
         """
-        budget = _Budget(MAX_METADATA_READ_BYTES)
         with self._session.reading() as view:
-            stored = StoredView(
-                self.path.rpartition("/")[2],
-                self.size,
-                PartTable(self._manifest),
-                view.objects,
-                budget.charge,
-            )
+            stored = _StoredView(self.path.rpartition("/")[2], self._manifest, view.objects)
             found = read_values(self.format, stored, lambda _: None)
-        if budget.left < 0:
+        if stored.left < 0:
             most = f"{MAX_METADATA_READ_BYTES >> 20} MiB"
             raise UnsupportedFeature(f"the metadata of {shown(self.path)} take more than {most} to read")
         return MappingProxyType(dict(found))
@@ -129,14 +121,21 @@ class File:
         return f"<File {shown(self.path)}: {self.format}, {size(self.size)}{told}>"
 
 
-class _Budget:
-    """Bytes that may be read; what goes beyond them is refused, as a format expects it."""
+class _StoredView:
+    """A stored file as formats read it, up to :data:`MAX_METADATA_READ_BYTES`."""
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, name: str, manifest: Manifest, reader: ObjectReader) -> None:
+        self.name = name
+        self.size = manifest.size
+        self.left = MAX_METADATA_READ_BYTES
+        self._parts = PartTable(manifest)
+        self._reader = reader
 
-    def charge(self, count: int) -> None:
-        """Take so many bytes off."""
-        self.left -= count
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly so many bytes."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise NotThisFormat("truncated")
+        self.left -= length
         if self.left < 0:
             raise NotThisFormat("too much to read")
+        return b"".join(read_range(self._reader, self._parts, offset, length))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+from mvc.api.html import html_table
 from mvc.api.revision import Revision, time_text
-from mvc.api.text import html_table
 from mvc.ops.diff import FileChange, TensorChange
 from mvc.ops.status import Status
 from mvc.text import count, number, one_line, size
@@ -86,10 +86,12 @@ class Diff(Sequence[FileChange]):
         for change in self:
             sizes = [size(side.size) if side else "" for side in (change.old, change.new)]
             same = "" if change.same_weights is None else "same weights, other bytes"
-            rows.append((change.kind, _path(change), *sizes, same))
-            rows += [(f"  {row.kind}", f"  {row.name}", "", "", _told(row)) for row in change.tensors]
-        header = ("change", "path, tensor", "before", "after", "moved")
-        return html_table(f"{count(len(self), 'file')} changed", header, rows, right=(2, 3))
+            rows.append((change.kind, _path(change), "", "", *sizes, same))
+            rows += [
+                (f"  {row.kind}", f"  {row.name}", *_form(row), "", "", _moved(row)) for row in change.tensors
+            ]
+        header = ("change", "path, tensor", "dtype", "shape", "before", "after", "moved")
+        return html_table(f"{count(len(self), 'file')} changed", header, rows, right=(4, 5))
 
 
 def _path(change: FileChange) -> str:
@@ -101,6 +103,17 @@ def _told(change: TensorChange) -> str:
     if change.kind in ("reshaped", "cast") and change.old is not None and change.new is not None:
         old, new = change.old, change.new
         return f"{old.dtype} {list(old.shape)} → {new.dtype} {list(new.shape)}"
+    return _moved(change)
+
+
+def _form(change: TensorChange) -> tuple[str, str]:
+    """The tensor's dtype and shape; before and after, where they differ."""
+    sides = [side for side in (change.old, change.new) if side is not None]
+    dtypes, shapes = ([side.dtype for side in sides], [str(list(side.shape)) for side in sides])
+    return " → ".join(dict.fromkeys(dtypes)), " → ".join(dict.fromkeys(shapes))
+
+
+def _moved(change: TensorChange) -> str:
     return "" if change.moved is None else f"{change.moved:.1%} of elements"
 
 

@@ -8,18 +8,19 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from mvc.api.card import Card
 from mvc.api.file import File
+from mvc.api.html import html_table
 from mvc.api.missing import NotThere
 from mvc.api.session import Session
 from mvc.api.state_dicts import load_state
-from mvc.api.text import html_table
-from mvc.errors import UnsupportedFeature
+from mvc.errors import DamageError, UnsupportedFeature
 from mvc.history.decorations import Entry
 from mvc.history.reader import Remembering
 from mvc.history.treediff import flatten
 from mvc.lineage import Code, Data, Environment
 from mvc.objects import Number, Person, Scalar
-from mvc.registry.card import Card, build_card
+from mvc.registry.card import build_card
 from mvc.text import count, number, one_line, size
 from mvc.weighing import Weigher
 
@@ -116,7 +117,8 @@ class Revision(Mapping[str, File]):
     def card(self) -> Card:
         """What it is, holds, comes from and lacks, as ``mvc show`` prints it."""
         with self._session.reading() as view:
-            return build_card(Remembering(view.objects), self._id, weights_id=self.weights_id)
+            found = build_card(Remembering(view.objects), self._id, weights_id=self.weights_id)
+        return Card.showing(found)
 
     # --- its files ----------------------------------------------------------------------------------------
     @cached_property
@@ -162,6 +164,7 @@ class Revision(Mapping[str, File]):
         names = [f"tag {name}" for name in self.tags] + [f"branch {name}" for name in self.branches]
         known = [("author", str(self.author)), ("time", time_text(self))]
         known += [("names", ", ".join(names))] if names else []
+        known += self._weights_told()
         known += [(name, number(value)) for name, value in self.metrics.items()]
         known += [(name, str(value)) for name, value in self.params.items()]
         about = html_table(f"{self.short} {self.subject}", (), known)
@@ -172,6 +175,12 @@ class Revision(Mapping[str, File]):
             count(len(rows), "file"), ("path", "format", "size", "tensors"), rows, right=(2, 3)
         )
         return about + files
+
+    def _weights_told(self) -> list[tuple[str, str]]:
+        try:
+            return [("weights", self.weights_id)] if self.weights_id else []
+        except DamageError as error:  # a damaged version can be looked at all the same
+            return [("weights", f"unknown: {error.message}")]
 
 
 def time_text(revision: Revision) -> str:

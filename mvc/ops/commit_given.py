@@ -5,19 +5,21 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from stat import S_ISREG
 
 from mvc.committing import Committed, Job, Request, command_of, join_packs, redacted
 from mvc.errors import WouldOverwrite
 from mvc.history.treediff import overlay
 from mvc.ingest import ingest_source
 from mvc.objectid import CommitId
-from mvc.objects import FILE, TreeEntry
+from mvc.objects import FILE, Manifest, TreeEntry
 from mvc.paths import check_path, shown
 from mvc.repo import Repository
 from mvc.source import Source
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, locked
+from mvc.worktree.recheck import same_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ def commit_given(
 ) -> Committed:
     """Store files that lie in memory and move the current branch to a commit of them.
 
-    The work tree is not looked at, so there the last version's files are still what they were; ``checkout``
-    brings what is given into it afterwards, as an operation of its own.
+    The work tree stays as it is, so there the last version's files are still what they were; the monitor
+    hears of those that have other bytes than what was given. ``checkout`` brings what is given into the work
+    tree afterwards, as an operation of its own.
 
     Raises:
         AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
@@ -54,6 +57,8 @@ def commit_given(
             committed = job.result(began)
         if checkout:
             _check_out(repository, workspace, request, tx.view.head_commit(), committed.id, given)
+        else:
+            _tell_other_bytes(repository, job.manifests)
     join_packs(repository)
     return committed
 
@@ -67,6 +72,28 @@ def _refuse_uncommitted(repository: Repository, workspace: Workspace, paths: Seq
             f"uncommitted work is in the way: {', '.join(map(shown, lost))}",
             hint="commit it, or move it away, and try again",
         )
+
+
+def _tell_other_bytes(repository: Repository, manifests: Mapping[str, Manifest]) -> None:
+    """Warn of files of the work tree that the new version has with other bytes: the next commit of the work
+    tree would bring them back."""
+    other = [path for path, manifest in manifests.items() if _has_other_bytes(repository, path, manifest)]
+    if other:
+        named = ", ".join(map(shown, other[:5])) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
+        repository.monitor.warn(
+            f"the work tree has other bytes at {named}; committing with checkout writes there what was given"
+        )
+
+
+def _has_other_bytes(repository: Repository, path: str, manifest: Manifest) -> bool:
+    """Whether a file stands at a path that is not what a manifest says; read up to the first difference."""
+    place = repository.worktree / path
+    try:
+        return S_ISREG(repository.io.stat(place).st_mode) and not same_content(repository.io, place, manifest)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # what cannot be read is not known to be the same, and the version is made by now
 
 
 def _check_out(
@@ -103,6 +130,7 @@ class _GivenJob(Job):
     def __init__(self, repository: Repository, tx: Transaction, request: Request, given: Given) -> None:
         super().__init__(repository, tx, request, len(given.files))
         self._given = given
+        self.manifests: dict[str, Manifest] = {}
 
     def store(self) -> dict[str, TreeEntry]:
         monitor, given, finder = self._repository.monitor, self._given, self._finder()
@@ -113,6 +141,7 @@ class _GivenJob(Job):
             identity, manifest, digests = ingest_source(source, path, self._tx.writer, finder, monitor)
             self._weigher.remember(identity, manifest, digests)
             self._read_bytes += manifest.size
+            self.manifests[path] = manifest
             files[path] = TreeEntry(path.rsplit("/", 1)[-1], FILE, identity)
         monitor.finish()
         return files

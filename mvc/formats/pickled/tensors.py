@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from mvc.dtypes import DTYPES
+from mvc.dtypes import BY_PYTHON_NAME, DTYPES
 from mvc.formats.base import NotThisFormat
 from mvc.formats.pickled.arrays import array_of, span_of
 from mvc.formats.wire.inert import Call, Dict, Persistent, path_of, text_of
@@ -37,29 +37,6 @@ _STORAGE_TYPES = {
 }
 _PACKED_STORAGES = frozenset({"QUInt4x2Storage", "QUInt2x4Storage"})  # several elements in a byte
 _STORAGE_MODULES = frozenset({"torch", "torch.cuda", "torch.storage", "torch.sparse", "torch.cuda.sparse"})
-
-_TORCH_TYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint64": "U64",
-    "uint32": "U32",
-    "uint16": "U16",
-    "uint8": "U8",
-    "bool": "BOOL",
-    "complex128": "C128",
-    "complex64": "C64",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ",
-    "float8_e8m0fnu": "F8_E8M0",
-}
 
 _TENSOR = "torch._utils._rebuild_tensor"
 _TENSOR_V2 = "torch._utils._rebuild_tensor_v2"
@@ -120,7 +97,7 @@ def storage_dtype(path: str) -> tuple[bool, str | None]:
 
 def is_dtype(path: str) -> bool:
     """Whether a global is an element type of torch."""
-    return path.removeprefix("torch.") in _TORCH_TYPES
+    return path.removeprefix("torch.") in BY_PYTHON_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +173,7 @@ class Places:
         dtype = storage.dtype
         if typed_at is not None:
             path = path_of(args[typed_at]) if len(args) > typed_at else ""
-            dtype = _TORCH_TYPES.get(path.removeprefix("torch."))
+            dtype = BY_PYTHON_NAME.get(path.removeprefix("torch."))
         elif len(args) > 6 and _is_altered(args[6]):
             return None
         return self.view(storage, dtype, args[1], counts(args[2]), counts(args[3]))

@@ -1,4 +1,4 @@
-"""How results show themselves: short plain text for ``__repr__``, escaped tables for notebooks."""
+"""Tables for notebooks, out of texts that may hold anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def html_table(
 ) -> str:
     """A table of plain texts, every one escaped; columns numbered in ``right`` are flush right.
 
-    Rows beyond 200 are counted, not shown.
+    An empty ``header`` is left out. Rows beyond 200 are counted, not shown.
     """
     style = "text-align:{};padding:0.1em 1em 0.1em 0;vertical-align:top"
 
@@ -26,9 +26,9 @@ def html_table(
             for side, text in zip(sides, texts, strict=True)
         )
 
-    lines = [f"<tr>{cells('th', header)}</tr>"] if rows else []
+    lines = [f"<tr>{cells('th', header)}</tr>"] if header and rows else []
     lines += [f"<tr>{cells('td', row)}</tr>" for row in rows[:_MOST_ROWS]]
     if len(rows) > _MOST_ROWS:
-        lines.append(f'<tr><td colspan="{len(header)}">… {len(rows) - _MOST_ROWS:,} more</td></tr>')
+        lines.append(f'<tr><td colspan="{len(rows[0])}">… {len(rows) - _MOST_ROWS:,} more</td></tr>')
     title = f'<caption style="text-align:left;font-weight:bold">{escape(one_line(caption))}</caption>'
     return f"<table>{title}{''.join(lines)}</table>"
