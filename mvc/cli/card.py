@@ -14,6 +14,7 @@ from mvc.registry.card.checklist import Item
 from mvc.registry.card.findings import TensorChanges
 from mvc.registry.card.optimizers import Optimizer
 from mvc.registry.card.parameters import Shards, Weights
+from mvc.registry.card.pickles import PickledNames
 from mvc.registry.card.training import Training
 from mvc.text import count, number, one_line, size
 
@@ -38,6 +39,10 @@ def card_json(card: Card) -> dict[str, Any]:
         "shards": [
             _plain(item, "name", "files", "missing_files", "missing_tensors", "complete")
             for item in card.shards
+        ],
+        "pickled_names": [
+            _plain(item, "source", "loader", "dangerous", "others", "truncated")
+            for item in card.pickled_names
         ],
         "optimizers": [
             _plain(item, "source", "kind", "slots", "tensors", "bytes", "step", "groups", "settings")
@@ -101,6 +106,7 @@ def _environment_json(item: Environment) -> dict[str, Any]:
 def card_lines(card: Card, width: int) -> list[str]:
     """The card: a heading for each part, what it says beside it, wrapped at ``width`` columns."""
     rows = [
+        ("Warning", _few([item for item in card.pickled_names if _is_alarming(item)], _danger_text)),
         ("Model", _few(card.architectures, _architecture_text)),
         ("Adapter", _few(card.adapters, _adapter_text)),
         ("Parameters", _few(card.weights, _weights_text)),
@@ -117,7 +123,7 @@ def card_lines(card: Card, width: int) -> list[str]:
         ("Weights", [] if card.weights_id is None else [card.weights_id]),
         ("Changed", _changes_text(card.tensor_changes)),
         ("Missing", [_missing_text(item) for item in card.checklist if item.state == "missing"]),
-        ("Note", list(card.notes)),
+        ("Note", [*_few([item for item in card.pickled_names if item.others], _names_text), *card.notes]),
     ]
     indent = max(len(title) for title, _ in rows) + GAP
     lines = []
@@ -216,6 +222,22 @@ def _shards_text(item: Shards) -> str:
 
 def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _is_alarming(item: PickledNames) -> bool:
+    return bool(item.dangerous) or item.truncated
+
+
+def _danger_text(item: PickledNames) -> str:
+    if not item.dangerous:
+        return f"{item.source} names more functions than were looked at; do not unpickle"
+    which = "it" if len(item.dangerous) == 1 else "them"
+    return f"{item.source} names {_first(item.dangerous)}: {item.loader} would run {which}; do not unpickle"
+
+
+def _names_text(item: PickledNames) -> str:
+    refused = "torch.load refuses by default" if item.loader == "torch.load" else f"{item.loader} imports"
+    return f"{item.source} names classes that {refused}: {_first(item.others)}"
 
 
 def _optimizer_text(item: Optimizer) -> str:

@@ -36,7 +36,12 @@ MAX_DOCUMENT_BYTES = 8 << 20
 
 Number = int | float
 
-_FIRST = (".json", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".keras", ".npz")
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+"""Files that people hand to ``torch.load``, which also unpickles what it did not write."""
+
+_OTHERS = (".json", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".npz", ".pkl", ".pickle", ".zip")
+_FIRST = (*TORCH_SUFFIXES, *_OTHERS)
+_BARE_PICKLE = "pickle"
 _NUMBERS = {"F32": "<f", "F64": "<d", "I32": "<i", "I64": "<q", "U8": "<B", "I16": "<h"}
 
 
@@ -147,6 +152,10 @@ class Contents:
             }
         return self._values[file.path]
 
+    def may_be_pickle(self, file: File) -> bool:
+        """Whether a file that no format describes may be a bare pickle under the name of a checkpoint."""
+        return file.manifest.format == OPAQUE and file.name.lower().endswith(TORCH_SUFFIXES)
+
     def _parse(self, file: File) -> Any:
         if file.manifest.size > MAX_DOCUMENT_BYTES:
             self.notes.append(f"{file.path} is too large to be read for the card")
@@ -157,12 +166,13 @@ class Contents:
             return None  # a file of the user's that only looks like ours; or the budget is spent, as noted
 
     def _format_values(self, file: File) -> Mapping[str, Value]:
-        if file.manifest.format == OPAQUE:
+        name = _BARE_PICKLE if self.may_be_pickle(file) else file.manifest.format
+        if name == OPAQUE:
             return {}
         if len(self._values) >= MAX_VALUE_FILES or self._spent:
             self._note_spent()
             return {}
-        return read_values(file.manifest.format, self._view(file), lambda name: self._sibling(file, name))
+        return read_values(name, self._view(file), lambda bare: self._sibling(file, bare))
 
     def _sibling(self, file: File, name: str) -> View | None:
         found = self.files.get(f"{file.folder}/{name}" if file.folder else name)

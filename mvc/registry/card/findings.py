@@ -24,6 +24,7 @@ from mvc.registry.card.architecture import (
 from mvc.registry.card.contents import Contents, looks_like_model
 from mvc.registry.card.optimizers import Optimizer, optimizers_of
 from mvc.registry.card.parameters import Shards, Weights, shards_of, weights_of
+from mvc.registry.card.pickles import PickledNames, pickled_names_of
 from mvc.registry.card.training import Training, training_of
 
 MAX_COMPARED = 200
@@ -69,6 +70,7 @@ class Findings:
     weights: tuple[Weights, ...]
     shards: tuple[Shards, ...]
     misfits: tuple[Misfit, ...]
+    pickled_names: tuple[PickledNames, ...]
     optimizers: tuple[Optimizer, ...]
     training: tuple[Training, ...]
     tokenizer: Tokenizer | None
@@ -106,6 +108,7 @@ def look_at(
         weights=tuple(weights_of(contents)),
         shards=tuple(shards_of(contents)),
         misfits=tuple(_misfits(contents)),
+        pickled_names=tuple(pickled_names_of(contents)),
         optimizers=tuple(optimizers_of(contents)),
         training=training_of(contents),
         tokenizer=tokenizer_of(contents),
