@@ -49,7 +49,7 @@ def card_json(card: Card) -> dict[str, Any]:
             for item in card.optimizers
         ],
         "training": [
-            _plain(item, "sources", "epoch", "step", "rng", "scheduler", "scaler", "noted")
+            _plain(item, "sources", "epoch", "step", "scheduled", "rng", "scheduler", "scaler", "noted")
             for item in card.training
         ],
         "tokenizer": None
@@ -254,12 +254,21 @@ def _optimizer_text(item: Optimizer) -> str:
     return f"{item.kind or 'unknown kind'}: {_joined(parts)}"
 
 
+def _scheduler_text(item: Training) -> str | None:
+    if item.scheduled is None:
+        return "scheduler" if item.scheduler else None
+    return f"scheduler at {_short(item.scheduled)}"
+
+
 def _training_text(item: Training) -> str:
+    kinds = [kind for kind in item.rng if kind not in ("seed", "unknown")]
     parts = (
         None if item.epoch is None else f"epoch {_short(item.epoch)}",
         None if item.step is None else f"step {item.step:,}",
-        f"random state of {', '.join(item.rng)}" if item.rng else None,
-        "scheduler" if item.scheduler else None,
+        f"random state of {', '.join(kinds)}" if kinds else None,
+        "random state" if "unknown" in item.rng and not kinds else None,
+        "seed of a random generator" if "seed" in item.rng else None,
+        _scheduler_text(item),
         "scaler" if item.scaler else None,
         *(_setting(key, value) for key, value in item.noted.items()),
         _first(item.sources),

@@ -142,15 +142,26 @@ class Contents:
 
     def values(self, file: File) -> Mapping[str, Value]:
         """What a file says beside its tensors, by dotted names, and what a JSON file of its name does: the
-        Python API commits a state as both."""
+        Python API commits a state as both. Of a document, what it says; a single value by the document's
+        name."""
         if file.path not in self._values:
-            beside = self.files.get(file.path.removesuffix(".safetensors") + ".json")
+            told: dict[str, Value] = {}
+            beside = self.files.get(file.path.removesuffix(".safetensors").removesuffix(".json") + ".json")
+            if beside is not None:
+                stem = beside.name.removesuffix(".json")
+                told = {
+                    name or stem: value for name, value in flatten_document(self.document(beside)).items()
+                }
             self._values[file.path] = {
-                **({} if beside is None else flatten_document(self.mapping(beside))),
+                **told,
                 **self._format_values(file),
                 **dict(_inline_numbers(file.manifest)),
             }
         return self._values[file.path]
+
+    def stands_alone(self, file: File) -> bool:
+        """Whether a document is none that belongs to tensors, as the Python API writes both."""
+        return file.path.removesuffix(".json") + ".safetensors" not in self.files
 
     def may_be_pickle(self, file: File) -> bool:
         """Whether a file that no format describes may be a bare pickle under the name of a checkpoint."""
