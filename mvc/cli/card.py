@@ -14,6 +14,7 @@ from mvc.registry.card.checklist import Item
 from mvc.registry.card.findings import TensorChanges
 from mvc.registry.card.optimizers import Optimizer
 from mvc.registry.card.parameters import Shards, Weights
+from mvc.registry.card.pickles import PickledNames
 from mvc.registry.card.training import Training
 from mvc.text import count, number, one_line, size
 
@@ -39,12 +40,16 @@ def card_json(card: Card) -> dict[str, Any]:
             _plain(item, "name", "files", "missing_files", "missing_tensors", "complete")
             for item in card.shards
         ],
+        "pickled_names": [
+            _plain(item, "source", "loader", "dangerous", "others", "truncated")
+            for item in card.pickled_names
+        ],
         "optimizers": [
             _plain(item, "source", "kind", "slots", "tensors", "bytes", "step", "groups", "settings")
             for item in card.optimizers
         ],
         "training": [
-            _plain(item, "sources", "epoch", "step", "rng", "scheduler", "scaler", "noted")
+            _plain(item, "sources", "epoch", "step", "scheduled", "rng", "scheduler", "scaler", "noted")
             for item in card.training
         ],
         "tokenizer": None
@@ -101,6 +106,7 @@ def _environment_json(item: Environment) -> dict[str, Any]:
 def card_lines(card: Card, width: int) -> list[str]:
     """The card: a heading for each part, what it says beside it, wrapped at ``width`` columns."""
     rows = [
+        ("Warning", _few([item for item in card.pickled_names if _is_alarming(item)], _danger_text)),
         ("Model", _few(card.architectures, _architecture_text)),
         ("Adapter", _few(card.adapters, _adapter_text)),
         ("Parameters", _few(card.weights, _weights_text)),
@@ -117,7 +123,7 @@ def card_lines(card: Card, width: int) -> list[str]:
         ("Weights", [] if card.weights_id is None else [card.weights_id]),
         ("Changed", _changes_text(card.tensor_changes)),
         ("Missing", [_missing_text(item) for item in card.checklist if item.state == "missing"]),
-        ("Note", list(card.notes)),
+        ("Note", [*_few([item for item in card.pickled_names if item.others], _names_text), *card.notes]),
     ]
     indent = max(len(title) for title, _ in rows) + GAP
     lines = []
@@ -218,6 +224,22 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
+def _is_alarming(item: PickledNames) -> bool:
+    return bool(item.dangerous) or item.truncated
+
+
+def _danger_text(item: PickledNames) -> str:
+    if not item.dangerous:
+        return f"{item.source} names more functions than were looked at; do not unpickle"
+    which = "it" if len(item.dangerous) == 1 else "them"
+    return f"{item.source} names {_first(item.dangerous)}: {item.loader} would run {which}; do not unpickle"
+
+
+def _names_text(item: PickledNames) -> str:
+    refused = "torch.load refuses by default" if item.loader == "torch.load" else f"{item.loader} imports"
+    return f"{item.source} names classes that {refused}: {_first(item.others)}"
+
+
 def _optimizer_text(item: Optimizer) -> str:
     slots = f"{', '.join(item.slots)} in " if item.slots else ""
     kept = f"{slots}{count(item.tensors, 'tensor')}, {size(item.bytes)}"
@@ -232,12 +254,21 @@ def _optimizer_text(item: Optimizer) -> str:
     return f"{item.kind or 'unknown kind'}: {_joined(parts)}"
 
 
+def _scheduler_text(item: Training) -> str | None:
+    if item.scheduled is None:
+        return "scheduler" if item.scheduler else None
+    return f"scheduler at {_short(item.scheduled)}"
+
+
 def _training_text(item: Training) -> str:
+    kinds = [kind for kind in item.rng if kind not in ("seed", "unknown")]
     parts = (
         None if item.epoch is None else f"epoch {_short(item.epoch)}",
         None if item.step is None else f"step {item.step:,}",
-        f"random state of {', '.join(item.rng)}" if item.rng else None,
-        "scheduler" if item.scheduler else None,
+        f"random state of {', '.join(kinds)}" if kinds else None,
+        "random state" if "unknown" in item.rng and not kinds else None,
+        "seed of a random generator" if "seed" in item.rng else None,
+        _scheduler_text(item),
         "scaler" if item.scaler else None,
         *(_setting(key, value) for key, value in item.noted.items()),
         _first(item.sources),

@@ -9,7 +9,7 @@ Both are little-endian on every machine, whatever the third pickle says of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mvc.dtypes import DTYPES
 from mvc.formats.base import NotThisFormat, Sibling, Value, View
@@ -55,7 +55,9 @@ def _read(view: View) -> tuple[Pickle, Places]:
     if magic.value != MAGIC_NUMBER or protocol.value != PROTOCOL:
         raise NotThisFormat("the magic number or the protocol is another")
     storages = _storages(view, saved, keys)
-    return saved, Places(_resolver(storages), base=0)
+    pickles = (magic, protocol, machine, saved, keys)  # all of which torch.load unpickles
+    names = dict.fromkeys(name for pickle in pickles for name in pickle.globals)
+    return replace(saved, globals=tuple(names)), Places(_resolver(storages), base=0)
 
 
 def _storages(view: View, saved: Pickle, keys: Pickle) -> dict[str, Storage]:

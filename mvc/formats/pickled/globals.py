@@ -18,7 +18,6 @@ _KNOWN_BY_MODULE = {
     "datetime": "date datetime time timedelta timezone",
     "pathlib": "Path PosixPath PurePosixPath PureWindowsPath WindowsPath",
     "_codecs": "encode",
-    "argparse": "Namespace",
     "decimal": "Decimal",
     "types": "SimpleNamespace",
     "uuid": "UUID",

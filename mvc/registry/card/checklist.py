@@ -93,7 +93,7 @@ def _training(found: Findings, exported: bool) -> Iterator[Item]:
         "save optimizer.state_dict() too, to train on from here",
     )
     recorded = sorted({*found.commit.params, *found.commit.metrics} & _PROGRESS)
-    told = next((row.sources[0] for row in found.training if (row.epoch, row.step) != (None, None)), "")
+    told = next((row.sources[0] for row in found.training if row.tells_progress), "")
     yield _item(
         "progress",
         told or ", ".join(recorded),

@@ -39,7 +39,12 @@ MAX_DOCUMENT_BYTES = 8 << 20
 
 Number = int | float
 
-_FIRST = (".json", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".keras", ".npz")
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+"""Files that people hand to ``torch.load``, which also unpickles what it did not write."""
+
+_OTHERS = (".json", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".npz", ".pkl", ".pickle", ".zip")
+_FIRST = (*TORCH_SUFFIXES, *_OTHERS)
+_BARE_PICKLE = "pickle"
 _NUMBERS = {"F32": "<f", "F64": "<d", "I32": "<i", "I64": "<q", "U8": "<B", "I16": "<h"}
 
 
@@ -144,15 +149,30 @@ class Contents:
 
     def values(self, file: File) -> Mapping[str, Value]:
         """What a file says beside its tensors, by dotted names, and what a JSON file of its name does: the
-        Python API commits a state as both."""
+        Python API commits a state as both. Of a document, what it says; a single value by the document's
+        name."""
         if file.path not in self._values:
-            beside = self.files.get(file.path.removesuffix(".safetensors") + ".json")
+            told: dict[str, Value] = {}
+            beside = self.files.get(file.path.removesuffix(".safetensors").removesuffix(".json") + ".json")
+            if beside is not None:
+                stem = beside.name.removesuffix(".json")
+                told = {
+                    name or stem: value for name, value in flatten_document(self.document(beside)).items()
+                }
             self._values[file.path] = {
-                **({} if beside is None else flatten_document(self.mapping(beside))),
+                **told,
                 **self._format_values(file),
                 **dict(_inline_numbers(file.manifest)),
             }
         return self._values[file.path]
+
+    def stands_alone(self, file: File) -> bool:
+        """Whether a document is none that belongs to tensors, as the Python API writes both."""
+        return file.path.removesuffix(".json") + ".safetensors" not in self.files
+
+    def may_be_pickle(self, file: File) -> bool:
+        """Whether a file that no format describes may be a bare pickle under the name of a checkpoint."""
+        return file.manifest.format == OPAQUE and file.name.lower().endswith(TORCH_SUFFIXES)
 
     def _parse(self, file: File) -> Any:
         if file.manifest.size > MAX_DOCUMENT_BYTES:
@@ -164,12 +184,13 @@ class Contents:
             return None  # a file of the user's that only looks like ours; or the budget is spent, as noted
 
     def _format_values(self, file: File) -> Mapping[str, Value]:
-        if file.manifest.format == OPAQUE:
+        name = _BARE_PICKLE if self.may_be_pickle(file) else file.manifest.format
+        if name == OPAQUE:
             return {}
         if len(self._values) >= MAX_VALUE_FILES or self._spent:
             self._note_spent()
             return {}
-        return read_values(file.manifest.format, self._view(file), lambda name: self._sibling(file, name))
+        return read_values(name, self._view(file), lambda bare: self._sibling(file, bare))
 
     def _sibling(self, file: File, name: str) -> View | None:
         found = self.files.get(f"{file.folder}/{name}" if file.folder else name)

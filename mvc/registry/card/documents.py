@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from typing import Any
 
 from mvc.formats import Value
@@ -12,8 +14,9 @@ def flatten(document: Any) -> dict[str, Value]:
     """Scalars by the way to them; see :func:`mvc.formats.wire.jsontext.flatten`. One that is all there is has
     no name.
 
-    What the Python API writes for values that JSON lacks is read too: ``{"$tuple": [...]}`` is a list and
-    ``{"$dict": [[key, value], ...]}`` a mapping; its other objects (tensors, bytes) are no plain values.
+    What the Python API writes for values that JSON lacks is read too: ``{"$tuple": [...]}`` is a list,
+    ``{"$dict": [[key, value], ...]}`` a mapping and ``{"$numpy": [dtype, hexadecimal]}`` a number; its other
+    objects (tensors, bytes) are no plain values.
     """
     return jsontext.bounded(jsontext.flatten("", _plain(document, 0)))
 
@@ -36,4 +39,27 @@ def _meant(item: tuple[str, Any]) -> Any:
     if key == "$dict" and isinstance(inner, list):
         pairs = (pair for pair in inner if isinstance(pair, list) and len(pair) == 2)
         return {str(name): value for name, value in pairs if not isinstance(name, list | dict)}
+    if key == "$numpy" and isinstance(inner, list) and len(inner) == 2:
+        return _number(*inner)
     return {} if key.startswith("$") else {key: inner}
+
+
+_NUMBERS = {
+    "I8": "<b",
+    "U8": "<B",
+    "I16": "<h",
+    "U16": "<H",
+    "I32": "<i",
+    "U32": "<I",
+    "I64": "<q",
+    "U64": "<Q",
+}
+_NUMBERS |= {"F16": "<e", "F32": "<f", "F64": "<d"}
+
+
+def _number(dtype: object, text: object) -> Any:
+    layout = _NUMBERS.get(dtype) if isinstance(dtype, str) else None
+    if layout is None or not isinstance(text, str) or not re.fullmatch(r"(?:[0-9a-f]{2}){1,8}", text):
+        return {}
+    data = bytes.fromhex(text)
+    return struct.unpack(layout, data)[0] if len(data) == struct.calcsize(layout) else {}

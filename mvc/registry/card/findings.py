@@ -24,12 +24,15 @@ from mvc.registry.card.architecture import (
 from mvc.registry.card.contents import Contents, looks_like_model
 from mvc.registry.card.optimizers import Optimizer, optimizers_of
 from mvc.registry.card.parameters import Shards, Weights, shards_of, weights_of
+from mvc.registry.card.pickles import PickledNames, pickled_names_of
+from mvc.registry.card.roles import document_role
 from mvc.registry.card.training import Training, training_of
 
 MAX_COMPARED = 200
 """Changed files that are looked into for tensors that changed."""
 
-_HYPERPARAMETERS = ("hyper_parameters.", "hparams.", "args.", "cfg.", "opt.")
+_HYPERPARAMETERS = ("hyper_parameters.", "hyperparameters.", "hparams.", "args.", "cfg.", "opt.")
+_CHOSEN = ("lr", "learning_rate", "weight_decay", "batch_size")
 _SETTINGS_FILES = ("training_args.bin", "training_args.json", "hparams.yaml", "args.json", "config.yaml")
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".keras", ".npz", ".npy")
 
@@ -69,6 +72,7 @@ class Findings:
     weights: tuple[Weights, ...]
     shards: tuple[Shards, ...]
     misfits: tuple[Misfit, ...]
+    pickled_names: tuple[PickledNames, ...]
     optimizers: tuple[Optimizer, ...]
     training: tuple[Training, ...]
     tokenizer: Tokenizer | None
@@ -96,6 +100,7 @@ def look_at(
     reader = reader if isinstance(reader, Remembering) else Remembering(reader)
     contents = Contents(reader, commit.tree)
     architectures = tuple(architectures_of(contents))
+    optimizers = tuple(optimizers_of(contents))
     changed = _changes(reader, commit) if changes is None else tuple(changes)
     return Findings(
         id=identity,
@@ -106,8 +111,9 @@ def look_at(
         weights=tuple(weights_of(contents)),
         shards=tuple(shards_of(contents)),
         misfits=tuple(_misfits(contents)),
-        optimizers=tuple(optimizers_of(contents)),
-        training=training_of(contents),
+        pickled_names=tuple(pickled_names_of(contents)),
+        optimizers=optimizers,
+        training=training_of(contents, optimizers),
         tokenizer=tokenizer_of(contents),
         needs_tokenizer=reads_text(contents, architectures),
         hyperparameters=_hyperparameters(contents),
@@ -125,10 +131,15 @@ def _misfits(contents: Contents) -> Iterator[Misfit]:
 
 def _hyperparameters(contents: Contents) -> str:
     for file in contents.files.values():
-        if file.manifest.tensors and any(name.startswith(_HYPERPARAMETERS) for name in contents.values(file)):
+        told = file.manifest.tensors or document_role(file.path) == "other"
+        if told and any(map(_is_chosen, contents.values(file))):
             return file.path
     found = next(contents.named(*_SETTINGS_FILES), None)
     return "" if found is None else found.path
+
+
+def _is_chosen(name: str) -> bool:
+    return name in _CHOSEN or name.startswith(_HYPERPARAMETERS)
 
 
 def _changes(reader: ObjectReader, commit: Commit) -> tuple[Change, ...]:

@@ -8,10 +8,13 @@ from typing import Any
 
 from mvc.formats import Value
 from mvc.registry.card.contents import Contents, File, Number, number_of
-from mvc.registry.card.roles import MOMENTS, components
+from mvc.registry.card.roles import MOMENTS, components, document_role, is_master
 from mvc.spans import Span
 
 MAX_SETTINGS = 32
+
+MASTER = "fp32 master weights"
+"""The slot of an optimizer that keeps parameters in full precision, which the weights are rounded from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class Optimizer:
     """The state of an optimizer in one file.
 
     ``kind`` is its class where the file names one, else what its ``slots`` (``exp_avg``, ``momentum_buffer``)
-    are typical of. ``settings`` are those of the first of ``groups`` parameter groups.
+    are typical of; :data:`MASTER` among them are the parameters themselves. ``settings`` are those of the
+    first of ``groups`` parameter groups.
     """
 
     source: str
@@ -52,7 +56,11 @@ def optimizers_of(contents: Contents) -> Iterator[Optimizer]:
     """Every optimizer's state, by path of the file that holds it."""
     for file in contents.files.values():
         spans = list(file.tensors("optimizer"))
-        if spans or (file.manifest.tensors or file.role == "optimizer"):
+        if document_role(file.path) == "optimizer" and contents.stands_alone(file):
+            found = _optimizer(file, spans, contents.values(file))
+            if found is not None and found.groups:
+                yield found
+        elif spans or (file.manifest.tensors or file.role == "optimizer"):
             found = _optimizer(file, spans, contents.values(file))
             if found is not None:
                 yield found
@@ -81,6 +89,8 @@ def _optimizer(file: File, spans: list[Span], values: Mapping[str, Value]) -> Op
 def _slot(name: str) -> str | None:
     """What is kept for a parameter: ``exp_avg`` of ``state.0.exp_avg`` and of ``exp_avg.model.norm``."""
     parts = components(name)
+    if is_master(parts):
+        return MASTER
     if parts[-1] in MOMENTS or "state" in parts[:-1]:
         return parts[-1]
     if parts[0] in MOMENTS or parts[0] == "step":

@@ -57,6 +57,16 @@ _AVERAGES = frozenset({"ema", "ema_model", "model_ema", "ema_state_dict", "state
 _SCHEDULERS = frozenset({"scheduler", "schedulers", "lr_scheduler", "lr_schedulers"})
 _SCALERS = frozenset({"scaler", "grad_scaler", "amp", "loss_scaler"})
 _NUMBERS = frozenset({"epoch", "step", "global_step", "iteration", "iter", "loss", "best_loss", "best_acc"})
+_MASTERS = frozenset(
+    {
+        "fp32_flat_groups",
+        "fp32_from_fp16_params",
+        "fp32_groups_flat",
+        "fp32_params",
+        "master_params",
+        "single_partition_of_fp32_groups",
+    }
+)
 _OPTIMIZER_WORDS = frozenset({"optim", "optims", "optimizer", "optimizers"})
 _TEXTS = (".cfg", ".csv", ".json", ".log", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml")
 _RNG_WORDS = frozenset({"rng", "rngs"})
@@ -78,6 +88,36 @@ def file_role(path: str) -> Role | None:
     return "scaler" if stem in _SCALERS else None
 
 
+_PROGRESS = frozenset(
+    {
+        *("epoch", "global_step", "iteration", "num_updates", "step"),
+        *("checkpoint", "progress", "state", "train_state", "trainer", "training_state"),
+    }
+)
+_RNGS = frozenset({"rng", "rngs", "rng_state", "rng_states", "random_state", "random_states"})
+
+
+def document_role(path: str) -> Role | None:
+    """What a JSON file is for, by its whole name: documents have many names, and few are of a training.
+
+    ``other`` are those that tell how far it was, among them what the Python API makes of a single number
+    (``epoch.json``).
+    """
+    name = path.rpartition("/")[2].lower().replace("-", "_")
+    stem = name.removesuffix(".json")
+    if stem == name:
+        return None
+    if stem in _RNGS:
+        return "rng"
+    if stem in _OPTIMIZER_WORDS:
+        return "optimizer"
+    if stem in _SCHEDULERS:
+        return "scheduler"
+    if stem in _SCALERS:
+        return "scaler"
+    return "other" if stem in _PROGRESS else None
+
+
 def tensor_role(span: Span, of_file: Role | None = None) -> Role:
     """What a tensor is for, by its name and that of its file."""
     if of_file is not None:
@@ -96,6 +136,11 @@ def tensor_role(span: Span, of_file: Role | None = None) -> Role:
     return "weight"
 
 
+def is_master(parts: tuple[str, ...]) -> bool:
+    """Whether a tensor of an optimizer is a parameter in full precision, which a weight is rounded from."""
+    return not _MASTERS.isdisjoint(parts) or "master" in (parts[0], parts[-1])
+
+
 def components(name: str) -> tuple[str, ...]:
     """A dotted name's parts in lower case. Keras separates them by slashes (and kept Windows' own), and ends
     them with an output's number: ``dense/kernel:0``."""
@@ -108,6 +153,8 @@ def _outer_role(parts: tuple[str, ...]) -> Role | None:
     """What the first parts of a name say of everything below them."""
     first = parts[0]
     if any(frozenset(part.split("_")) & _OPTIMIZER_WORDS for part in parts) or first == "opt_state":
+        return "optimizer"
+    if first in _MASTERS:
         return "optimizer"
     if len(parts) > 2 and first == "state" and parts[1].isdecimal():
         return "optimizer"  # an optimizer's state_dict by itself
