@@ -149,9 +149,12 @@ class Repo(Changing):
         With ``state``, a mapping of keys to values in memory, each key becomes ``KEY.safetensors`` (the
         tensors of its value: numpy, torch on any device, or any array of the array standards) and
         ``KEY.json`` (everything else; see :mod:`mvc.api.state`); :meth:`load_state_dict` gives the values
-        back bit for bit. No file is written in between. A key owns these two paths; all other files stay as
-        the last version has them, and the work tree is neither read nor touched: :meth:`status` says there
-        what differs (``deleted`` where a file was never written). With ``checkout`` they are
+        back bit for bit. A value may be a single tensor. No file is written in between. A key owns these two
+        paths; all other files stay as the last version has them.
+
+        The work tree is not touched: :meth:`status` says there what differs (``deleted`` where a file was
+        never written), and the monitor hears of each file that a key writes while the work tree has it with
+        other bytes, which a later commit of the work tree would bring back. With ``checkout`` all of them are
         written there too.
 
         ``author`` is ``Name <address>``; else the environment, the settings, Git's, login and host say who.
