@@ -88,7 +88,7 @@ def _value(value: Any) -> Any:
 
 
 def _weights_json(item: Weights) -> dict[str, Any]:
-    names = "name files formats tensors parameters bytes dtypes buffers averaged shared"
+    names = "name files formats tensors parameters bytes dtypes buffers scales averaged shared"
     return _plain(item, *names.split(" "))
 
 
@@ -191,21 +191,19 @@ def many(value: int) -> str:
 
 
 def _weights_text(item: Weights) -> str:
-    dtypes = _joined(
-        dtype if len(item.dtypes) == 1 else f"{dtype} {many(value)}" for dtype, value in item.dtypes.items()
-    )
+    total = many(item.parameters)
+    mixed = _joined(f"{dtype} {many(value)}" for dtype, value in item.dtypes.items())
+    dtypes = f"{total}: {mixed}" if len(item.dtypes) > 1 else f"{total} {''.join(item.dtypes)}"
     extra = _joined(
         (
             f"{many(item.buffers)} in buffers" if item.buffers else None,
+            f"{many(item.scales)} scales" if item.scales else None,
             f"{many(item.averaged)} averaged" if item.averaged else None,
             f"{item.shared} tied" if item.shared else None,
         )
     )
-    more = f" (and {extra})" if extra else ""
-    return (
-        f"{many(item.parameters)} {dtypes}{more} in {count(item.tensors, 'tensor')}, {size(item.bytes)}, "
-        f"{item.name}"
-    )
+    more = f", and {extra}," if extra else ""
+    return f"{dtypes}{more} in {count(item.tensors, 'tensor')}, {size(item.bytes)}, {item.name}"
 
 
 def _shards_text(item: Shards) -> str:

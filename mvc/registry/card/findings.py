@@ -22,6 +22,7 @@ from mvc.registry.card.architecture import (
     tokenizer_of,
 )
 from mvc.registry.card.contents import Contents, looks_like_model
+from mvc.registry.card.copies import distinct_parameters
 from mvc.registry.card.optimizers import Optimizer, optimizers_of
 from mvc.registry.card.parameters import Shards, Weights, shards_of, weights_of
 from mvc.registry.card.pickles import PickledNames, pickled_names_of
@@ -84,8 +85,9 @@ class Findings:
 
     @property
     def parameters(self) -> int:
-        """Parameters of all weights together."""
-        return sum(item.parameters for item in self.weights)
+        """Parameters of all weights together; those of equal names and shapes count once, as copies of one
+        model: shards beside the whole, a second checkpoint, another dtype."""
+        return distinct_parameters(self.weights)
 
 
 def look_at(
