@@ -45,7 +45,9 @@ def card_json(card: Card) -> dict[str, Any]:
             for item in card.pickled_names
         ],
         "optimizers": [
-            _plain(item, "source", "kind", "slots", "tensors", "bytes", "step", "groups", "settings")
+            _plain(
+                item, "source", "kind", "slots", "tensors", "bytes", "step", "groups", "settings", "covered"
+            )
             for item in card.optimizers
         ],
         "training": [
@@ -123,6 +125,7 @@ def card_lines(card: Card, width: int) -> list[str]:
         ("Weights", [] if card.weights_id is None else [card.weights_id]),
         ("Changed", _changes_text(card.tensor_changes)),
         ("Missing", [_missing_text(item) for item in card.checklist if item.state == "missing"]),
+        ("Hint", [_missing_text(item) for item in card.checklist if item.state == "present" and item.hint]),
         ("Note", [*_few([item for item in card.pickled_names if item.others], _names_text), *card.notes]),
     ]
     indent = max(len(title) for title, _ in rows) + GAP
@@ -246,9 +249,11 @@ def _optimizer_text(item: Optimizer) -> str:
         for key, value in item.settings.items()
         if key in ("lr", "learning_rate", "betas", "momentum", "weight_decay", "eps")
     ]
+    some = item.covered is not None and item.covered[0] < item.covered[1]
+    covered = f" for {item.covered[0]} of {count(item.covered[1], 'tensor')}" if item.covered and some else ""
     step = None if item.step is None else f"step {item.step:,}"
     nothing = "only settings" if item.groups else "cannot be looked into"
-    parts = (kept if item.tensors else nothing, step, *settings, item.source)
+    parts = (kept + covered if item.tensors else nothing, step, *settings, item.source)
     return f"{item.kind or 'unknown kind'}: {_joined(parts)}"
 
 
@@ -296,7 +301,7 @@ def _code_text(item: Code) -> str:
 
 def _environment_text(item: Environment) -> str:
     python = None if item.python is None else f"{item.implementation or 'Python'} {item.python}"
-    of = None if item.of in (None, "interpreter") else f"of the {item.of} environment"
+    of = None if item.of in (None, "interpreter") else f"({item.of})"
     system = _joined((item.system, item.machine), " ")
     packages = (f"{name} {version}" for name, version in _ranked(item.packages))
     return _joined((_joined((python, of), " "), system, *packages))
@@ -311,10 +316,10 @@ def _ranked(packages: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _changes_text(item: TensorChanges) -> list[str]:
-    if not item.files:
-        return []
     kinds = ("changed", "added", "removed", "reshaped", "unchanged")
     counts = [f"{value:,} {kind}" for kind in kinds if (value := getattr(item, kind))]
+    if not any((item.changed, item.added, item.removed, item.reshaped)):
+        return []
     return [f"tensors: {_joined(counts)}"]
 
 

@@ -30,9 +30,10 @@ from mvc.text import count, one_line, size
     "parameters (of copies once), weights (name, files, formats, tensors, parameters, bytes, dtypes, "
     "buffers, scales, averaged, shared), shards (name, files, missing_files, missing_tensors, complete), "
     "pickled_names (source, loader, dangerous, others, truncated), optimizers (source, kind, "
-    "slots, tensors, bytes, step, groups, settings), training (sources, epoch, step, scheduled, rng, "
-    "scheduler, scaler, noted), tokenizer (kind, files, vocabulary), tensor_changes (files, added, removed, "
-    "reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes. For REV:PATH: "
+    "slots, tensors, bytes, step, groups, settings, covered), training (sources, epoch, step, scheduled, "
+    "rng, scheduler, scaler, noted), tokenizer (kind, files, vocabulary), tensor_changes (files, added, "
+    "removed, reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes. "
+    "For REV:PATH: "
     "path, kind (file or folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
     paged=True,
 )

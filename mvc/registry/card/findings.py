@@ -102,7 +102,8 @@ def look_at(
     reader = reader if isinstance(reader, Remembering) else Remembering(reader)
     contents = Contents(reader, commit.tree)
     architectures = tuple(architectures_of(contents))
-    optimizers = tuple(optimizers_of(contents))
+    weights = tuple(weights_of(contents))
+    optimizers = tuple(optimizers_of(contents, weights))
     changed = _changes(reader, commit) if changes is None else tuple(changes)
     return Findings(
         id=identity,
@@ -110,7 +111,7 @@ def look_at(
         weights_id=weights_id,
         architectures=architectures,
         adapters=tuple(adapters_of(contents)),
-        weights=tuple(weights_of(contents)),
+        weights=weights,
         shards=tuple(shards_of(contents)),
         misfits=tuple(_misfits(contents)),
         pickled_names=tuple(pickled_names_of(contents)),
