@@ -105,3 +105,12 @@ def test_only_what_changed_is_said(made):  # noqa: F811
     assert "Changed" not in lines_of(card)
     card = made({"m.safetensors": safetensors_bytes({**MODEL, "n": number("F32", 1)})})
     assert "tensors: 1 added, 3 unchanged" in lines_of(card)
+
+
+def test_adapters_alone_need_no_tokenizer(made):  # noqa: F811
+    lora = {"model.layers.0.self_attn.q_proj.lora_A.weight": zeros("F32", 4, 8)}
+    config = {"peft_type": "LORA", "r": 4, "base_model_name_or_path": "org/b"}
+    card = made({"a/adapter_model.safetensors": safetensors_bytes(lora), "a/adapter_config.json": config})
+    assert item_of(card, "tokenizer").note == "comes with the base model"
+    card = made({"m.safetensors": safetensors_bytes(MODEL), "config.json": {"model_type": "llama"}})
+    assert item_of(card, "tokenizer").state == "missing"

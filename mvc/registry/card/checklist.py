@@ -142,7 +142,8 @@ def _tokenizer(found: Findings) -> Item:
         return Item("tokenizer", "present", found.tokenizer.files[0])
     if not found.needs_tokenizer:
         return Item("tokenizer", "not applicable", "not needed, as far as can be told")
-    if found.adapters and all(item.base is not None for item in found.adapters):
+    based = found.adapters and all(item.base is not None for item in found.adapters)
+    if based and not found.architectures:  # with a model beside them it is that model's
         return Item("tokenizer", "not applicable", "comes with the base model")
     return Item("tokenizer", "missing", "", "save the tokenizer's files beside the model")
 
