@@ -45,7 +45,9 @@ def card_json(card: Card) -> dict[str, Any]:
             for item in card.pickled_names
         ],
         "optimizers": [
-            _plain(item, "source", "kind", "slots", "tensors", "bytes", "step", "groups", "settings")
+            _plain(
+                item, "source", "kind", "slots", "tensors", "bytes", "step", "groups", "settings", "covered"
+            )
             for item in card.optimizers
         ],
         "training": [
@@ -88,7 +90,7 @@ def _value(value: Any) -> Any:
 
 
 def _weights_json(item: Weights) -> dict[str, Any]:
-    names = "name files formats tensors parameters bytes dtypes buffers averaged shared"
+    names = "name files formats tensors parameters bytes dtypes buffers scales averaged shared"
     return _plain(item, *names.split(" "))
 
 
@@ -123,6 +125,7 @@ def card_lines(card: Card, width: int) -> list[str]:
         ("Weights", [] if card.weights_id is None else [card.weights_id]),
         ("Changed", _changes_text(card.tensor_changes)),
         ("Missing", [_missing_text(item) for item in card.checklist if item.state == "missing"]),
+        ("Hint", [_missing_text(item) for item in card.checklist if item.state == "present" and item.hint]),
         ("Note", [*_few([item for item in card.pickled_names if item.others], _names_text), *card.notes]),
     ]
     indent = max(len(title) for title, _ in rows) + GAP
@@ -191,21 +194,19 @@ def many(value: int) -> str:
 
 
 def _weights_text(item: Weights) -> str:
-    dtypes = _joined(
-        dtype if len(item.dtypes) == 1 else f"{dtype} {many(value)}" for dtype, value in item.dtypes.items()
-    )
+    total = many(item.parameters)
+    mixed = _joined(f"{dtype} {many(value)}" for dtype, value in item.dtypes.items())
+    dtypes = f"{total}: {mixed}" if len(item.dtypes) > 1 else f"{total} {''.join(item.dtypes)}"
     extra = _joined(
         (
             f"{many(item.buffers)} in buffers" if item.buffers else None,
+            f"{many(item.scales)} scales" if item.scales else None,
             f"{many(item.averaged)} averaged" if item.averaged else None,
             f"{item.shared} tied" if item.shared else None,
         )
     )
-    more = f" (and {extra})" if extra else ""
-    return (
-        f"{many(item.parameters)} {dtypes}{more} in {count(item.tensors, 'tensor')}, {size(item.bytes)}, "
-        f"{item.name}"
-    )
+    more = f", and {extra}," if extra else ""
+    return f"{dtypes}{more} in {count(item.tensors, 'tensor')}, {size(item.bytes)}, {item.name}"
 
 
 def _shards_text(item: Shards) -> str:
@@ -248,9 +249,11 @@ def _optimizer_text(item: Optimizer) -> str:
         for key, value in item.settings.items()
         if key in ("lr", "learning_rate", "betas", "momentum", "weight_decay", "eps")
     ]
+    some = item.covered is not None and item.covered[0] < item.covered[1]
+    covered = f" for {item.covered[0]} of {count(item.covered[1], 'tensor')}" if item.covered and some else ""
     step = None if item.step is None else f"step {item.step:,}"
     nothing = "only settings" if item.groups else "cannot be looked into"
-    parts = (kept if item.tensors else nothing, step, *settings, item.source)
+    parts = (kept + covered if item.tensors else nothing, step, *settings, item.source)
     return f"{item.kind or 'unknown kind'}: {_joined(parts)}"
 
 
@@ -298,7 +301,7 @@ def _code_text(item: Code) -> str:
 
 def _environment_text(item: Environment) -> str:
     python = None if item.python is None else f"{item.implementation or 'Python'} {item.python}"
-    of = None if item.of in (None, "interpreter") else f"of the {item.of} environment"
+    of = None if item.of in (None, "interpreter") else f"({item.of})"
     system = _joined((item.system, item.machine), " ")
     packages = (f"{name} {version}" for name, version in _ranked(item.packages))
     return _joined((_joined((python, of), " "), system, *packages))
@@ -313,10 +316,10 @@ def _ranked(packages: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _changes_text(item: TensorChanges) -> list[str]:
-    if not item.files:
-        return []
     kinds = ("changed", "added", "removed", "reshaped", "unchanged")
     counts = [f"{value:,} {kind}" for kind in kinds if (value := getattr(item, kind))]
+    if not any((item.changed, item.added, item.removed, item.reshaped)):
+        return []
     return [f"tensors: {_joined(counts)}"]
 
 

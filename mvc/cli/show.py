@@ -27,12 +27,13 @@ from mvc.text import count, one_line, size
     "environment (of, python, implementation, system, release, machine, mvc, packages); where an "
     "annotated tag was named, tag (name, target, tagger, time, message); and card: weights_id, "
     "architectures (source, name, kind, settings), adapters (source, kind, rank, alpha, targets, base), "
-    "parameters, weights (name, files, formats, tensors, parameters, bytes, dtypes, buffers, averaged, "
-    "shared), shards (name, files, missing_files, missing_tensors, complete), pickled_names (source, loader, "
-    "dangerous, others, truncated), optimizers (source, kind, "
-    "slots, tensors, bytes, step, groups, settings), training (sources, epoch, step, scheduled, rng, "
-    "scheduler, scaler, noted), tokenizer (kind, files, vocabulary), tensor_changes (files, added, removed, "
-    "reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes. For REV:PATH: "
+    "parameters (of copies once), weights (name, files, formats, tensors, parameters, bytes, dtypes, "
+    "buffers, scales, averaged, shared), shards (name, files, missing_files, missing_tensors, complete), "
+    "pickled_names (source, loader, dangerous, others, truncated), optimizers (source, kind, "
+    "slots, tensors, bytes, step, groups, settings, covered), training (sources, epoch, step, scheduled, "
+    "rng, scheduler, scaler, noted), tokenizer (kind, files, vocabulary), tensor_changes (files, added, "
+    "removed, reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes. "
+    "For REV:PATH: "
     "path, kind (file or folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
     paged=True,
 )

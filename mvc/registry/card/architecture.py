@@ -80,6 +80,8 @@ _LANGUAGE = re.compile(
     re.IGNORECASE,
 )
 _EMBEDDINGS = frozenset({"embed_tokens", "wte", "token_embd", "word_embeddings", "lm_head", "tok_embeddings"})
+_BLOCKS = re.compile(r"(?:^|\.)(?:model\.layers\.[0-9]+\.self_attn|transformer\.h\.[0-9]+)\.")
+"""What models of the families of Llama and GPT-2 call their layers."""
 
 
 def architectures_of(contents: Contents) -> Iterator[Architecture]:
@@ -234,7 +236,7 @@ def reads_text(contents: Contents, architectures: tuple[Architecture, ...]) -> b
         if "vocab_size" in found.settings or _LANGUAGE.search(found.name or ""):
             return True
     return any(
-        not _EMBEDDINGS.isdisjoint(span.name.split("."))
+        not _EMBEDDINGS.isdisjoint(span.name.split(".")) or _BLOCKS.search(span.name)
         for file in contents.files.values()
         for span in file.tensors("weight")
     )

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mvc.registry.card.findings import Findings
+from mvc.lineage import Environment
+from mvc.registry.card.findings import Findings, Misfit
 
 State = Literal["present", "missing", "not applicable"]
 
-_INFERENCE = frozenset({"gguf", "onnx", "tflite"})
+_INFERENCE = frozenset(["gguf", "hdf5", "keras", "npy", "npz", "onnx", "onnx-tensor", "tf-graph", "tflite"])
+"""Formats that models are exported in; without an optimizer's state nobody means to train on from there."""
+
+_NO_FRAMEWORKS = frozenset({"h5py", "numpy"})
+"""Packages that come with mvc."""
+
+_MAX_NAMED = 5
 _PROGRESS = frozenset({"epoch", "epochs", "step", "steps", "global_step", "iteration"})
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One part: whether it is there; ``note`` says where or why not, ``hint`` how to add it."""
+    """One part: whether it is there; ``note`` says where or why not, ``hint`` how to add it, or what could be
+    better of one that is there."""
 
     name: str
     state: State
@@ -26,7 +34,8 @@ class Item:
 
 def checklist(found: Findings) -> Iterator[Item]:
     """Every part, always in the same order."""
-    exported = bool(found.weights) and all(set(item.formats) <= _INFERENCE for item in found.weights)
+    formats = {name for item in found.weights for name in item.formats}
+    exported = bool(formats) and formats <= _INFERENCE and not found.optimizers
     yield _architecture(found)
     yield _parameters(found)
     yield from _training(found, exported)
@@ -49,16 +58,24 @@ def checklist(found: Findings) -> Iterator[Item]:
         "" if code is None else code.commit[:12],
         "commit inside of a Git repository (setting commit.code)",
     )
-    environment = found.commit.environment
-    yield _item(
-        "environment",
-        "" if environment is None else f"python {environment.python}",
-        "mvc config commit.environment true",
-    )
+    yield _environment(found.commit.environment)
 
 
 def _item(name: str, note: str, hint: str) -> Item:
     return Item(name, "present", note) if note else Item(name, "missing", "", hint)
+
+
+def _environment(environment: Environment | None) -> Item:
+    if environment is None:
+        return Item("environment", "missing", "", "mvc config commit.environment true")
+    if environment.of != "interpreter" or not environment.packages.keys() <= _NO_FRAMEWORKS:
+        return Item("environment", "present", f"python {environment.python}")
+    return Item(
+        "environment",
+        "present",
+        f"python {environment.python} without frameworks",
+        "activate the training environment before you commit, so that its frameworks are recorded",
+    )
 
 
 def _architecture(found: Findings) -> Item:
@@ -73,44 +90,60 @@ def _parameters(found: Findings) -> Item:
     torn = [item for item in found.shards if not item.complete]
     if torn:
         return Item("parameters", "missing", f"{torn[0].name} is not complete", "add the missing shards")
+    unknown = _not_understood(found.misfits)
     if found.weights:
-        return Item("parameters", "present", found.weights[0].name)
-    if found.misfits:
-        worst = found.misfits[0]
-        why = f": {worst.reason}" if worst.reason else ""
-        return Item("parameters", "missing", f"{worst.path} is not understood{why}", "save as safetensors")
+        note = "; ".join(text for text in (found.weights[0].name, unknown) if text)
+        return Item("parameters", "present", note, _KEPT if unknown else "")
+    if unknown:
+        return Item("parameters", "missing", unknown, _KEPT)
     return Item("parameters", "missing", "", "save the weights, as safetensors for example")
 
 
+_KEPT = "what is not understood is kept exactly, but only safetensors and its like can be looked into"
+
+
+def _not_understood(misfits: Sequence[Misfit]) -> str:
+    named = [
+        item.path if item.reason is None else f"{item.path} ({item.reason})" for item in misfits[:_MAX_NAMED]
+    ]
+    left = len(misfits) - len(named)
+    names = ", ".join([*named, *([f"{left} more"] if left else [])])
+    return f"not understood: {names}" if names else ""
+
+
 def _training(found: Findings, exported: bool) -> Iterator[Item]:
-    if exported:
-        for name in ("optimizer", "progress", "random state"):
-            yield Item(name, "not applicable", "exported for inference")
-        return
-    yield _item(
-        "optimizer",
-        found.optimizers[0].source if found.optimizers else "",
-        "save optimizer.state_dict() too, to train on from here",
-    )
     recorded = sorted({*found.commit.params, *found.commit.metrics} & _PROGRESS)
     told = next((row.sources[0] for row in found.training if row.tells_progress), "")
-    yield _item(
-        "progress",
-        told or ", ".join(recorded),
-        "save epoch and step with the weights, or mvc commit --amend --param step=800",
-    )
     kinds = sorted({kind for row in found.training for kind in row.rng})
-    yield _item(
-        "random state", ", ".join(kinds), "save torch.get_rng_state() too, to train on exactly as before"
+    items = (
+        _item(
+            "optimizer",
+            found.optimizers[0].source if found.optimizers else "",
+            "save optimizer.state_dict() too, to train on from here",
+        ),
+        _item(
+            "progress",
+            told or ", ".join(recorded),
+            "save epoch and step with the weights, or mvc commit --amend --param step=800",
+        ),
+        _item(
+            "random state", ", ".join(kinds), "save torch.get_rng_state() too, to train on exactly as before"
+        ),
     )
+    for item in items:
+        if item.state == "missing" and exported:
+            yield Item(item.name, "not applicable", "exported for inference")
+        else:
+            yield item
 
 
 def _tokenizer(found: Findings) -> Item:
     if found.tokenizer is not None:
         return Item("tokenizer", "present", found.tokenizer.files[0])
     if not found.needs_tokenizer:
-        return Item("tokenizer", "not applicable", "not a model of language")
-    if found.adapters and all(item.base is not None for item in found.adapters):
+        return Item("tokenizer", "not applicable", "not needed, as far as can be told")
+    based = found.adapters and all(item.base is not None for item in found.adapters)
+    if based and not found.architectures:  # with a model beside them it is that model's
         return Item("tokenizer", "not applicable", "comes with the base model")
     return Item("tokenizer", "missing", "", "save the tokenizer's files beside the model")
 

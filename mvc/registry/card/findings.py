@@ -22,6 +22,7 @@ from mvc.registry.card.architecture import (
     tokenizer_of,
 )
 from mvc.registry.card.contents import Contents, looks_like_model
+from mvc.registry.card.copies import distinct_parameters
 from mvc.registry.card.optimizers import Optimizer, optimizers_of
 from mvc.registry.card.parameters import Shards, Weights, shards_of, weights_of
 from mvc.registry.card.pickles import PickledNames, pickled_names_of
@@ -84,8 +85,9 @@ class Findings:
 
     @property
     def parameters(self) -> int:
-        """Parameters of all weights together."""
-        return sum(item.parameters for item in self.weights)
+        """Parameters of all weights together; those of equal names and shapes count once, as copies of one
+        model: shards beside the whole, a second checkpoint, another dtype."""
+        return distinct_parameters(self.weights)
 
 
 def look_at(
@@ -100,7 +102,8 @@ def look_at(
     reader = reader if isinstance(reader, Remembering) else Remembering(reader)
     contents = Contents(reader, commit.tree)
     architectures = tuple(architectures_of(contents))
-    optimizers = tuple(optimizers_of(contents))
+    weights = tuple(weights_of(contents))
+    optimizers = tuple(optimizers_of(contents, weights))
     changed = _changes(reader, commit) if changes is None else tuple(changes)
     return Findings(
         id=identity,
@@ -108,7 +111,7 @@ def look_at(
         weights_id=weights_id,
         architectures=architectures,
         adapters=tuple(adapters_of(contents)),
-        weights=tuple(weights_of(contents)),
+        weights=weights,
         shards=tuple(shards_of(contents)),
         misfits=tuple(_misfits(contents)),
         pickled_names=tuple(pickled_names_of(contents)),

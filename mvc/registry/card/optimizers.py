@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mvc.formats import Value
 from mvc.registry.card.contents import Contents, File, Number, number_of
+from mvc.registry.card.parameters import Weights
 from mvc.registry.card.roles import MOMENTS, components, document_role, is_master
 from mvc.spans import Span
 
@@ -23,7 +24,8 @@ class Optimizer:
 
     ``kind`` is its class where the file names one, else what its ``slots`` (``exp_avg``, ``momentum_buffer``)
     are typical of; :data:`MASTER` among them are the parameters themselves. ``settings`` are those of the
-    first of ``groups`` parameter groups.
+    first of ``groups`` parameter groups. ``covered`` counts the tensors of a model that it keeps something
+    for, and all of that model's; None where names do not tell.
     """
 
     source: str
@@ -34,6 +36,7 @@ class Optimizer:
     step: Number | None
     groups: int
     settings: Mapping[str, Any]
+    covered: tuple[int, int] | None = None
 
 
 _BY_SLOTS = (
@@ -52,18 +55,15 @@ _KERAS = ("training_config.optimizer_config.", "config.compile_config.optimizer.
 _KERAS_SLOTS = frozenset({"m", "v", "vhat", "momentum", "velocity", "rms", "accumulator"})
 
 
-def optimizers_of(contents: Contents) -> Iterator[Optimizer]:
-    """Every optimizer's state, by path of the file that holds it."""
+def optimizers_of(contents: Contents, weights: Sequence[Weights]) -> Iterator[Optimizer]:
+    """Every optimizer's state, by path of the file that holds it; ``weights`` are those of the version."""
     for file in contents.files.values():
         spans = list(file.tensors("optimizer"))
-        if document_role(file.path) == "optimizer" and contents.stands_alone(file):
-            found = _optimizer(file, spans, contents.values(file))
-            if found is not None and found.groups:
-                yield found
-        elif spans or (file.manifest.tensors or file.role == "optimizer"):
+        is_document = document_role(file.path) == "optimizer" and contents.stands_alone(file)
+        if spans or file.manifest.tensors or file.role == "optimizer" or is_document:
             found = _optimizer(file, spans, contents.values(file))
             if found is not None:
-                yield found
+                yield replace(found, covered=_covered(spans, weights))
 
 
 def _optimizer(file: File, spans: list[Span], values: Mapping[str, Value]) -> Optimizer | None:
@@ -97,6 +97,23 @@ def _slot(name: str) -> str | None:
         return parts[0]
     last = parts[-1].rpartition("_")[2]  # Keras: kernel/m, and kernel_momentum
     return last if last in _KERAS_SLOTS else None
+
+
+def _covered(spans: Iterable[Span], weights: Iterable[Weights]) -> tuple[int, int] | None:
+    names = {name for span in spans if (name := _parameter(span.name)) is not None}
+    counts = ((len(names & item.shapes.keys()), len(item.shapes)) for item in weights)
+    found, total = max(counts, default=(0, 0))
+    return (found, total) if found else None
+
+
+def _parameter(name: str) -> str | None:
+    """What something is kept for: ``a.weight`` of ``exp_avg.a.weight`` and of ``state.a.weight.exp_avg``."""
+    first, _, rest = name.partition(".")
+    if first in MOMENTS:
+        return rest
+    _, found, rest = f".{name}".partition(".state.")
+    parameter, _, slot = rest.rpartition(".")
+    return parameter if found and slot in MOMENTS else None
 
 
 def _kind(slots: set[str], settings: Mapping[str, Any]) -> str | None:

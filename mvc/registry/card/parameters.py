@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mvc.registry.card.contents import Contents, File
 from mvc.registry.card.roles import Role
@@ -21,8 +21,9 @@ class Weights:
     """One model's weights: a file, or the shards of one.
 
     ``name`` is the path, of shards with a star for their number. ``parameters`` counts elements, once where
-    several names share them, and leaves out ``buffers`` (elements that are not trained: running means, masks,
-    scales of quantisation) and ``averaged`` copies. ``dtypes`` has parameters by dtype.
+    several names share them, and leaves out ``buffers`` (elements that are not trained: running means,
+    masks), ``scales`` of quantisation (and zero points) and ``averaged`` copies. ``dtypes`` has parameters by
+    dtype, ``shapes`` those of the weights by name.
     """
 
     name: str
@@ -33,8 +34,10 @@ class Weights:
     bytes: int
     dtypes: Mapping[str, int]
     buffers: int = 0
+    scales: int = 0
     averaged: int = 0
     shared: int = 0
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,10 @@ class _Count:
     tensors: int = 0
     bytes: int = 0
     buffers: int = 0
+    scales: int = 0
     averaged: int = 0
     shared: int = 0
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def weights_of(contents: Contents) -> Iterator[Weights]:
@@ -85,8 +90,10 @@ def weights_of(contents: Contents) -> Iterator[Weights]:
                 bytes=group.bytes,
                 dtypes=dict(sorted(dtypes.items(), key=lambda item: (-item[1], item[0]))),
                 buffers=group.buffers,
+                scales=group.scales,
                 averaged=group.averaged,
                 shared=group.shared,
+                shapes=group.shapes,
             )
 
 
@@ -100,8 +107,10 @@ def _group(path: str) -> str:
 def _count(file: File, group: _Count, dtypes: dict[str, int]) -> None:
     seen: set[tuple[int, int, Role]] = set()
     for span, role in zip(file.manifest.tensors, file.roles, strict=True):
-        if role not in ("weight", "buffer", "average"):
+        if role not in ("weight", "buffer", "scale", "average"):
             continue
+        if role == "weight":
+            group.shapes[span.name if _has_names(file) else f"{file.path}.{span.name}"] = span.shape
         place = (span.offset, span.length, role)
         if place in seen and span.length:
             group.shared += 1
@@ -110,10 +119,16 @@ def _count(file: File, group: _Count, dtypes: dict[str, int]) -> None:
         _add(group, dtypes, span, role)
 
 
+def _has_names(file: File) -> bool:
+    return file.manifest.format != "npy"  # whose only array is called the same in all of them
+
+
 def _add(group: _Count, dtypes: dict[str, int], span: Span, role: Role) -> None:
     elements = element_count(span.shape)
     if role == "buffer":
         group.buffers += elements
+    elif role == "scale":
+        group.scales += elements
     elif role == "average":
         group.averaged += elements
     else:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from mvc.spans import Span
 
-Role = Literal["weight", "buffer", "average", "optimizer", "rng", "scheduler", "scaler", "other"]
-"""``buffer``: what a model keeps beside its parameters (running means, masks, scales of quantisation);
+Role = Literal["weight", "buffer", "scale", "average", "optimizer", "rng", "scheduler", "scaler", "other"]
+"""``buffer``: what a model keeps beside its parameters (running means, masks); ``scale``: of quantisation;
 ``average``: a second copy of the weights, averaged over training; ``other``: numbers of a training state."""
 
 MOMENTS = frozenset(
@@ -41,11 +41,19 @@ _BUFFERS = frozenset(
         "position_ids",
         "inv_freq",
         "masked_bias",
+    }
+)
+_SCALES = frozenset(
+    {
         "weight_scale",
         "weight_scale_inv",
+        "weight_scale_2",
         "weight_zero_point",
         "input_scale",
+        "input_zero_point",
         "zero_point",
+        "zero_points",
+        "scales",
         "qzeros",
         "g_idx",
         "scb",
@@ -53,6 +61,8 @@ _BUFFERS = frozenset(
         "quant_map",
     }
 )
+"""Of quantised tensors. ``scale`` alone is none of them: a parameter of layers that normalise."""
+
 _AVERAGES = frozenset({"ema", "ema_model", "model_ema", "ema_state_dict", "state_dict_ema", "shadow_params"})
 _SCHEDULERS = frozenset({"scheduler", "schedulers", "lr_scheduler", "lr_schedulers"})
 _SCALERS = frozenset({"scaler", "grad_scaler", "amp", "loss_scaler"})
@@ -131,6 +141,8 @@ def tensor_role(span: Span, of_file: Role | None = None) -> Role:
         return "optimizer"
     if len(parts) == 1 and leaf in _NUMBERS:
         return "other"
+    if leaf in _SCALES:
+        return "scale"
     if leaf in _BUFFERS or _is_mask(span, leaf):
         return "buffer"
     return "weight"
