@@ -22,12 +22,12 @@ from pathlib import Path
 from benchmarks.throughput import WHO, now
 from mvc.fileio import FileIO
 from mvc.formats import OPAQUE, View, describe
-from mvc.source import OpenFile
 from mvc.monitor import Monitor
 from mvc.ops import tag
 from mvc.ops.checkout import checkout
 from mvc.ops.commit import Request, commit
 from mvc.ops.init import init
+from mvc.source import OpenFile
 from mvc.spans import tile
 
 
