@@ -12,6 +12,9 @@ from mvc.objects import Part
 from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.parallel import ordered_map
 
+SMALL_TENSOR = 64 << 10
+"""Bytes of the mean tensor up to which one thread is faster than several."""
+
 BATCH_BYTES = 2 << 20
 
 
@@ -50,8 +53,9 @@ def gather(
 
     wanted = list(wanted)
     batches = _batches(_pieces(wanted))
-    # a thread pool costs more than one batch
-    alone = threads == 1 or sum(len(item.target) for item in wanted) <= BATCH_BYTES
+    # a thread pool costs more than one batch; small pieces only make threads wait for each other
+    least = max(BATCH_BYTES, SMALL_TENSOR * len(wanted))
+    alone = threads == 1 or sum(len(item.target) for item in wanted) <= least
     for _done in map(work, batches) if alone else ordered_map(work, batches, workers=threads):
         pass
 
