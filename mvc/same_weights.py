@@ -94,7 +94,9 @@ class SameWeights:
 
     def _find(self, spans: Sequence[Span], ours: Callable[[], Iterable[bytes | None]]) -> str | None:
         wanted = forms_of(spans)
-        for candidate in self._by_form.get(wanted, ()) if len(wanted) == len(spans) else ():
+        if not wanted or len(wanted) != len(spans):
+            return None  # before all manifests of a version are read
+        for candidate in self._by_form.get(wanted, ()):
             theirs = self._weigher.digests(candidate.id, candidate.manifest)
             if same_rows(candidate.manifest.tensors, theirs, spans, ours()):
                 return candidate.path

@@ -84,7 +84,7 @@ def _same_weights(
             file = WorkFile.describe(workspace.io, workspace.root, path, describer) if among else None
             if file is not None and among.of_file(file.spans, file.read) is not None:
                 found[path] = path
-        for path in added if committed else ():
+        for path in added:
             file = WorkFile.describe(workspace.io, workspace.root, path, describer)
             other = committed.of_file(file.spans, file.read)
             if other is not None:
