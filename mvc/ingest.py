@@ -23,7 +23,7 @@ from mvc.objectid import BlobId, ManifestId, ObjectId
 from mvc.objects import Manifest, Part
 from mvc.odb.record import Record
 from mvc.odb.writer import NO_HINT, Hint, ObjectWriter
-from mvc.parallel import ordered_map
+from mvc.parallel import batches, ordered_map
 from mvc.source import OpenFile, Source
 from mvc.spans import Region, Span, tile
 from mvc.weights import PassingDigests
@@ -207,9 +207,10 @@ def _ingest(
         return done
 
     parts: list[Part] = []
-    batches = _batches(_pieces(source, layout.spans, digest, monitor, buffers, passing))
+    pieces = _pieces(source, layout.spans, digest, monitor, buffers, passing)
+    handed = batches(pieces, lambda piece: len(piece.data), BATCH_BYTES)
     alone = source.size <= max(BATCH_BYTES, SMALL_TENSOR * len(layout.spans))
-    results = map(work, batches) if alone else ordered_map(work, batches)
+    results = map(work, handed) if alone else ordered_map(work, handed)
     for batch in results:
         for done in batch:
             parts.append(done.part)
@@ -292,20 +293,6 @@ class _Buffers:
         """Nobody needs these bytes any more; whatever :meth:`take` did not give is let go."""
         if isinstance(data, memoryview) and isinstance(data.obj, bytearray) and len(data.obj) == TENSOR_PIECE:
             self._free.append(data.obj)
-
-
-def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
-    """Group small pieces, so that handing work to a thread costs little against the work."""
-    batch: list[_Piece] = []
-    size = 0
-    for piece in pieces:
-        batch.append(piece)
-        size += len(piece.data)
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _encode(batch: list[_Piece], writer: _Sink, bases: FileBases | None) -> list[_Done]:

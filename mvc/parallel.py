@@ -53,3 +53,18 @@ def ordered_map(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def batches(items: Iterable[_In], size: Callable[[_In], int], least: int) -> Iterator[list[_In]]:
+    """Consecutive items in lists whose sizes together reach ``least``, so that handing work to a thread costs
+    little against the work; the last list may be smaller."""
+    batch: list[_In] = []
+    total = 0
+    for item in items:
+        batch.append(item)
+        total += size(item)
+        if total >= least:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch

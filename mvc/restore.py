@@ -9,7 +9,7 @@ from mvc.errors import CorruptObject
 from mvc.objectid import ObjectId
 from mvc.objects import Manifest, Part
 from mvc.odb.database import SMALL_BYTES, ObjectDatabase
-from mvc.parallel import ordered_map
+from mvc.parallel import batches, ordered_map
 
 BATCH_BYTES = 1 << 20
 
@@ -31,8 +31,8 @@ def file_pieces(database: ObjectDatabase, manifest: Manifest, *, verify: bool = 
         )
         return [_plain(database, part, small) for part in batch]
 
-    batches = _batches(manifest.parts)
-    results = map(decode, batches) if manifest.size <= BATCH_BYTES else ordered_map(decode, batches)
+    handed = batches(manifest.parts, lambda part: part.length, BATCH_BYTES)
+    results = map(decode, handed) if manifest.size <= BATCH_BYTES else ordered_map(decode, handed)
     for batch in results:
         for plain in batch:
             if verify:
@@ -49,16 +49,3 @@ def _plain(database: ObjectDatabase, part: Part, small: Mapping[ObjectId, bytes]
     if len(plain) != part.length:
         raise CorruptObject(f"blob {part.blob.short} has not the length that its manifest says")
     return plain
-
-
-def _batches(parts: tuple[Part, ...]) -> Iterator[list[Part]]:
-    batch: list[Part] = []
-    size = 0
-    for part in parts:
-        batch.append(part)
-        size += part.length
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

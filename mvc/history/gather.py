@@ -10,7 +10,7 @@ from mvc.history.reader import PartTable, Piece
 from mvc.objectid import BlobId, ObjectId
 from mvc.objects import Part
 from mvc.odb.database import SMALL_BYTES, ObjectDatabase
-from mvc.parallel import ordered_map
+from mvc.parallel import batches, ordered_map
 
 SMALL_TENSOR = 64 << 10
 """Bytes of the mean tensor up to which one thread is faster than several."""
@@ -52,11 +52,11 @@ def gather(
             _fill(database, piece, target, keep, small)
 
     wanted = list(wanted)
-    batches = _batches(_pieces(wanted))
+    handed = batches(_pieces(wanted), lambda piece: len(piece.target), BATCH_BYTES)
     # a thread pool costs more than one batch; small pieces only make threads wait for each other
     least = max(BATCH_BYTES, SMALL_TENSOR * len(wanted))
     alone = threads == 1 or sum(len(item.target) for item in wanted) <= least
-    for _done in map(work, batches) if alone else ordered_map(work, batches, workers=threads):
+    for _done in map(work, handed) if alone else ordered_map(work, handed, workers=threads):
         pass
 
 
@@ -66,19 +66,6 @@ def _pieces(wanted: Iterable[Wanted]) -> Iterator[_Piece]:
         for piece in parts.pieces(offset, len(target)):
             yield _Piece(piece, target[done : done + piece.length])
             done += piece.length
-
-
-def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
-    batch: list[_Piece] = []
-    size = 0
-    for piece in pieces:
-        batch.append(piece)
-        size += len(piece.target)
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _small_blobs(parts: Iterable[Part]) -> list[BlobId]:

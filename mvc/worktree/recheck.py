@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -10,7 +10,7 @@ from typing import cast
 from mvc.fileio import FileIO
 from mvc.objectid import BlobId
 from mvc.objects import Manifest, Part
-from mvc.parallel import ordered_map
+from mvc.parallel import batches, ordered_map
 
 BATCH_BYTES = 4 << 20
 
@@ -31,11 +31,11 @@ def same_content(io: FileIO, path: Path, manifest: Manifest) -> bool:
         def equal(batch: list[_Placed]) -> bool:
             return all(_same_part(io.read_at(fd, part.length, offset), part) for offset, part in batch)
 
-        batches = _batches(manifest.placed_parts())
+        handed = batches(manifest.placed_parts(), lambda placed: placed[1].length, BATCH_BYTES)
         if manifest.size <= BATCH_BYTES:
-            return all(map(equal, batches))
+            return all(map(equal, handed))
         # Closed first, so that no thread still reads when the number of the handle is free for another file.
-        with closing(cast(Generator[bool, None, None], ordered_map(equal, batches))) as results:
+        with closing(cast(Generator[bool, None, None], ordered_map(equal, handed))) as results:
             return all(results)
     finally:
         io.close(fd)
@@ -45,16 +45,3 @@ def _same_part(data: bytes, part: Part) -> bool:
     if part.blob is None:
         return data == part.inline
     return len(data) == part.length and BlobId.of(data) == part.blob
-
-
-def _batches(parts: Iterator[_Placed]) -> Iterator[list[_Placed]]:
-    batch: list[_Placed] = []
-    size = 0
-    for placed in parts:
-        batch.append(placed)
-        size += placed[1].length
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
