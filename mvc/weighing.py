@@ -40,6 +40,7 @@ class Weigher:
     def __init__(self, repository: Repository, objects: ObjectReader) -> None:
         self._notes = _Notes(repository)
         self.monitor = repository.monitor
+        self._told: dict[TreeId, str | None] = {}
         self._objects = objects
 
     def remember(self, identity: ManifestId, manifest: Manifest, found: Sequence[bytes | None]) -> None:
@@ -83,11 +84,13 @@ class Weigher:
 
     def told(self, identity: TreeId) -> str | None:
         """A folder's weights id for who can do without: damage is told to the monitor, and there is none."""
-        try:
-            return self.folder(identity)
-        except DamageError as error:
-            self.monitor.note_damage(f"{error.message}, so there is no weights id")
-            return None
+        if identity not in self._told:
+            try:
+                self._told[identity] = self.folder(identity)
+            except DamageError as error:
+                self.monitor.note_damage(f"{error.message}, so there is no weights id")
+                self._told[identity] = None
+        return self._told[identity]
 
     def _weigh(self, identity: TreeId) -> str | None:
         rows: list[TensorHash] = []

@@ -39,14 +39,14 @@ def log(
         weigher = Weigher(call.repository, view.objects)
         if json:
             rows = [
-                {**entry_json(entry), **({"weights": weigher.folder(entry.commit.tree)} if weights else {})}
+                {**entry_json(entry), **({"weights": weigher.told(entry.commit.tree)} if weights else {})}
                 for entry in entries
             ]
             call.data(rows)
             return
         names = Names(call, view)
         for number, entry in enumerate(entries):
-            weight = weigher.folder(entry.commit.tree) if weights else None
+            weight = weigher.told(entry.commit.tree) if weights else None
             if oneline:
                 call.print(short_line(call, entry, names, weight))
             else:
