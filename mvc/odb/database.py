@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mvc.backends import Backend
@@ -20,7 +20,7 @@ from mvc.odb.cache import PlainCache
 from mvc.odb.decoder import decode_chain, decode_chain_into
 from mvc.odb.index import Index
 from mvc.odb.pack import read_record, read_records_near
-from mvc.odb.record import MAX_DEPTH, Record
+from mvc.odb.record import MAX_DEPTH, Base, Recipe, Record
 from mvc.odb.segment import Entry
 from mvc.predictors import PREDICTORS
 
@@ -154,8 +154,7 @@ class ObjectDatabase:
             if record.plain_length != len(out) or record.depth > entry.depth:
                 return False
             budget.spend(record.plain_length)
-            leans = record.bases or record.recipe is not None
-            prediction = self._predict(record, budget) if leans else None
+            prediction = self._prediction_of(record, budget)
             decode_chain_into(record.chain, record.stored, out, prediction)
         except (DamageError, StorageError, UnsupportedFeature):
             return False
@@ -191,8 +190,7 @@ class ObjectDatabase:
 
     def _decode(self, record: Record, budget: _Budget) -> bytes:
         budget.spend(record.plain_length)
-        leans = record.bases or record.recipe is not None
-        prediction = self._predict(record, budget) if leans else None
+        prediction = self._prediction_of(record, budget)
         plain = bytes(decode_chain(record.chain, record.stored, record.plain_length, prediction))
         if type(record.id).of(plain) != record.id:
             raise CorruptObject(f"{record.id.word} {record.id.short} does not hash to its id")
@@ -237,22 +235,40 @@ class ObjectDatabase:
             return CorruptFile(f"{name} is not found, and the index is damaged: {damage.message}", hint=hint)
         return ObjectMissing(f"{name} is missing", hint=hint)
 
-    def _predict(self, record: Record, budget: _Budget) -> bytes | memoryview:
+    def predict(
+        self, bases: Sequence[Base], recipe: Recipe | None, below: int, length: int
+    ) -> bytes | memoryview:
+        """The prediction for ``length`` plain bytes that a record of depth ``below`` makes of these bases.
+
+        Raises:
+            DamageError: a base cannot be read, or does not fit.
+            UnsupportedFeature: the recipe is one that this mvc does not know.
+        """
+        return self._predict(bases, recipe, below, length, _Budget())
+
+    def _predict(
+        self, bases: Sequence[Base], recipe: Recipe | None, below: int, length: int, budget: _Budget
+    ) -> bytes | memoryview:
         pieces: list[Buffer] = []
-        for base in record.bases:
-            plain = memoryview(self._get(base.id, record.depth, budget))
+        for base in bases:
+            plain = memoryview(self._get(base.id, below, budget))
             if base.offset + base.length > len(plain):
                 raise CorruptObject("a record uses more of its base than there is")
             whole = base.length == len(plain)
             # a copy of a small stretch lets go of a large base; the sum of the stretches is bounded
             pieces.append(plain if whole else bytes(plain[base.offset : base.offset + base.length]))
-        name, version, params = record.recipe or ("concat", 1, {})
+        name, version, params = recipe or ("concat", 1, {})
         predictor = PREDICTORS.get((name, version))
         if predictor is None:
             raise UnsupportedFeature(
                 f"a record needs the predictor {name!r} version {version}", hint="upgrade mvc"
             )
-        return memoryview(predictor.predict(pieces, params, record.plain_length))
+        return memoryview(predictor.predict(pieces, params, length))
+
+    def _prediction_of(self, record: Record, budget: _Budget) -> bytes | memoryview | None:
+        if not record.bases and record.recipe is None:
+            return None
+        return self._predict(record.bases, record.recipe, record.depth, record.plain_length, budget)
 
 
 class _Budget:

@@ -12,7 +12,7 @@ from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
 from mvc.odb.pack import PackWriter
-from mvc.odb.record import MAX_DEPTH, MAX_PLAIN, Base, Record
+from mvc.odb.record import MAX_DEPTH, MAX_PLAIN, Base, Recipe, Record
 from mvc.odb.segment import Entry
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ _Id = TypeVar("_Id", bound=ObjectId)
 class Hint:
     """What may help to encode an object.
 
-    ``dtype`` None means bytes of no known type. ``bases`` are stretches that, end to end, predict the
-    object, and ``depth`` is the greatest depth of the records that they are read from.
+    ``dtype`` None means bytes of no known type. ``recipe`` makes a prediction out of ``bases``, stretches of
+    other objects; without one they predict the object end to end. ``depth`` is the greatest depth of the
+    records that they are read from.
     """
 
     dtype: DType | None = None
     bases: tuple[Base, ...] = ()
     depth: int = 0
+    recipe: Recipe | None = None
 
 
 NO_HINT = Hint()
@@ -76,7 +78,7 @@ class ObjectWriter:
                 hint="split the file, or the folder, into smaller ones",
             )
         try:
-            prediction = self._prediction(hint)
+            prediction = self._prediction(hint, size)
         except DamageError as error:
             # an old version that cannot be read must not keep a new one from being stored
             self._monitor.note_damage(f"{error.message}; stored without it as a base")
@@ -114,17 +116,13 @@ class ObjectWriter:
         """Bytes of the packs written so far."""
         return self._packs.written_bytes
 
-    def _prediction(self, hint: Hint) -> Buffer | None:
+    def _prediction(self, hint: Hint, length: int) -> Buffer | None:
         if not hint.bases:
             return None
-        pieces = []
-        for base in hint.bases:
-            plain = self.database.get_below(base.id, hint.depth + 1)
-            pieces.append(plain[base.offset : base.offset + base.length])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self.database.predict(hint.bases, hint.recipe, hint.depth + 1, length)
 
 
 def _record(identity: ObjectId, length: int, encoded: Encoded, hint: Hint) -> Record:
     if not encoded.used_prediction:
         return Record(identity, length, 0, encoded.chain, None, (), encoded.stored)
-    return Record(identity, length, hint.depth + 1, encoded.chain, None, hint.bases, encoded.stored)
+    return Record(identity, length, hint.depth + 1, encoded.chain, hint.recipe, hint.bases, encoded.stored)
