@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from mvc.bases import BaseFinder, text_hint
+from mvc.bases import BaseFinder, SketchStore, text_hint
 from mvc.consolidation import consolidate
 from mvc.errors import AnswerIsNo, MvcError, RefMoved, UserError
 from mvc.history.treediff import build_tree
@@ -135,9 +135,11 @@ class Job(ABC):
         """The files of the version that HEAD had at the beginning."""
         return files_of(self._tx.view, self._tx.view.head_commit())
 
-    def _finder(self) -> BaseFinder:
+    @cached_property
+    def finder(self) -> BaseFinder:
         """Finds what the files' last versions offer."""
-        return BaseFinder(self._tx.view.objects, lambda path: _manifest(self._before.get(path)))
+        store = SketchStore(self._repository.io, self._repository.store)
+        return BaseFinder(self._tx.writer.database, store, lambda path: _manifest(self._before.get(path)))
 
     def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
         """The commit on top of the state as it is now."""

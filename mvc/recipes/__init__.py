@@ -1,0 +1,12 @@
+"""How a tensor may derive from others that the repository holds: one file for each way, and their table."""
+
+from __future__ import annotations
+
+from mvc.recipes import cast, moved
+from mvc.recipes.recipe import Finder
+
+FINDERS: tuple[Finder, ...] = (
+    cast.find,
+    moved.find,
+)
+"""Those who look for recipes on sketches: what leaves next to nothing first."""
