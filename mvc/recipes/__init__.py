@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from mvc.recipes import cast, moved
+from mvc.recipes import cast, linear, moved, prune
 from mvc.recipes.recipe import Finder
 
 FINDERS: tuple[Finder, ...] = (
     cast.find,
+    prune.find,
+    linear.find,
     moved.find,
 )
 """Those who look for recipes on sketches: what leaves next to nothing first."""

@@ -16,7 +16,7 @@ from mvc.recipes.recipe import NEAR, Target, TensorRecipe
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-MAX_TENSOR_DEPTH = 4
+MAX_TENSOR_DEPTH = 5
 """Depth of the deepest record of a moved tensor: reading it takes as many more steps."""
 
 _FANOUT = 4
