@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mvc.dtypes import DTYPES
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import Recipe
 from mvc.odb.writer import Hint
 from mvc.recipes.known import KnownTensor, hint
 from mvc.recipes.recipe import MAX_RECIPE_DEPTH, NEAR, Candidate, Target, TensorRecipe
+from mvc.sketch import Sketch, ordered
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
+_STRAYS = 2  # values of a sketch that a type of fewer exponents may have flushed or saturated
 _MANTISSA = {"F64": 52, "F32": 23, "F16": 10, "BF16": 7, "F8_E4M3": 3, "F8_E5M2": 2}
+
+
+CASTS = frozenset(_MANTISSA)
+"""Element types that are cast from each other."""
 
 
 class Cast(TensorRecipe):
@@ -44,7 +52,7 @@ def find(target: Target) -> Iterator[TensorRecipe]:
     if dtype not in _MANTISSA:
         return
     others = [c for c in target.near if c.dtype in _MANTISSA and c.dtype != dtype and c.distance <= NEAR]
-    exact = [c for c in others if c.distance <= _tolerance(c.dtype, dtype)]
+    exact = [c for c in others if is_cast(c, target.values, dtype)]
     exact.sort(key=lambda c: -_MANTISSA[c.dtype])  # stable, so the nearest of each type stays first
     for candidate in exact[:1] or ([] if _has_near(target, dtype) else others[:1]):
         tensor = candidate.tensor()
@@ -52,17 +60,15 @@ def find(target: Target) -> Iterator[TensorRecipe]:
             yield Cast(tensor, dtype)
 
 
-def _tolerance(one: str, other: str) -> float:
-    """Mean steps by which a tensor and its cast may differ: half a unit in the last place of the coarser."""
-    return max(1.0, 2.0 ** (6 - min(_MANTISSA[one], _MANTISSA[other])))
-
-
 def _has_near(target: Target, dtype: str) -> bool:
     return any(c.dtype == dtype and c.distance <= NEAR for c in target.near)
 
 
-def is_cast(candidate: Candidate, dtype: str) -> bool:
-    """Whether a candidate's sketch says that the target is a cast of it, or it of the target."""
+def is_cast(candidate: Candidate, values: Sketch, dtype: str) -> bool:
+    """Whether sketches say that a tensor is a cast of a candidate, or it of the tensor."""
     if dtype not in _MANTISSA or candidate.dtype not in _MANTISSA or candidate.dtype == dtype:
         return False
-    return candidate.distance <= _tolerance(candidate.dtype, dtype)
+    # half a unit in the last place of the coarser, and one step that a sketch cuts off
+    tolerance = max(1, 2 ** (6 - min(_MANTISSA[candidate.dtype], _MANTISSA[dtype])))
+    apart = np.abs(ordered(candidate.values) - ordered(values))
+    return bool(np.count_nonzero(apart > tolerance) <= _STRAYS)

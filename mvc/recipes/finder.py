@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +20,11 @@ from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import Hint
 from mvc.recipes import FINDERS
 from mvc.recipes.adapters import adapter_key, adapter_module, partner_name
-from mvc.recipes.cast import Cast
+from mvc.recipes.cast import CASTS, Cast
 from mvc.recipes.known import KnownFile, KnownTensor
 from mvc.recipes.moved import Moved
-from mvc.recipes.recipe import Candidate, Target, TensorRecipe
+from mvc.recipes.quantise import SOURCES, Scales
+from mvc.recipes.recipe import NEAR, Candidate, Target, TensorRecipe
 from mvc.recipes.rows import Grown
 from mvc.sketch import KINDS, Sketch, can_sketch, count_of, distances, sketch
 from mvc.sketches import NewRow, Rows, SketchIndex, rows_of, short_name
@@ -30,10 +33,19 @@ from mvc.spans import Span
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-NEAREST = 24
+_LOOKED_AT = 24
 """Candidates of a tensor that are looked at."""
 
-_RELATIVES = 2
+_CLEARLY = 0.75
+"""Bits by which another tensor must be nearer than that of the file which is nearest in the mean."""
+
+_MISSING = 8.0
+"""How far a file counts from a tensor that it has nothing like."""
+
+_MOST_RELATIVES = 4
+
+_SCALES = ("_scale", ".scale", "_scales", ".scales", "_scale_inv")
+"""How names of scales go on behind the name of the tensor that they belong to."""
 _KEPT_TENSORS = 100_000  # of files whose tables stay in memory
 
 
@@ -61,7 +73,13 @@ class Library:
         with self._lock:
             self._new[name] = identity
             self._keep(name, KnownFile(identity, manifest))
-        self.index.add(recipes.rows(identity, manifest))
+        self.index.add(self._unknown(recipes.rows(identity, manifest)))
+
+    def _unknown(self, rows: Rows) -> Rows:
+        """Those of some rows whose tensor the index does not have, wherever it lies."""
+        return rows[
+            [not (self.index.find(int(row["key"]))["blob"] == row["blob"]).all(axis=1).any() for row in rows]
+        ]
 
     def save(self) -> None:
         """Store the sketches of what was learned."""
@@ -163,28 +181,52 @@ class FileRecipes:
                 yield NewRow(adapter_key(module), place, blob, span.dtype, None)
 
     def _find(self) -> dict[int, Choice]:
-        found: dict[int, list[TensorRecipe]] = {}
-        votes: Counter[ManifestId] = Counter()
-        files: dict[ManifestId, KnownFile] = {}
-        for span in self._spans:
-            recipes = found[id(span)] = list(self._by_sketch(span)) if can_sketch(span) else []
-            for file in {operand.file for recipe in recipes[:1] for operand in recipe.operands}:
-                votes[file.identity] += span.length
-                files[file.identity] = file
-        relatives = self._relatives + [files[name] for name, _bytes in votes.most_common(_RELATIVES)]
-        if self._parent is not None:
-            relatives = [self._parent, *relatives]
+        seen = {id(span): self._look(span) for span in self._spans if can_sketch(span)}
+        ranking = _rank([similar for similar in seen.values() if similar.identical is False])
+        found = {
+            id(span): list(self._by_sketch(span, seen[id(span)], ranking)) if id(span) in seen else []
+            for span in self._spans
+        }
+        relatives = self._near_files(found.values(), ranking, seen.values())
         for span in self._spans:
             if not found[id(span)]:
                 found[id(span)] = list(_by_name(span, relatives, self._read, self._library.database))
-        return {identity: Choice(self._library.database, recipes) for identity, recipes in found.items()}
+        return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
 
-    def _by_sketch(self, span: Span) -> Iterator[TensorRecipe]:
+    def _near_files(
+        self,
+        found: Iterable[Sequence[TensorRecipe]],
+        ranking: Mapping[int, float],
+        seen: Iterable[_Similar],
+    ) -> list[KnownFile]:
+        """The files whose tensors of the same names are worth a look: those that lineage names, those that
+        recipes lead to, those that are near in the mean, and those that have equal tensors."""
+        files = [*([] if self._parent is None else [self._parent]), *self._relatives]
+        votes = Counter(recipes[0].operands[0].file for recipes in found if recipes)
+        files += [file for file, _count in votes.most_common(_MOST_RELATIVES)]
+        names = Counter(similar.newest for similar in seen if similar.newest is not None)
+        for name in (*ranking, *(name for name, _count in names.most_common(_MOST_RELATIVES))):
+            file = self._library.short(name) if len(set(files)) < _MOST_RELATIVES else None
+            if file is not None:
+                files.append(file)
+        return list(dict.fromkeys(files))
+
+    def _look(self, span: Span) -> _Similar:
         values = sketch(span, lambda offset, length: self._read(span.offset + offset, length))
         self._sketches[id(span)] = values
         rows = self._library.index.find(count_of(span))
+        return _Similar(values, rows, KINDS.index(span.dtype))
+
+    def _by_sketch(
+        self, span: Span, similar: _Similar, ranking: Mapping[int, float]
+    ) -> Iterator[TensorRecipe]:
+        near = [self._candidate(similar.rows[place], *item) for place, *item in similar.near(ranking)]
         target = Target(
-            span, values, self._near(values, rows), partial(self._all_of, rows), partial(self._adapters, span)
+            span,
+            similar.values,
+            near,
+            partial(self._all_of, similar.rows),
+            partial(self._adapters, span),
         )
         moved = False
         for find in FINDERS:
@@ -195,28 +237,16 @@ class FileRecipes:
         if parent is not None and not moved:  # the index was lost, or the tensor moved far
             yield Moved(parent)
 
-    def _near(self, values: Sketch, rows: Rows) -> list[Candidate]:
-        if not rows.size:
-            return []
-        apart = distances(values, rows["values"])
-        # newest first among equals, and each sketch once: copies say nothing new
-        order = np.argsort(apart[::-1], kind="stable")[: 4 * NEAREST]
-        near: dict[tuple[int, bytes], Candidate] = {}
-        for place in rows.size - 1 - order:
-            row = rows[place]
-            near.setdefault(
-                (int(row["kind"]), row["values"].tobytes()), self._candidate(row, float(apart[place]))
-            )
-        return list(near.values())[:NEAREST]
-
     def _all_of(self, rows: Rows, dtype: str) -> Iterator[Candidate]:
         for row in rows[rows["kind"] == KINDS.index(dtype)][::-1]:
-            yield self._candidate(row, 0.0)
+            yield self._candidate(row, inf, inf)
 
-    def _candidate(self, row: Rows, distance: float) -> Candidate:
+    def _candidate(self, row: Rows, distance: float, score: float) -> Candidate:
         kind = int(row["kind"])
         dtype = KINDS[kind] if kind < len(KINDS) else ""
-        return Candidate(dtype, row["values"], distance, partial(self._known, row), partial(self._depth, row))
+        return Candidate(
+            dtype, row["values"], distance, score, partial(self._known, row), partial(self._depth, row)
+        )
 
     def _depth(self, row: Rows) -> int | None:
         entries = self._library.database.entries(BlobId(row["blob"].tobytes()))
@@ -233,12 +263,59 @@ class FileRecipes:
     def _adapters(self, span: Span) -> list[tuple[KnownTensor, KnownTensor]]:
         module = span.name.removesuffix(".weight")
         found: list[tuple[KnownTensor, KnownTensor]] = []
-        for row in self._library.index.find(adapter_key(module))[::-1][:NEAREST]:
+        for row in self._library.index.find(adapter_key(module))[::-1][:_LOOKED_AT]:
             first = self._known(row)
             second = None if first is None else first.file.named(partner_name(first.span.name))
             if first is not None and second is not None:
                 found.append((first, second))
         return found
+
+
+class _Similar:
+    """The known tensors of as many elements as one that is to be stored, and how far they are from it."""
+
+    def __init__(self, values: Sketch, rows: Rows, kind: int) -> None:
+        self.values = values
+        self.rows = rows
+        self.distances = distances(values, rows["values"])
+        self.same = rows["kind"] == kind
+        nearest = self.distances[self.same].min(initial=np.inf)
+        self.identical: bool | None = None if nearest > NEAR else bool(nearest == 0)
+        equal = np.flatnonzero(self.same & (self.distances == 0))
+        self.newest = int(rows["manifest"][equal[-1]]) if equal.size else None
+
+    def near(self, ranking: Mapping[int, float]) -> list[tuple[int, float, float]]:
+        """Places, distances and scores of the nearest, best score first.
+
+        A sketch alone is too short to tell siblings apart, so what all tensors of a file together say goes
+        before it, unless it is clearly wrong.
+        """
+        # newest first among equals
+        order = self.rows.size - 1 - np.argsort(self.distances[::-1], kind="stable")[:_LOOKED_AT]
+        within = self.distances[self.same].min(initial=np.inf) + _CLEARLY
+        found = []
+        for place in order.tolist():
+            distance = float(self.distances[place])
+            score = ranking.get(int(self.rows["manifest"][place])) if self.same[place] else None
+            found.append((place, distance, distance if score is None or distance > within else score))
+        return sorted(found, key=itemgetter(2))
+
+
+def _rank(seen: Sequence[_Similar]) -> dict[int, float]:
+    """Files by how far their tensors are from those of the file that is to be stored, in the mean: the least
+    first."""
+    if not seen:
+        return {}
+    totals: dict[int, float] = {}
+    for similar in seen:
+        rows, apart = similar.rows[similar.same], similar.distances[similar.same]
+        names, inverse = np.unique(rows["manifest"], return_inverse=True)
+        nearest = np.full(names.size, _MISSING)
+        np.minimum.at(nearest, inverse, apart)
+        for name, distance in zip(names.tolist(), nearest.tolist(), strict=True):
+            totals[name] = totals.get(name, 0.0) + distance - _MISSING
+    ranked = sorted(totals, key=lambda name: totals[name])
+    return {name: _MISSING + totals[name] / len(seen) for name in ranked}
 
 
 def _same(file: KnownFile, span: Span) -> KnownTensor | None:
@@ -267,9 +344,30 @@ def _by_name(
         known = file.named(span.name)
         if known is None or known.span.strides is not None or span.strides is not None:
             continue
-        if known.span.shape == span.shape and {known.span.dtype, span.dtype} <= set(KINDS) - {"I8"}:
+        if known.span.shape == span.shape and {known.span.dtype, span.dtype} <= CASTS:
             yield Cast(known, span.dtype)
             return
         if known.span.dtype == span.dtype and len(span.shape) > 1 and known.span.shape[1:] == span.shape[1:]:
             yield Grown(known, span, read, database)
             return
+    for file in relatives:
+        suffix = next((suffix for suffix in _SCALES if span.name.endswith(suffix)), None)
+        source = None if suffix is None else file.named(span.name.removesuffix(suffix))
+        if source is not None and _are_scales(source.span, span):
+            yield Scales(source, span)
+            return
+
+
+def _are_scales(source: Span, span: Span) -> bool:
+    """Whether a tensor may hold the scales of another's rows, or of parts of them."""
+    if (
+        source.dtype not in SOURCES
+        or span.dtype not in SOURCES
+        or source.strides
+        or span.strides
+        or not span.length
+    ):
+        return False
+    scales = span.length // DTYPES[span.dtype].width
+    elements = source.length // DTYPES[source.dtype].width
+    return 1 < scales < elements and elements % scales == 0

@@ -17,7 +17,7 @@ from mvc.predictors import linear
 from mvc.predictors.floats import FLOATS
 from mvc.recipes.known import KnownTensor, hint, plain
 from mvc.recipes.recipe import MAX_RECIPE_DEPTH, NEAR, Target, TensorRecipe
-from mvc.sketch import numbers, ordered
+from mvc.sketch import bits, numbers, ordered
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 _NEAREST = 8
 """Candidates that are combined."""
 
-_FIT = 1.0
-"""Mean steps between a tensor and the combination that it is: rounding alone, and what a sketch cuts off."""
+_FIT = 0.25
+"""Bits (:func:`mvc.sketch.bits`) between a tensor and the combination that it is, by rounding alone."""
+
+_CUT = 0.6
+"""As much of that a sketch cuts off where values have more bits than it keeps."""
 
 _BETTER = 0.4
 """A combination must come this much nearer than its nearest operand."""
@@ -86,13 +89,17 @@ def find(target: Target) -> Iterator[TensorRecipe]:
     dtype = target.span.dtype
     if dtype not in FLOATS:
         return
-    near = [c for c in target.near if c.dtype == dtype and c.distance <= NEAR][:_NEAREST]
+    near = list(
+        {c.values.tobytes(): c for c in target.near if c.dtype == dtype and c.distance <= NEAR}.values()
+    )
+    near = near[:_NEAREST]
     if len(near) < 2 or near[0].distance == 0:
         return
+    fit = _FIT if dtype == "BF16" else _FIT + _CUT
     values = numbers(np.stack([target.values, *(c.values for c in near)]))
     for size in (2, 3):
         chosen, distance = _best(values[0], values[1:], ordered(target.values), size)
-        if chosen is None or distance > min(_FIT, _BETTER * near[chosen[0]].distance):
+        if chosen is None or distance > min(fit, _BETTER * min(c.distance for c in near)):
             continue
         tensors = [near[place].tensor() for place in chosen]
         if all(tensor is not None for tensor in tensors):
@@ -104,7 +111,7 @@ def _best(
     wanted: NDArray[np.float64], given: NDArray[np.float64], exact: NDArray[np.int32], size: int
 ) -> tuple[tuple[int, ...] | None, float]:
     """Which ``size`` of the tensors, by a least-squares fit of their values, come nearest; and how near, in
-    steps. Weights add up to one, so what is fitted are moves away from the first."""
+    bits. Weights add up to one, so what is fitted are moves away from the first."""
     subsets = list(combinations(range(len(given)), size))
     if not subsets or not np.isfinite(wanted).all() or not np.isfinite(given).all():
         return None, np.inf
@@ -118,8 +125,8 @@ def _best(
     weights = np.linalg.solve(normal, (columns @ rest[:, :, None]))[:, :, 0]
     made = origin + np.einsum("sk,skv->sv", weights, given[places[:, 1:]] - origin[:, None])
     with np.errstate(over="ignore"):
-        bits = np.ascontiguousarray(made, "<f4").view("<u4")
-    rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    apart = np.abs(ordered(rounded) - exact).mean(axis=1)
+        exactly = np.ascontiguousarray(made, "<f4").view("<u4")
+    rounded = ((exactly + 0x7FFF + (exactly >> 16 & 1)) >> 16).astype(np.uint16)
+    apart = bits(ordered(rounded) - exact)
     best = int(apart.argmin())
     return subsets[best], float(apart[best])

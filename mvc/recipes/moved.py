@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
 from mvc.errors import DamageError
@@ -16,10 +17,12 @@ from mvc.recipes.recipe import NEAR, Target, TensorRecipe
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-MAX_TENSOR_DEPTH = 5
+MAX_TENSOR_DEPTH = 6
 """Depth of the deepest record of a moved tensor: reading it takes as many more steps."""
 
-_FANOUT = 4
+_STEP_COST = 0.25
+"""Bits an element that a base must be nearer by for each step deeper that it lies, because who reads takes
+every step. Distances grow with the logarithm of the versions between, so that versions hang on anchors."""
 
 
 class Moved(TensorRecipe):
@@ -47,20 +50,17 @@ class Moved(TensorRecipe):
 
 def find(target: Target) -> Iterator[TensorRecipe]:
     """The nearest tensor of the same dtype that is not too deep."""
-    same = [c for c in target.near if c.dtype == target.span.dtype and c.distance <= NEAR]
-    depths = [candidate.depth() for candidate in same]
-    limit = MAX_TENSOR_DEPTH
-    while True:
-        chosen = next(
-            (place for place, depth in enumerate(depths) if depth is not None and depth < limit), None
-        )
-        if chosen is None:
-            return
-        if limit == 1 or depths[:chosen].count(limit) < _FANOUT:
-            break
-        # as many as that hang on the chosen one already, so a nearer one that others can hang on pays
-        limit -= 1
-    tensor = same[chosen].tensor()
+    best, chosen = inf, None
+    for candidate in target.near:
+        if candidate.dtype != target.span.dtype or candidate.distance > NEAR:
+            continue
+        depth = candidate.depth()
+        if depth is None or depth >= MAX_TENSOR_DEPTH:
+            continue
+        cost = candidate.score + _STEP_COST * depth
+        if cost < best:
+            best, chosen = cost, candidate
+    tensor = None if chosen is None else chosen.tensor()
     if tensor is not None:
         yield Moved(tensor)
 

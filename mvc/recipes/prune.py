@@ -40,14 +40,14 @@ class Pruned(TensorRecipe):
         if before is None:
             return None
         dtype = unsigned(base.width)
-        found = prune.find(np.frombuffer(piece, dtype), np.frombuffer(before, dtype))
+        found = prune.find(np.frombuffer(memoryview(piece), dtype), np.frombuffer(before, dtype))
         recipe = None if found is None else Recipe("prune", 1, found)
         return hint(database, base.span.dtype, bases, recipe, MAX_RECIPE_DEPTH)
 
 
 def find(target: Target) -> Iterator[TensorRecipe]:
     """The newest tensor of which the target has some elements and zeros for the rest."""
-    if target.span.dtype == "I8":
+    if target.span.dtype in ("I8", "Q8_0") or np.count_nonzero(ordered(target.values) == 0) < VALUES // 8:
         return
     for candidate in target.all_of(target.span.dtype):
         if _is_pruned(target, candidate):

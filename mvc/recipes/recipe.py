@@ -21,9 +21,9 @@ MAX_RECIPE_DEPTH = 7
 """Depth that the records of a recipe's operands must stay below. An exact recipe adds little to reading its
 operands, so it may stand on top of a chain of differences."""
 
-NEAR = 140.0
-"""Mean steps (:func:`mvc.sketch.distances`) up to which two tensors count as relatives: unrelated ones of
-equal spread are some 300 apart, and moves of a tenth of the norm about 40."""
+NEAR = 6.5
+"""Bits (:func:`mvc.sketch.distances`) up to which two tensors count as relatives: moves of a tenth of the
+norm are at 5, unrelated tensors of equal spread at 8."""
 
 
 class TensorRecipe(ABC):
@@ -45,12 +45,14 @@ class TensorRecipe(ABC):
 class Candidate(NamedTuple):
     """A known tensor of as many elements as the target: its sketch, and how far that is from the target's.
 
-    ``tensor`` looks it up, and ``depth`` how deep its first piece lies; None where it is gone.
+    ``score`` is what all tensors of its file together say of the distance, where they agree. ``tensor`` looks
+    it up, and ``depth`` how deep its first piece lies; None where it is gone.
     """
 
     dtype: str
     values: Sketch
     distance: float
+    score: float
     tensor: Callable[[], KnownTensor | None]
     depth: Callable[[], int | None]
 
