@@ -43,6 +43,11 @@ PREDICTORS: LazyTable[Predictor] = LazyTable(
         ("cast", 1): "mvc.predictors.cast",
         ("linear", 1): "mvc.predictors.linear",
         ("prune", 1): "mvc.predictors.prune",
+        ("quantise", 1): "mvc.predictors.quantise",
+        ("absmax", 1): "mvc.predictors.absmax",
+        ("q8_0", 1): "mvc.predictors.q8_0",
+        ("rows", 1): "mvc.predictors.rows",
+        ("lora", 1): "mvc.predictors.lora",
     },
     "PREDICTOR",
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvc.elements import scratch, unsigned
+from mvc.elements import Elements, scratch, unsigned
 from mvc.predictors import ieee
 from mvc.predictors.floats import F32, F64, FLOATS, elements, load, steps, store, width_of
 from mvc.predictors.params import Params
@@ -22,6 +22,7 @@ from mvc.predictors.params import Params
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
+_ENOUGH = 0.9
 _INTEGERS_DO = [("F32", "BF16"), ("BF16", "F32")]  # no set: what is asked for may be anything
 
 
@@ -56,6 +57,19 @@ class Cast:
             load(given[step], before, numbers)
             store(numbers, after, made[step])
         return made.view(np.uint8).data
+
+
+def find(target: Elements, to: str, base: Elements, dtype: str) -> dict[str, Any] | None:
+    """Parameters that make ``target`` (bits of float type ``to``) out of ``base`` (of ``dtype``), or None.
+
+    Samples at the same places, of which nine tenths must come out equal. What was rounded cannot be undone: a
+    wider type out of a narrower one is not found here, though it may be near enough to be worth a residual.
+    """
+    if to == dtype or not {to, dtype} <= FLOATS or not target.size or target.size != base.size:
+        return None
+    params = {"from": dtype, "to": to}
+    made = memoryview(PREDICTOR.predict([base.tobytes()], params, target.nbytes))
+    return params if np.mean(np.frombuffer(made, target.dtype) == target) >= _ENOUGH else None
 
 
 PREDICTOR = Cast()

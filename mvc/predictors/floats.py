@@ -59,6 +59,10 @@ FLOATS = frozenset(NAN)
 """The float types that recipes know, by name."""
 
 
+PARENTS = frozenset({"F32", "F16", "BF16"})
+"""Those that models are quantised from and adapted in; binary32 holds all of their numbers."""
+
+
 def width_of(dtype: str) -> int:
     """Bytes of an element of a float type."""
     return DTYPES[dtype].width

@@ -15,9 +15,6 @@ from mvc.errors import CorruptObject
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-MAX_ELEMENTS = 1 << 26
-"""Greatest count that a parameter may give: bases together are at most 64 MiB."""
-
 
 class Params:
     """The parameters of one record, for the predictor of this name; everything raises ``CorruptObject``."""
@@ -60,6 +57,13 @@ class Params:
     def number(self, key: str) -> float:
         """A finite number of 64 bits."""
         return self._finite(key, self._params[key])
+
+    def positive(self, key: str) -> float:
+        """A finite number of 64 bits that is greater than zero."""
+        value = self.number(key)
+        if value <= 0:
+            self.refuse(f"parameter {key!r} is not greater than zero")
+        return value
 
     def numbers(self, key: str, most: int) -> list[float]:
         """Finite numbers of 64 bits, at most so many."""
