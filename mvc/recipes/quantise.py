@@ -123,7 +123,8 @@ class Scales(TensorRecipe):
 
 
 def find(target: Target) -> Iterator[TensorRecipe]:
-    """The newest float tensor that the target is a quantisation of."""
+    """The newest tensor of each float type that the target is a quantisation of: which of them it was made
+    from, only the bytes say."""
     if target.span.dtype not in _ROUNDING:
         return
     values = numbers(target.values)
@@ -136,7 +137,7 @@ def find(target: Target) -> Iterator[TensorRecipe]:
             tensor = candidate.tensor()
             if tensor is not None:
                 yield Quantised(tensor, target.span)
-                return
+                break
 
 
 def _is_quantised(values: NDArray[np.float64], source: Sketch, dtype: str) -> bool:
