@@ -45,6 +45,19 @@ PARAMS: dict[tuple[str, int], list[dict[str, Any]]] = {
         for block in (4096, BLOCK)
     ],
     ("planes", 1): [{"width": w, "block": block} for w in (1, 2, 4, 8) for block in (4096, BLOCK)],
+    ("tokens", 1): [
+        {"width": w, "shift": s, "bits": b}
+        for w, s, b in (
+            (1, 3, 4),
+            (1, 0, 0),
+            (2, 7, 8),
+            (2, 10, 5),
+            (2, 0, 0),
+            (4, 23, 8),
+            (8, 52, 11),
+            (8, 0, 0),
+        )
+    ],
 }
 EVERY = [(key, params) for key, list_ in PARAMS.items() for params in list_]
 each = pytest.mark.parametrize(("key", "params"), EVERY, ids=[f"{k[0]}{list(p.values())}" for k, p in EVERY])

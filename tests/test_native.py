@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mvc.codecs import CODECS, fused, native, plane
+from mvc.codecs import CODECS, fused, native, plane, rans, tokens
 from mvc.codecs.elements import unsigned
 from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
 from mvc.codecs.planes import Planes
+from mvc.codecs.shares import Model
 from mvc.dtypes import DTYPES
 from mvc.errors import CorruptObject
 from mvc.odb import estimate
@@ -74,6 +75,33 @@ class Twin:
         packed[:] = halves
         escapes[: escaped.size] = escaped
         return escaped.size
+
+    def keys(self, width, shift, bits, base, keys) -> None:
+        keys[:] = tokens.keys_of(base.view(unsigned(width)), tokens.Layout(width, shift, bits))
+
+    def tokenise(self, width, shift, bits, keep, target, base, found, keys, counts, extras) -> int:
+        kind = unsigned(width)
+        cut = tokens.Layout(width, shift, bits)
+        found[:], keys[:], counts[0], more = tokens.tokenise(target.view(kind), base.view(kind), cut, keep)
+        extras[: len(more)] = octets(more)
+        return 8 * len(more)
+
+    def untokenise(self, width, keep, found, base, extras, out) -> bool:
+        try:
+            tokens.untokenise(found, base.view(unsigned(width)), keep, memoryview(extras), out)
+        except CorruptObject:
+            return False
+        return True
+
+    def rans_encode(self, symbols, keys, contexts, shares, precision, lanes, room) -> np.ndarray:
+        return rans.encode(symbols, keys, Model(contexts, shares), precision, lanes)
+
+    def rans_decode(self, coded, keys, contexts, shares, precision, lanes, symbols) -> bool:
+        try:
+            rans.decode(coded, keys, Model(contexts, shares), precision, lanes, symbols)
+        except CorruptObject:
+            return False
+        return True
 
     unpack_nibbles = staticmethod(plane.unpack_nibbles)
     fill_escapes = staticmethod(plane.fill_escapes)

@@ -105,6 +105,7 @@ CODECS = CodecTable(
         ("rot", 1): "mvc.codecs.rot",
         ("ig", 1): "mvc.codecs.ig",
         ("planes", 1): "mvc.codecs.planes",
+        ("tokens", 1): "mvc.codecs.tokens",
     }
 )
 """Every codec, by name and version; each module offers ``CODEC``."""
