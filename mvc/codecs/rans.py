@@ -27,7 +27,7 @@ from mvc.errors import CorruptObject
 
 LEAST = 1 << 16
 MOST_PRECISION = 14
-MOST_LANES = 256
+MOST_LANES_LOG = 8
 _WORD = np.dtype("<u2")
 _STATE = np.dtype("<u4")
 

@@ -14,10 +14,8 @@ element (of more than 8 bits in the top 8); with ``bits`` = 0 it is 0.
 
 Stored bytes, for n elements: n (4 bytes, little-endian); if that is not 0:
 
-- one byte: p in its lower half, 2^p being the sum of shares, 1 to 14; above it the logarithm of the number
-  of lanes, 0 to 8; one byte: ``keep``, 0 to 3, and at most 1 for a width of 1 or 8;
-- the shares (:mod:`mvc.codecs.shares`) of 17 + (w − 4) · 2^keep symbols;
-- the length of the coded tokens (4 bytes) and these (:mod:`mvc.codecs.rans`);
+- one byte: ``keep``, 0 to 3, and at most 1 for a width of 1 or 8;
+- the tokens as symbols (:mod:`mvc.codecs.symbols`), of which there are 17 + (w − 4) · 2^keep;
 - the extra bits of all elements in their order (:mod:`mvc.codecs.bits`), up to the tail;
 
 and what follows the last whole element, as it is.
@@ -31,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs import bits, native, rans, shares
+from mvc.codecs import bits, native, symbols
 from mvc.codecs.elements import U8, Elements, octets, scratch, unsigned, view
 from mvc.codecs.ig import base_of, residual
 from mvc.codecs.params import WIDTHS, expect_keys, integer
@@ -46,8 +44,6 @@ DIRECT_BITS = 4
 ZERO = 1
 CLASSES = 17
 _MOST_KEEP = {1: 1, 2: 3, 4: 3, 8: 1}
-_BYTES_PER_LANE = 1024
-_MOST_LANES_LOG = 6
 
 Bytes = NDArray[np.uint8]
 
@@ -83,20 +79,8 @@ class Tokens:
             return b"".join((head, tail))
         keep = kept_bits(cut.width, target.size)
         tokens, keys, counts, extras = tokenise(target, base, cut, keep)
-        model = shares.fit(counts, self._precision)
-        lanes_log = _lanes_log(counts)
-        coded = rans.encode(tokens, keys, model, self._precision, 1 << lanes_log)
-        return b"".join(
-            (
-                head,
-                bytes((self._precision | lanes_log << 4, keep)),
-                shares.write(model),
-                coded.size.to_bytes(4, "little"),
-                coded.data,
-                extras,
-                tail,
-            )
-        )
+        pieces = symbols.encode(tokens, keys, counts, self._precision)
+        return b"".join((head, bytes((keep,)), *pieces, extras, tail))
 
     def decode(
         self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None, length: int
@@ -122,20 +106,14 @@ class Tokens:
         if count == 0:
             extras = reader.take(0)
         else:
-            first, keep = reader.byte(), reader.byte()
-            precision, lanes_log = first & 15, first >> 4
-            if not (
-                1 <= precision <= rans.MOST_PRECISION and lanes_log <= 8 and keep <= _MOST_KEEP[cut.width]
-            ):
+            keep = reader.byte()
+            if keep > _MOST_KEEP[cut.width]:
                 raise CorruptObject("tokens: parameters of the code are out of range")
-            model = shares.read(reader, alphabet(cut.width, keep), precision)
-            coded = np.frombuffer(reader.take(reader.length()), np.uint8)
+            tokens = scratch("tokens.tokens", count, U8)
+            symbols.decode(reader, keys_of(base, cut), alphabet(cut.width, keep), tokens)
             if reader.left < rest:
                 raise CorruptObject("tokens: cut short")
             extras = reader.take(reader.left - rest)
-            keys = keys_of(base, cut)
-            tokens = scratch("tokens.tokens", count, U8)
-            rans.decode(coded, keys, model, precision, 1 << lanes_log, tokens)
             untokenise(tokens, base, keep, extras, out[: count * cut.width])
         tail = reader.take(rest)
         if reader.left:
@@ -166,13 +144,6 @@ def alphabet(width: int, keep: int) -> int:
     return CLASSES + ((8 * width - DIRECT_BITS) << keep)
 
 
-def _lanes_log(counts: NDArray[np.uint32]) -> int:
-    """A lane costs some three bytes: one for each kilobyte or so of coded tokens."""
-    sums = counts.sum(axis=0, dtype=np.int64)
-    changed = int(sums.sum() - sums.max())  # a byte for each that is not the most frequent: near enough
-    return min(_MOST_LANES_LOG, (changed // _BYTES_PER_LANE).bit_length())
-
-
 def keys_of(base: Elements, cut: Layout) -> Bytes:
     """Each element's key; scratch, valid until the next call."""
     if native.KERNEL is not None:
@@ -187,10 +158,10 @@ def tokenise(
     target: Elements, base: Elements, cut: Layout, keep: int
 ) -> tuple[Bytes, Bytes, NDArray[np.uint32], Buffer]:
     """Tokens and keys (both scratch), how often each token occurs beside each key, and the extra bits."""
-    symbols = alphabet(cut.width, keep)
+    number = alphabet(cut.width, keep)
     if native.KERNEL is not None:
         tokens, keys = scratch("tokens.tokens", target.size, U8), scratch("tokens.keys", target.size, U8)
-        counts = scratch("tokens.counts", 512 * symbols, np.dtype(np.uint32)).reshape(2, 256, symbols)
+        counts = scratch("tokens.counts", 512 * number, np.dtype(np.uint32)).reshape(2, 256, number)
         room = scratch("tokens.extras", target.nbytes + 8, U8)
         total = native.KERNEL.tokenise(*cut, keep, octets(target), octets(base), tokens, keys, counts, room)
         return tokens, keys, counts[0], room[: (total + 7) // 8].data
@@ -205,9 +176,9 @@ def tokenise(
     found = np.where(values < DIRECT, direct, classes)
     found[(target == 0) & (values > 0)] = ZERO
     keys = keys_of(base, cut)
-    flat = np.bincount(keys.astype(np.int64) * symbols + found, minlength=256 * symbols)
+    flat = np.bincount(keys.astype(np.int64) * number + found, minlength=256 * number)
     extras = bits.pack(values & ((np.uint64(1) << wide) - np.uint64(1)), more)
-    return found.astype(np.uint8), keys, flat.reshape(256, symbols).astype(np.uint32), extras
+    return found.astype(np.uint8), keys, flat.reshape(256, number).astype(np.uint32), extras
 
 
 def token_counts(target: Elements, base: Elements, cut: Layout, keep: int) -> tuple[NDArray[np.uint32], int]:
@@ -238,12 +209,12 @@ def untokenise(tokens: Bytes, base: Elements, keep: int, extras: memoryview, out
             raise CorruptObject("tokens: extra bits are damaged")
         return
     width = base.dtype.itemsize
-    symbols = np.arange(alphabet(width, keep), dtype=np.int64)
-    classes = np.maximum(symbols - CLASSES, 0)
-    lengths = np.where(symbols >= CLASSES, (classes >> keep) + DIRECT_BITS - keep, 0)
+    each = np.arange(alphabet(width, keep), dtype=np.int64)
+    classes = np.maximum(each - CLASSES, 0)
+    lengths = np.where(each >= CLASSES, (classes >> keep) + DIRECT_BITS - keep, 0)
     high = (1 << keep | classes & ((1 << keep) - 1)).astype(np.uint64) << lengths.astype(np.uint64)
-    plain = (symbols - (symbols > 0)).astype(np.uint64)
-    values = np.where(symbols >= CLASSES, high, plain)[tokens]
+    plain = (each - (each > 0)).astype(np.uint64)
+    values = np.where(each >= CLASSES, high, plain)[tokens]
     values |= bits.unpack(extras, lengths[tokens])
     narrow = values.astype(unsigned(width))
     target = out.view(unsigned(width))

@@ -1,15 +1,15 @@
 """Guesses, from a sample, what each way to code a tensor would cost, so that only the best one is tried.
 
 The cost of byte planes is their order-0 entropy, with the Miller-Madow correction for short samples (half a
-nat for each distinct value but one, over the sample size). Grouped residuals are priced inside each group, as
-if each had a Huffman table of its own.
+nat for each distinct value but one, over the sample size), and what whole bits waste. Grouped residuals are
+priced inside each group, as if each had a Huffman table of its own, tokens beside each key.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from math import log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from mvc.codecs.elements import Elements, octets, scratch, view
 from mvc.codecs.frames import compress
 from mvc.codecs.ig import exponent_keys, residual
 from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
+from mvc.codecs.plane import ESCAPE, NIBBLE_SHARE
 from mvc.codecs.planes import split
 from mvc.dtypes import DTYPES, DType
 
@@ -29,7 +30,8 @@ PIECES = 8
 PIECE = 1024  # elements
 PREDICTION_MARGIN = 0.95  # a base makes reading slower and must pay for it
 GROUPING_MARGIN = 0.985  # so does sorting
-TOKENS_MARGIN = 0.98  # so does decoding by rANS instead of Huffman's codes
+TOKENS_MARGIN = 1.0  # rANS in the kernel is nearly as fast as grouping and Huffman's codes,
+SLOW_TOKENS_MARGIN = 0.7  # and in numpy ten times slower
 
 # Bytes that a record's header grows by, and that a prediction's base takes in it.
 _ZSTD_HEADER = 16
@@ -41,6 +43,8 @@ _PLANE_FRAMING = 8
 _TOKENS_HEADER = 60
 _CONTEXT_TABLE = 6  # and of a context of tokens, and of each share in it
 _SHARE = 0.9
+_BLOCKS_STRADDLE = 1.03  # what is lost where a Huffman table serves the end of a group and the next one
+_REPEAT_BITS = 28  # what a value between two long repeats costs zstd
 _FEW_KEYS = 64  # keys with a smaller part of the elements have no context of their own
 
 # A plane that takes so small or so large a share of its bytes alone gains nothing that counts from grouping.
@@ -128,7 +132,7 @@ def costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> di
     fixed = _PLANES_HEADER + _PLANE_FRAMING * seen.width + _IG_HEADER + _BASE_HEADER
     together, apart = _grouped_costs(moved) if seen.bits else (_planes_cost(moved),) * 2
     found[Choice.RESIDUAL] = fixed + together * scale
-    found[Choice.GROUPED] = fixed + apart * scale
+    found[Choice.GROUPED] = fixed + _BLOCKS_STRADDLE * apart * scale
     body, table = _tokens_cost(sample, seen, base, count)
     found[Choice.TOKENS] = _TOKENS_HEADER + _BASE_HEADER + table + body * scale
     return found
@@ -157,7 +161,8 @@ def _choice(found: dict[Choice, float]) -> Choice:
     if min(grouped, plain, tokens) > PREDICTION_MARGIN * found[alone]:
         return alone
     planes = Choice.GROUPED if grouped < GROUPING_MARGIN * plain else Choice.RESIDUAL
-    return Choice.TOKENS if tokens < TOKENS_MARGIN * found[planes] else planes
+    margin = SLOW_TOKENS_MARGIN if native.KERNEL is None else TOKENS_MARGIN
+    return Choice.TOKENS if tokens < margin * found[planes] else planes
 
 
 def _tokens_cost(sample: Elements, seen: Lane, base: Elements, count: int) -> tuple[float, float]:
@@ -168,7 +173,7 @@ def _tokens_cost(sample: Elements, seen: Lane, base: Elements, count: int) -> tu
     if sample.size == count:
         bits = shares.least_bits(counts)
         return extra_bits / 8 + bits / 8, 0.0
-    apart = _entropy_bytes(present.astype(np.intp))
+    apart = float(_entropy_bits(present, present.sum(axis=1)).sum()) / 8
     weighty = present[present.sum(axis=1) * _FEW_KEYS >= sample.size]
     table = _CONTEXT_TABLE * weighty.shape[0] + np.count_nonzero(weighty) * _SHARE
     return extra_bits / 8 + apart, table
@@ -220,7 +225,7 @@ def histograms(step: Step, sample: Elements, base: Elements | None) -> NDArray[n
 def _planes_cost(counts: NDArray[np.int64]) -> float:
     """Bytes of a sample as byte planes, from :func:`histograms` with one group."""
     size = int(counts[0].sum())
-    return sum(min(size, _entropy_bytes(plane[0])) for plane in counts)
+    return sum(min(size, _huffman_bytes(plane)) for plane in counts)
 
 
 def _grouped_costs(counts: NDArray[np.int64]) -> tuple[float, float]:
@@ -228,22 +233,41 @@ def _grouped_costs(counts: NDArray[np.int64]) -> tuple[float, float]:
     size = int(counts[0].sum())
     together = apart = 0.0
     for plane in counts:
-        whole = plane.sum(axis=0)
-        cost = min(size, _entropy_bytes(whole))
+        cost = min(size, _huffman_bytes(plane.sum(axis=0, keepdims=True)))
         together += cost
         if _NOTHING < cost / size < _NOISE:
-            cost = min(cost, _entropy_bytes(plane))
+            cost = min(cost, _huffman_bytes(plane))
         apart += cost
     return together, apart
+
+
+def _huffman_bytes(counts: NDArray[np.int64]) -> float:
+    """Bytes of a plane's groups with these histograms (rows), each with a Huffman code of its own.
+
+    A code of whole bits spends a bit on the most frequent symbol where its share deserves less; two values
+    to a symbol, as a plane of small ones has it, halve that. zstd finds repeats where next to all are alike.
+    """
+    totals = counts.sum(axis=1)
+    most = counts.max(axis=1)
+    bits = np.maximum(_entropy_bits(counts, totals), 0)
+    paired = int(counts[:, :ESCAPE].sum()) >= NIBBLE_SHARE * int(totals.sum())
+    share = most / totals
+    top = share * share if paired else share
+    rest = np.maximum(1 - top, 1e-12)
+    symbols = totals / 2 if paired else totals
+    waste = (
+        1 + top * np.log2(top) + rest * np.log2(rest)
+    )  # one bit, and none of the entropy of "is it the top?"
+    bits += np.where(top > 0.5, waste * symbols, 0)
+    return float(np.minimum(bits, _REPEAT_BITS * (totals - most)).sum()) / 8
 
 
 _logs = np.arange(PIECES * PIECE + 1, dtype=np.float64)
 _logs[1:] *= np.log2(_logs[1:])  # c log2 c for each count that a sample can have
 
 
-def _entropy_bytes(counts: NDArray[np.intp]) -> float:
-    """Bytes of symbols with these histograms (along the last axis), each histogram with a code of its own."""
-    totals = counts.sum(axis=-1)
-    bits = _logs[totals].sum() - _logs[counts].sum()
-    correction = (np.count_nonzero(counts) - totals.size) / (2 * log(2))
-    return float(bits + correction) / 8
+def _entropy_bits(counts: NDArray[Any], totals: NDArray[Any]) -> NDArray[np.float64]:
+    """Bits of symbols with these histograms (rows) and sums, each row with a code of its own."""
+    bits = _logs[totals] - _logs[counts].sum(axis=1)
+    found: NDArray[np.float64] = bits + (np.count_nonzero(counts, axis=1) - 1) / (2 * log(2))
+    return found
