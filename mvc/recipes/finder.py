@@ -18,10 +18,12 @@ from mvc.objectid import BlobId, ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import Hint
+from mvc.predictors.floats import FLOATS
 from mvc.recipes import FINDERS
 from mvc.recipes.adapters import adapter_key, adapter_module, partner_name
 from mvc.recipes.cast import CASTS, Cast
 from mvc.recipes.known import KnownFile, KnownTensor
+from mvc.recipes.linear import Combined
 from mvc.recipes.moved import Moved
 from mvc.recipes.quantise import SOURCES, Scales
 from mvc.recipes.recipe import NEAR, Candidate, Target, TensorRecipe
@@ -132,8 +134,9 @@ class Choice:
 class FileRecipes:
     """Recipes for the tensors of a file with these spans; ``read`` gives bytes of the file.
 
-    ``parent`` is the file's earlier version, ``relatives`` other files that it is said to come from. Nothing
-    is looked for before the first question, because most files of a commit are known. Thread-safe.
+    ``parent`` is the file's earlier version, ``relatives`` other files that it is said to come from,
+    ``operands`` those that it is said to be a combination of. Nothing is looked for before the first
+    question, because most files of a commit are known. Thread-safe.
     """
 
     def __init__(
@@ -143,12 +146,14 @@ class FileRecipes:
         read: Callable[[int, int], bytes],
         parent: KnownFile | None,
         relatives: Sequence[KnownFile] = (),
+        operands: Sequence[KnownFile] = (),
     ) -> None:
         self._library = library
         self._spans = spans
         self._read = read
         self._parent = parent
         self._relatives = list(relatives)
+        self._operands = list(operands)
         self._choices: dict[int, Choice] | None = None
         self._sketches: dict[int, Sketch] = {}
         self._lock = threading.Lock()
@@ -191,7 +196,19 @@ class FileRecipes:
         for span in self._spans:
             if not found[id(span)]:
                 found[id(span)] = list(_by_name(span, relatives, self._read, self._library.database))
+        for span in self._spans:
+            found[id(span)] = [*self._said(span), *found[id(span)]]
         return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
+
+    def _said(self, span: Span) -> Iterator[TensorRecipe]:
+        """What the user's word makes of a tensor."""
+        operands = [known for known in (_same(file, span) for file in self._operands) if known is not None]
+        if len(operands) > 1 and span.strides is None and span.dtype in FLOATS:
+            yield Combined(operands, span.dtype)
+        for file in self._relatives:
+            known = _same(file, span)
+            if known is not None:
+                yield Moved(known)
 
     def _near_files(
         self,
