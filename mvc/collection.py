@@ -17,28 +17,34 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from typing import NamedTuple
 
 from mvc.errors import Busy, RootMoved
 from mvc.fileio import storage_errors
 from mvc.objectid import CommitId, ManifestId, ObjectId
 from mvc.odb.index import Keep, merge, plan_full_merge
 from mvc.odb.intents import announce, oldest_epoch
-from mvc.odb.pack import pack_key
+from mvc.odb.pack import PackWriter, pack_key
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import piece_key
-from mvc.refs import decode_target
+from mvc.parallel import ordered_map
+from mvc.refs import BRANCHES, decode_target, peeled_target
 from mvc.repo import Repository, View, segment_key
 from mvc.root import Fossil, Retired, Root
 from mvc.sweep import sweep
 from mvc.transaction import add_entries, discard_segments
+from mvc.upkeep.choose import chosen
 from mvc.upkeep.consolidate import copy_packs
 from mvc.upkeep.expire import expired, kept_count
+from mvc.upkeep.lines import lines
 from mvc.upkeep.mark import Marks, mark
+from mvc.upkeep.reencode import Reencoder
+from mvc.upkeep.standing import Plan, Target
 from mvc.upkeep.usage import PackUse, pack_uses, unused, worth_rewriting
 from mvc.weighing import sweep_notes
 from mvc.workspace import locked
@@ -330,6 +336,109 @@ def remove_derived(repository: Repository) -> None:
     repository.sweep()
 
 
+# --- storing anew ------------------------------------------------------------------------------------------
+def plan_standing(view: View, everything: bool) -> dict[ObjectId, Target]:
+    """How each object of the history is to be stored, so that branches and HEAD stand alone; with
+    ``everything`` tags and all other refs too."""
+    heads: list[CommitId] = []
+    others: list[CommitId] = []
+    for name, value in view.refs.values():
+        target = peeled_target(value)
+        if target is not None:
+            (heads if everything or name.startswith(BRANCHES) else others).append(target)
+    head = view.head_commit()
+    heads[:0] = [] if head is None else [head]
+    # what only the operation log names, too: it leans on versions that are stored anew
+    others += [start for start in starting_points(view, None) if isinstance(start, CommitId)]
+    plan = Plan(view.objects)
+    for sequences in lines(view.objects, heads, list(dict.fromkeys(others))):
+        plan.add(sequences)
+    return plan.targets
+
+
+def repack(repository: Repository, *, best: bool, everything: bool) -> int:
+    """Store objects anew so that what branches and HEAD name stands alone and the rest leans on it; returns
+    how many. Old records go as new ones come, so that an eighth of the store has to be free at most."""
+    with repository.reading() as view:
+        targets = plan_standing(view, everything)
+        room = max(ROUND_BYTES, sum(use.size for use in uses(view, None).values()) // 8)
+    order = sorted(targets, key=lambda identity: (targets[identity].depth, targets[identity].rank))
+    repository.monitor.start("repack", None)
+    written = left = 0
+    for _depth, group in groupby(order, key=lambda identity: targets[identity].depth):
+        waiting = iter(group)
+        while True:
+            count, size, more = _store_round(repository, waiting, targets, best)
+            written += count
+            left += size
+            if left > room:
+                drop_replaced(repository, targets)
+                left = 0
+            if not more:
+                break
+    repository.monitor.finish()
+    if written:
+        drop_replaced(repository, targets)
+    return written
+
+
+def _store_round(
+    repository: Repository, waiting: Iterator[ObjectId], targets: Mapping[ObjectId, Target], best: bool
+) -> tuple[int, int, bool]:
+    """Store the next objects, up to some packs; returns how many, their bytes, and whether there are more.
+
+    A record added is one more for its object: nobody who reads meanwhile misses anything.
+    """
+    packs: PackWriter | None = None
+    leaned: dict[ObjectId, int] = {}
+    more = False
+
+    def some(packs: PackWriter) -> Iterator[ObjectId]:
+        nonlocal more
+        for identity in waiting:
+            yield identity
+            if packs.written_bytes >= ROUND_BYTES // 2:
+                more = True
+                return
+
+    def change(view: View) -> Root | None:
+        nonlocal packs
+        if packs is None:
+            packs = PackWriter(view.backend)
+            encoder = Reencoder(view.objects, targets, repository.monitor, best=best)
+            for record in ordered_map(encoder.record, some(packs)):
+                if record is None:
+                    continue
+                packs.add(record)
+                repository.monitor.advance(record.plain_length)
+                for base in record.bases:
+                    leaned[base.id] = min(record.depth - 1, leaned.get(base.id, record.depth))
+            packs.flush()
+        for identity, depth in leaned.items():
+            found = view.objects.entries(identity)
+            if not found or found[0].depth > depth:
+                raise Busy(f"{identity.word} {identity.short} was moved meanwhile", hint="run it again")
+        return add_entries(repository, view, packs.entries) if packs.entries else None
+
+    _swap(repository, change)
+    if packs is None:
+        return 0, 0, False
+    return len(packs.entries), packs.written_bytes, more
+
+
+def drop_replaced(repository: Repository, targets: Mapping[ObjectId, Target]) -> None:
+    """Take records out of the index that better ones replace, and the packs that held them off the disk."""
+
+    def change(view: View) -> Root | None:
+        _refuse_damage(view)
+        marks = chosen(view.objects, targets)
+        return _merged(repository, view, [], unused(uses(view, marks)), marks.rows)
+
+    _swap(repository, change)
+    sweep_condemned(repository)
+    rewrite_packs(repository)
+
+
 # --- all of it ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Census:
@@ -382,7 +491,16 @@ def garbage(view: View, marks: Marks) -> Garbage:
     return Garbage(records, sum(use.garbage_bytes for use in found.values()))
 
 
-def collect(repository: Repository, since: int | None) -> Collected:
+class Effort(NamedTuple):
+    """What a collection does beyond: ``repack`` stores objects anew so that what branches and HEAD name (with
+    ``all_refs`` every ref) stands alone, ``best`` takes all the time that it needs for it."""
+
+    repack: bool = False
+    best: bool = False
+    all_refs: bool = False
+
+
+def collect(repository: Repository, since: int | None, effort: Effort = Effort()) -> Collected:
     """Collect garbage; operations older than ``since`` (microseconds since 1970) leave the log.
 
     Raises:
@@ -395,7 +513,10 @@ def collect(repository: Repository, since: int | None) -> Collected:
         dropped = expire(repository, since)
         found = drop_garbage(repository)
         sweep_condemned(repository)
-        rewrite_packs(repository)
+        if effort.repack:
+            repack(repository, best=effort.best, everything=effort.all_refs)
+        else:
+            rewrite_packs(repository)
         merge_index(repository)
         sweep_condemned(repository)
         remove_derived(repository)

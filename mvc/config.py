@@ -31,6 +31,9 @@ KNOWN: dict[str, Setting] = {
     "commit.environment": Setting(
         bool, "whether commits record Python, platform and frameworks; true if not set"
     ),
+    "gc.standalone": Setting(
+        str, "what stands alone after mvc gc --repack; heads if not set", ("heads", "refs")
+    ),
     "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 30 if not set"),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),

@@ -15,6 +15,7 @@ from mvc.text import count, size
     "mvc gc",
     "mvc gc --dry-run",
     "mvc gc --expire now",
+    "mvc gc --repack",
     exits=("4 another gc is running", "5 something needed is missing or damaged; nothing was thrown away"),
     data="An object: dry_run; before and after (in a dry run as far as it can be foreseen): records, packs, "
     "segments, bytes; garbage: records and bytes that nothing needs; expired_operations; freed_bytes; "
@@ -22,6 +23,10 @@ from mvc.text import count, size
 )
 def gc(
     call: Call,
+    repack: Annotated[
+        bool, Option("--repack", "Store everything anew: newest versions alone, older ones as differences.")
+    ] = False,
+    best: Annotated[bool, Option("--best", "As --repack, and take the time to make it small.")] = False,
     expire: Annotated[
         str | None, Option("--expire", "Forget what was undone that many days ago, or all of it.", "DAYS|now")
     ] = None,
@@ -33,8 +38,14 @@ def gc(
     What a branch, a tag, HEAD, a file of the folder or an operation of the last 30 days (the setting
     gc.undo-days) leads to stays; other commands may run meanwhile. Older operations leave the operation log
     and cannot be undone any more.
+
+    After --repack a version that a branch or HEAD names is read without any other; older ones are differences
+    from those. The setting gc.standalone = refs has it so for tags too, which takes more room.
     """
-    done = collect(call.repository, Request(call.now(), _days(call, expire), dry_run))
+    days = _days(call, expire)
+    alone = (config.string("gc.standalone") for config in call.settings())
+    all_refs = next((wish for wish in alone if wish is not None), "heads") == "refs"
+    done = collect(call.repository, Request(call.now(), days, dry_run, repack or best, best, all_refs))
     if json:
         freed = done.before.bytes - done.after.bytes
         call.data({"dry_run": dry_run, **asdict(done), "freed_bytes": freed})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvc.collection import Collected, collect, preview
+from mvc.collection import Collected, Effort, collect, preview
 from mvc.objects import Timestamp
 from mvc.repo import Repository
 
@@ -19,11 +19,18 @@ _DAY = 86_400_000_000
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to do. Operations older than ``undo_days`` before ``time`` leave the log (None: none does), and
-    what only they needed goes. With ``dry_run`` nothing is changed."""
+    what only they needed goes. With ``dry_run`` nothing is changed.
+
+    ``repack`` stores everything anew so that what branches and HEAD name (``all_refs``: every ref) stands
+    alone and older versions lean on it; ``best``, which includes it, takes all the time that it needs.
+    """
 
     time: Timestamp
     undo_days: int | None = UNDO_DAYS
     dry_run: bool = False
+    repack: bool = False
+    best: bool = False
+    all_refs: bool = False
 
     @property
     def since(self) -> int | None:
@@ -41,4 +48,7 @@ def gc(repository: Repository, request: Request) -> Collected:
         DamageError: something that is needed is missing or damaged; nothing was thrown away.
         StorageError: the disk is full, or refuses; everything that is needed is there.
     """
-    return (preview if request.dry_run else collect)(repository, request.since)
+    if request.dry_run:
+        return preview(repository, request.since)
+    effort = Effort(request.repack or request.best, request.best, request.all_refs)
+    return collect(repository, request.since, effort)

@@ -9,7 +9,7 @@ the records that lean on it are listed to be stored anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import compress, islice
 
 from mvc.errors import CorruptObject, DamageError, ObjectMissing, StorageError
@@ -25,10 +25,6 @@ _AT_ONCE = 10_000
 """Records whose headers are read together."""
 
 _REACHED, _BASE = 1, 2
-
-
-def _nothing(_entry: Entry) -> bool:
-    return False
 
 
 class Marks:
@@ -61,11 +57,27 @@ class Marks:
                 if entry.pack not in self._index.dead_packs:
                     yield entry
 
-    def unmark(self, identity: ObjectId, keep: Callable[[Entry], bool] = _nothing) -> None:
-        """Take the marks off an object's records, but for those to ``keep``."""
-        for name, row, entry in self._index.places(identity):
-            if not keep(entry):
-                self.rows[name][row] = 0
+    def unmark(self, identity: ObjectId) -> None:
+        """Take the marks off an object's records."""
+        for name, row, _entry in self._index.places(identity):
+            self.rows[name][row] = 0
+
+    def mark_all(self) -> None:
+        """Mark everything."""
+        for rows in self.rows.values():
+            rows[:] = bytes([_REACHED]) * len(rows)
+
+    def keep_only(self, entries: Collection[Entry]) -> None:
+        """Of the object that these are records of, mark these and no others."""
+        for name, row, entry in self._index.places(next(iter(entries)).id):
+            self.rows[name][row] = _REACHED if entry in entries else 0
+
+    def keep_too(self, entries: Iterable[Entry]) -> None:
+        """Mark these records, whatever else is marked."""
+        for wanted in entries:
+            for name, row, entry in self._index.places(wanted.id):
+                if entry == wanted:
+                    self.rows[name][row] = _REACHED
 
     def add(self, identity: ObjectId, how: int = _REACHED) -> bool:
         """Mark an object; False if it was marked so before.
