@@ -111,6 +111,10 @@ class ObjectWriter:
         self._packs.flush()
         return self._packs.entries
 
+    def close(self) -> None:
+        """Forget what was not flushed; nothing is written any more."""
+        self._packs.close()
+
     @property
     def written_bytes(self) -> int:
         """Bytes of the packs written so far."""
