@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mvc.bases import DICTIONARY_REACH, MAX_TENSOR_DEPTH, MAX_TEXT_DEPTH, MIN_TEXT, Placed
+from mvc.bases import DICTIONARY_REACH, MAX_TEXT_DEPTH, MIN_TEXT, Placed
 from mvc.dtypes import DTYPES, DType
 from mvc.history.reader import read_manifest
 from mvc.objectid import ManifestId, ObjectId
@@ -26,6 +26,9 @@ from mvc.upkeep.lines import Sequences
 
 ANCHOR_EVERY = 6
 """Versions of a tensor from one anchor to the next; docs/design/0009-gc.md has what others cost."""
+
+DEEPEST = 2
+"""Depth of the deepest piece of a tensor that is told from another version's."""
 
 _TABLES = 6  # manifests that are held parsed
 
@@ -142,7 +145,7 @@ class Plan:
             target = self.targets.get(identity)
             if target is None or target.dtype is None:
                 return None
-            if target.depth < MAX_TENSOR_DEPTH:
+            if target.depth < DEEPEST:
                 return Base(identity, 0, placed.length)
             identity = target.bases[0].id if target.bases else None
         return None
