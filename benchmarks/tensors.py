@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.throughput import bf16, safetensors
+from benchmarks.related import bf16, safetensors
 from benchmarks.timing import interleaved, run, seconds_told
 
 COMMANDS = {
