@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-frameworks
+BENCH := $(VENV)/.installed-bench
+# Real files for the benchmarks; a folder that is not there is a row that says so.
+BENCH_DATA ?= ../shared/data
 
-.PHONY: demo test test-full check lint types floors docs bench clean
+.PHONY: demo test test-full check lint types floors docs bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h
 	$(PYTHON) -m venv $(VENV)
@@ -15,6 +18,10 @@ $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h
 $(FULL): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,frameworks]'
 	touch $(FULL)
+
+$(BENCH): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	touch $(BENCH)
 
 demo: $(STAMP)
 	$(BIN)/mvc demo
@@ -39,6 +46,17 @@ docs: $(STAMP)
 	$(BIN)/python -m mvc.cli.reference > docs/cli.md
 
 check: lint types floors test
+
+# Minutes, with what is installed already; figures go to .bench/ and are not kept.
+bench: $(STAMP)
+	mkdir -p .bench
+	$(BIN)/python -m benchmarks.ratios --quick --data $(BENCH_DATA) --json .bench/ratios.json
+
+# Up to an hour, with the peers that pip can install; figures go to benchmarks/results/ and from there to docs/.
+bench-full: $(BENCH)
+	mkdir -p benchmarks/results
+	$(BIN)/python -m benchmarks.ratios --data $(BENCH_DATA) --json benchmarks/results/ratios.json
+	$(BIN)/python -m benchmarks.ratio_page benchmarks/results/ratios.json docs
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
