@@ -38,7 +38,7 @@ def interleaved(jobs: dict[str, Callable[[], float]], repetitions: int) -> dict[
 
 
 def _resident(pid: int) -> int:
-    """Proportional resident bytes of one process; 0 when it is gone."""
+    """Resident bytes of one process; 0 when it is gone."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Rss:"):
@@ -59,11 +59,15 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def peak_memory(command: Sequence[str], cwd: Path) -> tuple[int, float]:
+def peak_memory(
+    command: Sequence[str], cwd: Path, env: dict[str, str] | None = None
+) -> tuple[int, float]:
     """Greatest resident bytes of a command, summed over its processes and sampled every 5 ms; and its
     seconds."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     peak = 0
     done = threading.Event()
 
