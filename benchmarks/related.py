@@ -1,7 +1,7 @@
 """Versions of a model as a fine-tune makes them: bf16 weights, each version moved from the one before.
 
-Normally distributed weights in matrices of 4096 × 1024, moved by 1 % of their norm from version to version, in
-safetensors files. Versions are written one at a time, so that fifty of them need the disk of one. What the
+Normally distributed weights in matrices of 4096 × 1024, moved by 1 % of their norm from version to version,
+in safetensors files. Versions are written one at a time, so that fifty of them need the disk of one. What the
 benchmarks that commit in this process need besides stands here too.
 """
 

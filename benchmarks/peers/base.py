@@ -16,7 +16,6 @@ from typing import ClassVar
 
 from benchmarks.timing import peak_memory
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKERS = Path(__file__).resolve().parent / "workers"
 
 Command = list[str]

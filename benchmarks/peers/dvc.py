@@ -62,4 +62,4 @@ class Dvc(Peer):
 
     def status(self) -> list[Command]:
         """As DVC tells it."""
-        return [self._dvc("status", "-q")]
+        return [self._dvc("status")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.peers.base import ROOT, Command, Peer, Tools, own_python
+from benchmarks.peers.base import Command, Peer, Tools, own_python
+from benchmarks.timing import ROOT, mvc_command
+
+_command = cache(mvc_command)
 
 
 class Mvc(Peer):
@@ -30,8 +33,7 @@ class Mvc(Peer):
         return {"HOME": str(self.place), "PYTHONPATH": str(ROOT)}
 
     def _mvc(self, *words: str) -> Command:
-        script = Path(sys.executable).parent / "mvc"
-        return [str(script), *words] if script.exists() else [own_python(), "-m", "mvc", *words]
+        return [*_command(), *words]
 
     def session(self) -> Command:
         """``mvc.ops`` in one process."""

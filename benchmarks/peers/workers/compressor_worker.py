@@ -11,7 +11,7 @@ from pathlib import Path
 warnings.simplefilter("ignore")  # torch, which zipnn imports, warns of itself
 
 
-def zipnn_codec():  # noqa: ANN201
+def zipnn_codec():
     """ZipNN's functions; it writes into what it is given, so it gets memory of its own."""
     import zipnn
 
@@ -19,8 +19,8 @@ def zipnn_codec():  # noqa: ANN201
     return coder.compress, coder.decompress
 
 
-def blosc2_codec():  # noqa: ANN201
-    """Blosc2's functions, on pieces of 1 GiB, its limit being 2 GiB."""
+def blosc2_codec():
+    """Blosc2's functions; it takes up to 2 GiB at once."""
     import blosc2
 
     settings = {"typesize": 2, "codec": blosc2.Codec.ZSTD, "filters": [blosc2.Filter.SHUFFLE]}
@@ -36,7 +36,9 @@ def main() -> None:
         verb, _, number = line.strip().partition(" ")
         folder = place / "store" / number
         began = time.perf_counter()
-        source, target, change = (model, folder, compress) if verb == "commit" else (folder, model, decompress)
+        source, target, change = (
+            (model, folder, compress) if verb == "commit" else (folder, model, decompress)
+        )
         if verb != "ready":
             for path in sorted(path for path in source.rglob("*") if path.is_file()):
                 new = target / path.relative_to(source)
