@@ -1,11 +1,13 @@
 """Commit and checkout on one core and on two, and what each stage costs.
 
-    python -m benchmarks.scaling [--megabytes 200] [--versions 4] [--repetitions 3] [--quick] [--json FILE]
+    python -m benchmarks.scaling [--megabytes 200] [--versions 4] [--repetitions 3] [--quick] [--no-native]
+        [--json FILE]
 
 A process commits related versions and checks out the first and the newest, held to one core and then free to
 use two; in turn, medians. *per core* is megabytes for each second of processor time, which hardly depends on
 how busy the machine is. The second table is the processor time of each stage for a gigabyte
 (:mod:`benchmarks.stages`), from one run on one core: a first version, the versions after it, checkouts.
+``--no-native`` leaves the native kernel out.
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ def _store(place: Path, name: str) -> Mvc:
     return peer
 
 
-def once(place: Path, versions: Sequence[Path], cores: int) -> Costs:
+def once(place: Path, versions: Sequence[Path], cores: int, *, native: bool) -> Costs:
     """What the versions after the first cost together, and two checkouts."""
     with tempfile.TemporaryDirectory(dir=place) as name:
         peer = _store(Path(name), "mvc")
-        session = peer.open_session(cores=cores)
+        session = _opened(peer, cores, native=native)
         out: Costs = {}
         seconds = cpu = 0.0
         for number, version in enumerate(versions):
@@ -52,7 +54,7 @@ def once(place: Path, versions: Sequence[Path], cores: int) -> Costs:
         out["commit of the others"] = Cost(seconds, cpu)
         session.close()
         for what, number in checkouts(versions):  # each with nothing decoded yet in memory
-            session = peer.open_session(cores=cores)
+            session = _opened(peer, cores, native=native)
             out[what] = session.cost(f"checkout {number}")
             session.close()
         return out
@@ -63,11 +65,11 @@ def checkouts(versions: Sequence[Path]) -> list[tuple[str, int]]:
     return [("checkout of the first", 0), ("checkout of the newest", len(versions) - 1)]
 
 
-def profile(place: Path, versions: Sequence[Path]) -> dict[str, dict[str, float]]:
+def profile(place: Path, versions: Sequence[Path], *, native: bool) -> dict[str, dict[str, float]]:
     """Processor seconds of each stage, by what was done."""
     with tempfile.TemporaryDirectory(dir=place) as name:
         peer = _store(Path(name), "mvc")
-        session = _watched(peer)
+        session = _watched(peer, native=native)
         out: dict[str, dict[str, float]] = {}
         peer.put(versions[0])
         session.ask("commit 0")
@@ -78,15 +80,22 @@ def profile(place: Path, versions: Sequence[Path]) -> dict[str, dict[str, float]
         out["commit of the others"] = _stages(session)
         session.close()
         for what, number in checkouts(versions):
-            session = _watched(peer)
+            session = _watched(peer, native=native)
             session.ask(f"checkout {number}")
             out[what] = _stages(session)
             session.close()
         return out
 
 
-def _watched(peer: Mvc) -> Session:
-    session = peer.open_session(cores=1)
+def _opened(peer: Mvc, cores: int, *, native: bool) -> Session:
+    session = peer.open_session(cores=cores)
+    if not native:
+        session.ask("numpy")
+    return session
+
+
+def _watched(peer: Mvc, *, native: bool) -> Session:
+    session = _opened(peer, 1, native=native)
     session.ask("stages")
     _stages(session)
     return session
@@ -103,6 +112,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float)
     parser.add_argument("--versions", type=int)
     parser.add_argument("--repetitions", type=int)
+    parser.add_argument("--no-native", action="store_true")
     options = parser.parse_args()
     quick = options.quick
     options.megabytes = options.megabytes or (34 if quick else 200)
@@ -117,8 +127,8 @@ def main() -> None:
         runs: dict[int, list[Costs]] = {cores: [] for cores in CORES}
         for _ in range(options.repetitions):
             for cores in CORES:
-                runs[cores].append(once(place, versions, cores))
-        stages = profile(place, versions)
+                runs[cores].append(once(place, versions, cores, native=not options.no_native))
+        stages = profile(place, versions, native=not options.no_native)
     show(options, each, runs, stages)
     kept = {
         str(cores): [{what: (c.seconds, c.cpu_seconds) for what, c in one.items()} for one in many]

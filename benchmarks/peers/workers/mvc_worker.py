@@ -1,7 +1,7 @@
 """Commits and checks out with mvc in one process: ``mvc_worker PLACE``, line by line.
 
-Besides ``commit N`` and ``checkout N``: ``stages`` begins to count the processor time of each stage
-(:mod:`benchmarks.stages`), ``told`` answers with it as JSON.
+Besides ``commit N`` and ``checkout N``: ``numpy`` does without the native kernel, ``stages`` begins to count
+the processor time of each stage (:mod:`benchmarks.stages`), ``told`` answers with it as JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.related import WHO, now
 from benchmarks.stages import Stages
+from mvc.codecs import native
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.ops import tag
@@ -27,6 +28,8 @@ def main() -> None:
     stages: Stages | None = None
     for line in iter(sys.stdin.readline, ""):
         verb, _, number = line.strip().partition(" ")
+        if verb == "numpy":
+            native.KERNEL = None
         if verb == "stages":
             stages = Stages()
             stages.install()
