@@ -35,6 +35,7 @@ READING = (
 )
 WRITING = (
     "create",
+    "open_append",
     "write",
     "sync",
     "close",
@@ -49,10 +50,20 @@ WRITING = (
     "lock",
 )
 CHANGING = frozenset(
-    {"create", "write", "replace", "link", "unlink", "make_folder", "remove_folder", "set_mode"}
+    {
+        "create",
+        "open_append",
+        "write",
+        "replace",
+        "link",
+        "unlink",
+        "make_folder",
+        "remove_folder",
+        "set_mode",
+    }
 )
 """Steps that change what a folder looks like: a kill at another step leaves nothing new."""
-NEEDS_SPACE = frozenset({"create", "write", "sync", "make_folder", "link", "open_lock"})
+NEEDS_SPACE = frozenset({"create", "open_append", "write", "sync", "make_folder", "link", "open_lock"})
 SYNCS = frozenset({"sync", "sync_folder"})
 
 
@@ -207,10 +218,10 @@ class Recorder(FaultIO):
         self.trace: list[Step] = []
 
     def _really(self, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        made = name == "open_lock" and not os.path.lexists(args[0])
+        made = name in ("open_lock", "open_append") and not os.path.lexists(args[0])
         before = self._described(name, args, keywords)
         result = super()._really(name, args, keywords)
-        if name in ("create", "open_lock"):
+        if name in ("create", "open_lock", "open_append"):
             mode = stat.S_IMODE(os.fstat(result).st_mode)
             if name == "create" or made:
                 self.trace.append(Step("create", path=os.fspath(args[0]), handle=result, mode=mode))

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.backends.memory import MemoryBackend
-from mvc.bases import MAX_TENSOR_DEPTH, anchor
 from mvc.codecs import CODECS, Step
 from mvc.dtypes import DTYPES
 from mvc.errors import CorruptObject, DamageError, ObjectMissing, UnsupportedFeature, UserError
@@ -23,6 +22,7 @@ from mvc.odb.record import MAX_PLAIN, Base, Recipe, Record
 from mvc.odb.segment import Segment
 from mvc.odb.writer import Hint, ObjectWriter
 from mvc.predictors import PREDICTORS
+from mvc.recipes.moved import MAX_TENSOR_DEPTH, anchor
 
 
 class Store:
@@ -191,7 +191,7 @@ def test_a_history_of_a_tensor_stays_shallow_and_small():
         if previous is not None:
             found = anchor(database, previous, len(plain), MAX_TENSOR_DEPTH)
             assert found is not None
-            hint = Hint(DTYPES["BF16"], (found[0],), found[1])
+            hint = Hint(DTYPES["BF16"], (found,), database.entries(found.id)[0].depth)
         writer = store.writer()
         previous = writer.put(BlobId, plain, hint)
         store.add(writer.flush())
