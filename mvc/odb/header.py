@@ -23,7 +23,7 @@ _PLACE = attrgetter("pack", "offset")
 class RecordHeader(NamedTuple):
     """A record without its stored bytes, of which ``stored_length`` is the number.
 
-    ``codec`` is the chain in one word; ``recipe`` tells that a predictor other than the plain one is used.
+    ``codec`` is the chain in one word; ``recipe`` the predictor, if it is not the plain one.
     """
 
     id: ObjectId
@@ -32,7 +32,7 @@ class RecordHeader(NamedTuple):
     depth: int
     codec: str
     bases: tuple[Base, ...]
-    recipe: bool = False
+    recipe: str | None = None
 
     @property
     def based(self) -> bool:
@@ -107,5 +107,5 @@ def _header(backend: Backend, entry: Entry, head: bytes) -> RecordHeader:
         record.depth,
         record.codec,
         record.bases,
-        record.recipe is not None,
+        None if record.recipe is None else record.recipe.name,
     )
