@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 24
 """Candidates of a tensor that are looked at."""
+
+_MOST, _FEWEST = 1024, 32
+"""Known tensors of one size that a tensor is compared with."""
+
+_COMPARED = 200_000
+"""Comparisons for all tensors of one size in a file."""
 
 _CLEARLY = 0.75
 """Bits by which another tensor must be nearer than that of the file which is nearest in the mean."""
@@ -79,9 +85,10 @@ class Library:
 
     def _unknown(self, rows: Rows) -> Rows:
         """Those of some rows whose tensor the index does not have, wherever it lies."""
-        return rows[
-            [not (self.index.find(int(row["key"]))["blob"] == row["blob"]).all(axis=1).any() for row in rows]
-        ]
+        known = {
+            key: set(map(bytes, self.index.find(key)["blob"])) for key in np.unique(rows["key"]).tolist()
+        }
+        return rows[[bytes(row["blob"]) not in known[int(row["key"])] for row in rows]]
 
     def save(self) -> None:
         """Store the sketches of what was learned."""
@@ -231,8 +238,20 @@ class FileRecipes:
     def _look(self, span: Span) -> _Similar:
         values = sketch(span, lambda offset, length: self._read(span.offset + offset, length))
         self._sketches[id(span)] = values
-        rows = self._library.index.find(count_of(span))
-        return _Similar(values, rows, KINDS.index(span.dtype))
+        return _Similar(values, self._alike[count_of(span)], KINDS.index(span.dtype))
+
+    @cached_property
+    def _alike(self) -> dict[int, Rows]:
+        """For each number of elements the newest known tensors: as many as keep the work for a file bounded.
+
+        Where it has thousands of one size, what some of them say of its relatives must do, and names for the
+        rest.
+        """
+        counts = Counter(count_of(span) for span in self._spans if can_sketch(span))
+        return {
+            count: self._library.index.find(count)[-max(_FEWEST, min(_MOST, _COMPARED // number)) :]
+            for count, number in counts.items()
+        }
 
     def _by_sketch(
         self, span: Span, similar: _Similar, ranking: Mapping[int, float]
