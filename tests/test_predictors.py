@@ -11,6 +11,7 @@ import pytest
 from blake3 import blake3
 
 from mvc.errors import CorruptObject
+from mvc.parallel import ordered_map
 from mvc.predictors import PREDICTORS
 
 Bases = list[bytes]
@@ -37,6 +38,7 @@ MEAN: Params = {
     "divisor": 2.0,
     "form": "sum",
     "compute": "F32",
+    "fused": False,
 }
 PRUNE: Params = {"width": 2, "threshold": 0x3F80, "keep_sign": False}
 INT8: Params = {
@@ -230,6 +232,8 @@ HOSTILE: dict[tuple[str, int], list[Params]] = {
         {"form": "analogy", "divisor": 1.0},
         {"form": "product"},
         {"compute": "F16"},
+        {"compute": "F64", "fused": True},
+        {"fused": 1},
         {"compute": 1},
         {"from": "Q8_0"},
         {"to": "F32"},
@@ -356,9 +360,46 @@ FROZEN: list[tuple[tuple[str, int], list[int | tuple[str, int]], Params, int, st
             "divisor": 1.0,
             "form": "tasks",
             "compute": "native",
+            "fused": False,
         },
         4096,
         "b3f3491ad1e808a0",
+    ),
+    (
+        ("linear", 1),
+        [("BF16", 4096), ("BF16", 4096), ("BF16", 4096)],
+        {**MEAN, "coefficients": [0.9, 0.1, 0.7], "fused": True, "divisor": 3.0, "to": "F32"},
+        8192,
+        "e28934797981ee46",
+    ),
+    (
+        ("linear", 1),
+        [("BF16", 4096), ("BF16", 4096), ("BF16", 4096)],
+        {
+            **MEAN,
+            "coefficients": [1.0, 0.3, 0.0],
+            "fused": True,
+            "divisor": 1.0,
+            "form": "analogy",
+            "compute": "native",
+        },
+        4096,
+        "fa933bb58f61561f",
+    ),
+    (
+        ("linear", 1),
+        [("F32", 4096), ("F32", 4096), ("F32", 4096)],
+        {
+            "from": "F32",
+            "to": "F32",
+            "coefficients": [1.0, 0.3, 0.6],
+            "fused": True,
+            "divisor": 1.0,
+            "form": "task",
+            "compute": "F32",
+        },
+        4096,
+        "7e7fdfab6c092881",
     ),
     (("prune", 1), [4096], PRUNE, 4096, "53c83ba3edc7d3c9"),
     (("prune", 1), [4096], {"width": 8, "threshold": 1 << 62, "keep_sign": True}, 4096, "14bf4423109876d6"),
@@ -548,3 +589,13 @@ def test_predictions_are_the_callers_own(key, lengths, params, length, _digest) 
     before = bytes(first)
     PREDICTORS[key].predict([bytes(len(base)) for base in bases], params, length)
     assert bytes(first) == before
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    rows = 3 * FROZEN
+
+    def digest(row: Any) -> str:
+        key, lengths, params, length, _digest = row
+        return blake3(bytes(PREDICTORS[key].predict(cut(lengths), params, length))).hexdigest()[:16]
+
+    assert list(ordered_map(digest, rows, workers=4)) == [row[-1] for row in rows]

@@ -220,6 +220,30 @@ def test_a_merge_that_rounded_each_step_is_found_as_such() -> None:
     assert prediction == made.tobytes()
 
 
+def test_a_merge_by_fused_operations_is_found_as_such() -> None:
+    """torch's lerp and add(alpha=…) on most processors."""
+    base, other = BASE, moved(BASE, 1)
+    made = (base.astype(float) + float(F(0.3)) * (other - base).astype(float)).astype(F)
+    operands = [base.view("<u4"), other.view("<u4")]
+    params = linear.fit(made.view("<u4"), operands, "F32")
+    assert params is not None and params["fused"]
+    prediction = bytes(PREDICTORS["linear", 1].predict([o.tobytes() for o in operands], params, made.nbytes))
+    assert prediction == made.tobytes()
+
+
+def test_a_merge_with_weights_in_a_tensor_is_found() -> None:
+    """mergekit keeps the weights of models in a tensor of the models' type."""
+    bf16 = ml_dtypes.bfloat16
+    a, b = (model.view(bf16) for model in MODELS[:2])
+    made = (bf16(0.3) * a + bf16(0.7) * b).view("<u2")
+    params = linear.fit(made, MODELS[:2], "BF16")
+    assert params is not None and params["coefficients"] == [float(bf16(0.3)), float(bf16(0.7))]
+    prediction = bytes(
+        PREDICTORS["linear", 1].predict([m.tobytes() for m in MODELS[:2]], params, made.nbytes)
+    )
+    assert prediction == made.tobytes()
+
+
 def test_no_merge_is_found_where_there_is_none() -> None:
     assert linear.fit(as_bf16(moved(BASE, 5)), MODELS[:2], "BF16") is None
     assert linear.fit(MODELS[0], [MODELS[1], MODELS[1]], "BF16") is None  # which of the two, nobody can tell
@@ -260,6 +284,7 @@ MEAN = {
     "divisor": 2.0,
     "form": "sum",
     "compute": "F32",
+    "fused": False,
 }
 TINY = np.arange(1, 2001, dtype="<u4")  # subnormal numbers
 
