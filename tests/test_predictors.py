@@ -41,6 +41,7 @@ MEAN: Params = {
     "fused": False,
 }
 PRUNE: Params = {"width": 2, "threshold": 0x3F80, "keep_sign": False}
+TWO_OF_FOUR: Params = {"width": 2, "keep": 2, "of": 4, "ties": "first", "keep_sign": False}
 INT8: Params = {
     "from": "BF16",
     "to": "I8",
@@ -130,6 +131,16 @@ CASES: dict[tuple[str, int], list[tuple[Bases, Params, bytes]]] = {
             bytes([0, 0x80, 0x7F, 0xFF]),
         ),
         ([near(0.5, -1.0)], {"width": 4, "threshold": 0x3F800000, "keep_sign": False}, near(0.0, -1.0)),
+    ],
+    ("n_of_m", 1): [
+        ([bf16(1.0, -3.0, 2.0, 0.5)], TWO_OF_FOUR, bf16(0.0, -3.0, 2.0, 0.0)),
+        ([bf16(1.0, -1.0), bf16(1.0, 1.0)], TWO_OF_FOUR, bf16(1.0, -1.0, 0.0, 0.0)),
+        ([bf16(1.0, -1.0, 1.0, 1.0)], {**TWO_OF_FOUR, "ties": "last"}, bf16(0.0, 0.0, 1.0, 1.0)),
+        (
+            [near(-1.0, -2.0)],
+            {"width": 4, "keep": 1, "of": 2, "ties": "first", "keep_sign": True},
+            near(-0.0, -2.0),
+        ),
     ],
     ("quantise", 1): [
         ([bf16(127.0, -1.0, 0.5, 1.5, 0.0, 0.0, 0.0, 0.0)], INT8, bytes([127, 255, 0, 2, 0, 0, 0, 0])),
@@ -248,6 +259,18 @@ HOSTILE: dict[tuple[str, int], list[Params]] = {
         {"threshold": 1.0},
         {"threshold": 1 << 70},
         {"keep_sign": 1},
+    ],
+    ("n_of_m", 1): [
+        {"width": 3},
+        {"width": 4},
+        {"keep": 0},
+        {"keep": 4},
+        {"keep": True},
+        {"of": 1},
+        {"of": 8},
+        {"of": 17},
+        {"ties": "both"},
+        {"keep_sign": None},
     ],
     ("quantise", 1): [
         {"from": "F64"},
@@ -403,6 +426,14 @@ FROZEN: list[tuple[tuple[str, int], list[int | tuple[str, int]], Params, int, st
     ),
     (("prune", 1), [4096], PRUNE, 4096, "53c83ba3edc7d3c9"),
     (("prune", 1), [4096], {"width": 8, "threshold": 1 << 62, "keep_sign": True}, 4096, "14bf4423109876d6"),
+    (("n_of_m", 1), [4096], TWO_OF_FOUR, 4096, "5b43976e6ce9d26d"),
+    (
+        ("n_of_m", 1),
+        [4096],
+        {"width": 1, "keep": 3, "of": 16, "ties": "last", "keep_sign": True},
+        4096,
+        "708fc96bf0c3e7ef",
+    ),
     (("quantise", 1), [8192], {**INT8, "group": 64}, 4096, "c14d78c7f2cb394c"),
     (("quantise", 1), [("BF16", 8192)], {**INT8, "group": 64}, 4096, "c476d860c13b6d50"),
     (

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.errors import CorruptObject, UnsupportedFeature
-from mvc.predictors import PREDICTORS, ieee, linear, prune
+from mvc.predictors import PREDICTORS, ieee, linear, n_of_m, prune
 from mvc.predictors.floats import FLOATS, NAN
 
 LIBRARY: dict[str, Any] = {
@@ -275,6 +275,30 @@ def test_no_pruning_is_found_where_there_is_none() -> None:
     assert prune.find(at_random, base) is None
 
 
+@pytest.mark.parametrize(("keep", "of"), [(2, 4), (1, 4), (4, 8), (1, 2)])
+@pytest.mark.parametrize("ties", ["first", "last"])
+def test_a_pattern_of_n_of_m_is_found_and_made_exactly(keep, of, ties) -> None:
+    base = MODELS[0].reshape(-1, of)
+    sizes = (base & 0x7FFF).astype(int)
+    # a stable order of the places by falling size, equal ones as the tool takes them
+    places = sizes if ties == "first" else sizes[:, ::-1]
+    order = np.argsort(-places, axis=1, kind="stable")[:, :keep]
+    mask = np.zeros(base.shape, bool)
+    np.put_along_axis(mask, order if ties == "first" else of - 1 - order, True, axis=1)
+    made = np.where(mask, base, 0).astype("<u2").reshape(-1)
+    params = n_of_m.find(made, MODELS[0])
+    assert params is not None and (params["keep"], params["of"]) == (keep, of)
+    prediction = bytes(PREDICTORS["n_of_m", 1].predict([base.tobytes()], params, base.nbytes))
+    assert prediction == made.tobytes()
+
+
+def test_no_pattern_is_found_where_there_is_none() -> None:
+    base = MODELS[0]
+    assert n_of_m.find(base, base) is None
+    at_random = np.where(np.random.default_rng(4).random(base.size) < 0.5, base, 0).astype("<u2")
+    assert n_of_m.find(at_random, base) is None
+
+
 # --- arithmetic -----------------------------------------------------------------------------------
 
 MEAN = {
@@ -300,6 +324,17 @@ def test_a_child_process_predicts_the_same_and_tells_damage() -> None:
     assert ieee.calculate_apart(predictor, bases, MEAN, TINY.nbytes) == here
     with pytest.raises(CorruptObject, match="linear: 16000 bytes of bases where 8000 belong"):
         ieee.calculate_apart(predictor, bases, MEAN, TINY.nbytes // 2)
+
+
+def test_a_child_process_imports_nothing_from_the_current_folder(tmp_path, monkeypatch) -> None:
+    for name in ("numpy", "msgpack", "mvc", "struct"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    predictor: Any = PREDICTORS["linear", 1]
+    bases = [TINY.tobytes(), TINY.tobytes()]
+    assert ieee.calculate_apart(predictor, bases, MEAN, TINY.nbytes) == TINY.tobytes()
 
 
 def test_a_child_process_that_cannot_be_had_is_no_wrong_prediction(monkeypatch) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_files import BytesView, no_sibling
 
+from mvc.errors import CorruptObject
 from mvc.formats import describe
 from mvc.predictors import PREDICTORS, absmax, cast, linear, lora, prune, q8_0, quantise
 
@@ -213,6 +214,23 @@ def test_long_rows_are_the_same_as_short_ones() -> None:
     params = quantise.find(bits(target), "I8", bits(numbers), "F32", columns)
     assert params is not None
     assert made("quantise", params, target.nbytes, numbers).tobytes() == target.tobytes()
+
+
+def test_a_small_record_cannot_ask_for_much_work() -> None:
+    """Small matrices whose product is large."""
+    side, rank = 4096, 1024
+    params = {
+        "dtype": "BF16",
+        "adapter": "BF16",
+        "rank": rank,
+        "columns": side,
+        "skip": 0,
+        "scale": 1.0,
+        "compute": "F32",
+    }
+    bases = [bytes(2 * side * side), bytes(2 * rank * side), bytes(2 * rank * side)]
+    with pytest.raises(CorruptObject, match="more to calculate"):
+        PREDICTORS["lora", 1].predict(bases, params, 2 * side * side)
 
 
 # --- files that real tools wrote ------------------------------------------------------------------
