@@ -109,6 +109,22 @@ def test_stored_scales_are_used_where_they_cannot_be_calculated(scale_type) -> N
     assert made("quantise", params, target.nbytes, PARENT, scales).tobytes() == target.tobytes()
 
 
+def test_a_search_among_any_bits_finds_nothing_and_warns_of_nothing() -> None:
+    noise = np.frombuffer(np.random.default_rng(6).bytes(4 * PARENT.size), "<u1")
+    target = noise[: PARENT.size]
+    for dtype, width in (("F16", 2), ("BF16", 2), ("F32", 4)):
+        parent = noise[: width * PARENT.size].view(f"<u{width}")
+        assert quantise.find(target, "I8", parent, dtype, COLUMNS, (parent[:ROWS], dtype)) is None
+        assert absmax.find(parent[:ROWS], dtype, parent[::-1].copy(), dtype) is None
+        assert linear.fit(parent, [parent[::-1].copy(), np.roll(parent, 7)], dtype) is None
+        other, size = ("F16", 2) if dtype == "F32" else ("F32", 4)
+        unlike = noise[::-1][: size * parent.size].copy().view(f"<u{size}")
+        assert cast.find(parent[: unlike.size], dtype, unlike, other) is None
+        assert (
+            lora.find(parent, parent[::-1].copy(), dtype, parent[:COLUMNS], parent[:ROWS], dtype, 1) is None
+        )
+
+
 def test_no_quantising_is_found_where_there_is_none() -> None:
     other = np.random.default_rng(9).integers(-127, 128, PARENT.size).astype(np.int8)
     assert quantise.find(bits(other), "I8", bits(PARENT), "BF16", COLUMNS) is None
