@@ -17,7 +17,7 @@ from typing import NamedTuple
 from mvc.bases import DICTIONARY_REACH, MAX_TEXT_DEPTH, MIN_TEXT, Placed
 from mvc.dtypes import DTYPES, DType
 from mvc.history.reader import read_manifest
-from mvc.objectid import ManifestId, ObjectId
+from mvc.objectid import ManifestId, ObjectId, TreeId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import MAX_BASES, Base, Record
@@ -29,6 +29,9 @@ ANCHOR_EVERY = 6
 
 DEEPEST = 2
 """Depth of the deepest piece of a tensor that is told from another version's."""
+
+_TOGETHER = 4  # texts of one version that another one of it leans on
+_SMALL_TEXT = 64 << 10  # bytes of one that is taken beside the nearest
 
 _TABLES = 6  # manifests that are held parsed
 
@@ -75,25 +78,39 @@ class Plan:
         self.targets: dict[ObjectId, Target] = {}
 
     def add(self, sequences: Sequences) -> None:
-        """Plan what is not planned yet."""
+        """Plan what is not planned yet.
+
+        File lists that begin a sequence lean on each other, since models of one kind have tensors of equal
+        names: a version that stands alone needs nothing of another one, but one of its texts may need others.
+        """
+        for kind in (TreeId.kind, ManifestId.kind):
+            firsts = [sequence[0] for place, sequence in sequences.items() if place.kind == kind]
+            self._add_text(firsts, together=_TOGETHER)
         for place, sequence in sequences.items():
             self._add_text(sequence)
             if place.kind == ManifestId.kind:
                 self._add_file([ManifestId(identity) for identity in sequence])
 
     # --- text ----------------------------------------------------------------------------------------------
-    def _add_text(self, sequence: Sequence[ObjectId]) -> None:
+    def _add_text(self, sequence: Sequence[ObjectId], together: int = 1) -> None:
+        """Plan texts that lean on the one before, or on so many before ``together``."""
         for rank, identity in enumerate(sequence):
             if identity in self.targets:
                 continue
-            base = sequence[text_base(rank)]
-            known = self.targets.get(base)
-            target = Target(0, (), None, rank)
-            if known is not None and known.depth < MAX_TEXT_DEPTH:
+            near = text_base(rank)
+            bases: list[Base] = []
+            depth = 0
+            for base in dict.fromkeys(sequence[max(near - together + 1, 0) : near + 1]):
+                known = self.targets.get(base)
+                if known is None or known.depth >= MAX_TEXT_DEPTH:
+                    continue
                 length = len(self._objects.get(base))
-                if min(length, len(self._objects.get(identity))) >= MIN_TEXT:
-                    target = Target(known.depth + 1, (Base(base, 0, length),), None, rank)
-            self.targets[identity] = target
+                if length >= MIN_TEXT and (base == sequence[near] or length <= _SMALL_TEXT):
+                    bases.append(Base(base, 0, length))
+                    depth = max(depth, known.depth + 1)
+            if not bases or len(self._objects.get(identity)) < MIN_TEXT:
+                bases, depth = [], 0
+            self.targets[identity] = Target(depth, tuple(bases), None, rank)
 
     # --- files ---------------------------------------------------------------------------------------------
     def _add_file(self, sequence: Sequence[ManifestId]) -> None:
