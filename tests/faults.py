@@ -50,7 +50,17 @@ WRITING = (
     "lock",
 )
 CHANGING = frozenset(
-    {"create", "open_append", "write", "replace", "link", "unlink", "make_folder", "remove_folder", "set_mode"}
+    {
+        "create",
+        "open_append",
+        "write",
+        "replace",
+        "link",
+        "unlink",
+        "make_folder",
+        "remove_folder",
+        "set_mode",
+    }
 )
 """Steps that change what a folder looks like: a kill at another step leaves nothing new."""
 NEEDS_SPACE = frozenset({"create", "open_append", "write", "sync", "make_folder", "link", "open_lock"})

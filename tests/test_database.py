@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.backends.memory import MemoryBackend
-from mvc.recipes.moved import MAX_TENSOR_DEPTH, anchor
 from mvc.codecs import CODECS, Step
 from mvc.dtypes import DTYPES
 from mvc.errors import CorruptObject, DamageError, ObjectMissing, UnsupportedFeature, UserError
@@ -23,6 +22,7 @@ from mvc.odb.record import MAX_PLAIN, Base, Recipe, Record
 from mvc.odb.segment import Segment
 from mvc.odb.writer import Hint, ObjectWriter
 from mvc.predictors import PREDICTORS
+from mvc.recipes.moved import MAX_TENSOR_DEPTH, anchor
 
 
 class Store:
