@@ -58,7 +58,9 @@ class Reencoder:
                 yield self._opaque(identity, plain, bases, depth)
         if self._best and target.dtype is not None:
             yield self._opaque(identity, plain, (), 0)
-        if old.recipe is not None and all(not self._depth(base.id) for base in old.bases):
+        if old.recipe is not None and all(
+            self._ready(base.id) and not self._depth(base.id) for base in old.bases
+        ):
             yield self._writer.prepare(identity, plain, Hint(target.dtype, old.bases, 0, old.recipe))
 
     def _usable(self, target: Target, piece: bool) -> Iterator[tuple[Base, ...]]:

@@ -23,6 +23,7 @@ from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import MAX_BASES, Base, Record
 from mvc.spans import NotTileable, Region, Span, tile
 from mvc.upkeep.lines import Sequences
+from mvc.upkeep.within import Within
 
 ANCHOR_EVERY = 6
 """Versions of a tensor from one anchor to the next; docs/design/0009-gc.md has what others cost."""
@@ -39,7 +40,8 @@ _TABLES = 6  # manifests that are held parsed
 class Target(NamedTuple):
     """How an object is to be stored: at most so deep, leaning on these bases (none: alone).
 
-    ``others`` may be leaned on instead, each by itself. ``rank`` is its place in the sequence.
+    ``others`` may be leaned on instead, each by itself. ``rank`` is its place in the sequence, ``floor`` the
+    depth of the one that stands alone with its version, of which this is told in the end.
     """
 
     depth: int
@@ -47,6 +49,7 @@ class Target(NamedTuple):
     dtype: DType | None
     rank: int
     others: tuple[Base, ...] = ()
+    floor: int = 0
 
 
 def depth_of(identity: ObjectId, targets: Mapping[ObjectId, Target], objects: ObjectDatabase) -> int:
@@ -70,10 +73,15 @@ def fits(record: Record, targets: Mapping[ObjectId, Target], objects: ObjectData
 
 
 class Plan:
-    """Targets by object; :meth:`add` plans the sequences of a line, those that stand alone first."""
+    """Targets by object; :meth:`add` plans the sequences of a line, those that stand alone first.
 
-    def __init__(self, objects: ObjectDatabase) -> None:
+    ``within`` are pieces that lean on nothing but the versions which are to stand alone: they stay as they
+    are.
+    """
+
+    def __init__(self, objects: ObjectDatabase, within: Mapping[ObjectId, Within] | None = None) -> None:
         self._objects = objects
+        self._within = within or {}
         self._tables: OrderedDict[ManifestId, _Table] = OrderedDict()
         self.targets: dict[ObjectId, Target] = {}
 
@@ -140,6 +148,9 @@ class Plan:
         rank: int,
     ) -> Target:
         dtype = DTYPES[span.dtype]
+        within = self._within.get(placed.id) if base is None else None
+        if within is not None:
+            return Target(within.depth, within.bases, dtype, rank, floor=within.depth)
         position = placed.offset - region.offset
         found = None if base is None else self._anchor(base.same(span, position, placed))
         if found is None:
@@ -153,6 +164,7 @@ class Plan:
             dtype,
             rank,
             tuple(one for one in usable if self.targets[one.id].depth < depth),
+            self.targets[found.id].floor,
         )
 
     def _anchor(self, placed: Placed | None) -> Base | None:
@@ -162,7 +174,7 @@ class Plan:
             target = self.targets.get(identity)
             if target is None or target.dtype is None:
                 return None
-            if target.depth < DEEPEST:
+            if target.depth - target.floor < DEEPEST:
                 return Base(identity, 0, placed.length)
             identity = target.bases[0].id if target.bases else None
         return None
