@@ -106,6 +106,7 @@ CODECS = CodecTable(
         ("ig", 1): "mvc.codecs.ig",
         ("planes", 1): "mvc.codecs.planes",
         ("tokens", 1): "mvc.codecs.tokens",
+        ("buckets", 1): "mvc.codecs.buckets",
     }
 )
 """Every codec, by name and version; each module offers ``CODEC``."""

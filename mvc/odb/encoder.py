@@ -93,6 +93,10 @@ def _tensor_steps(choice: Choice, seen: Lane) -> _Steps:
     exponent = {"shift": seen.shift, "bits": seen.bits}
     if choice is Choice.TOKENS:
         return [(CODECS["tokens", 1], {"width": seen.width} | exponent)]
+    if choice is Choice.BUCKETS:
+        from mvc.codecs.buckets import low_bits  # deferred: needs numpy
+
+        return [(CODECS["buckets", 1], {"width": seen.width, "low": low_bits(*seen)})]
     cut = {"width": seen.width, "block": _BLOCK}
     if choice is Choice.PLANES:
         return [(Planes(), cut)]
@@ -105,12 +109,16 @@ def _tensor_steps(choice: Choice, seen: Lane) -> _Steps:
 
 
 def _all_tensor_steps(seen: Lane) -> Iterator[_Steps]:
-    """Every way that can be the smallest, those without a prediction first."""
+    """Every way that can be the smallest."""
+    from mvc.codecs.buckets import Buckets, low_bits  # deferred: needs numpy
     from mvc.codecs.planes import Planes  # deferred: needs numpy
     from mvc.codecs.tokens import Tokens  # deferred: needs numpy
 
     width = {"width": seen.width}
     yield [(Zstd(19, 19), _ALONE)]
+    if seen.bits or seen.width == 1:
+        yield [(Buckets(12), width | {"low": low_bits(*seen)})]
+        yield [(Buckets(14), width | {"low": low_bits(*seen)})]
     for window in (14, 15, 17):
         for block in (256 << 10, 1 << 20):
             cut = width | {"block": block}
