@@ -61,7 +61,7 @@ def encode_tensor(
     if effort is Effort.BEST:
         return _smallest(plain, list(_all_tensor_steps(seen)), prediction)
     choice = choose_alone(plain, seen) if effort is Effort.FAST else choose(plain, seen, prediction)
-    return _encode(plain, _tensor_steps(choice, seen), prediction)
+    return encode_as(plain, choice, seen, prediction)
 
 
 def encode_opaque(plain: Buffer, dictionary: Buffer | None, effort: Effort = Effort.NORMAL) -> Encoded:
@@ -80,6 +80,11 @@ def encode_opaque(plain: Buffer, dictionary: Buffer | None, effort: Effort = Eff
         return alone
     helped = _encode(plain, [(CODECS["zstd", 1], _WITH_DICTIONARY)], dictionary)
     return helped if len(helped.stored) < _PREDICTION_MARGIN * len(alone.stored) else alone
+
+
+def encode_as(plain: Buffer, choice: Choice, seen: Lane, prediction: Buffer | None) -> Encoded:
+    """Code a piece of a tensor in one way, as :func:`encode_tensor` does after choosing it."""
+    return _encode(plain, _tensor_steps(choice, seen), prediction)
 
 
 def _tensor_steps(choice: Choice, seen: Lane) -> _Steps:
@@ -140,15 +145,19 @@ def _smallest(plain: Buffer, ways: Sequence[_Steps], prediction: Buffer | None) 
     best, best_with = _raw(plain), None
     for steps in ways:
         if not _uses_prediction(steps):
-            best = min(best, _encode(plain, steps, None), key=_cost)
+            best = min(best, _encode(plain, steps, None), key=record_cost)
         elif prediction is not None:
             tried = _encode(plain, steps, prediction)
-            if tried.used_prediction and (best_with is None or _cost(tried) < _cost(best_with)):
+            if tried.used_prediction and (best_with is None or record_cost(tried) < record_cost(best_with)):
                 best_with = tried
-    return best_with if best_with is not None and _cost(best_with) < _BEST_MARGIN * _cost(best) else best
+    return (
+        best_with
+        if best_with is not None and record_cost(best_with) < _BEST_MARGIN * record_cost(best)
+        else best
+    )
 
 
-def _cost(encoded: Encoded) -> int:
+def record_cost(encoded: Encoded) -> int:
     """Bytes of a record, but for what every record has."""
     return len(encoded.stored) + _header(encoded.chain) + _BASE_HEADER * encoded.used_prediction
 

@@ -95,6 +95,20 @@ def lane(dtype: DType) -> Lane:
     return Lane(part.width, part.exponent_shift, part.exponent_bits)
 
 
+def ways(seen: Lane, with_base: bool) -> list[Choice]:
+    """The ways that such elements can be coded in."""
+    found = [Choice.RAW, Choice.ZSTD, Choice.PLANES]
+    if seen.bits and seen.width > 1:
+        found.append(Choice.ROT)
+    if seen.bits:
+        found.append(Choice.BUCKETS)
+    if with_base:
+        found += [Choice.RESIDUAL, Choice.TOKENS]
+        if seen.bits:
+            found.append(Choice.GROUPED)
+    return found
+
+
 def choose(plain: Buffer, seen: Lane, prediction: Buffer | None) -> Choice:
     """The way that a sample says is smallest, with a margin for the slower ones.
 
