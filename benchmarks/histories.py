@@ -17,7 +17,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.throughput import WHO, now
+from benchmarks.related import WHO, now
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.ops import tag

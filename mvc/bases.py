@@ -39,6 +39,14 @@ class SketchStore(NamedTuple):
     folder: Path
 
 
+class Given(NamedTuple):
+    """What the user says of where a path's file comes from: files that it is related to, and files that it
+    is a combination of."""
+
+    related: Callable[[str], Sequence[ManifestId]]
+    operands: Callable[[str], Sequence[ManifestId]]
+
+
 class FileBases:
     """What a file that is being stored may be predicted from."""
 
@@ -102,8 +110,8 @@ def _note(database: ObjectDatabase, error: DamageError) -> None:
 class BaseFinder:
     """Finds, for the files of one commit, what to predict them from.
 
-    ``earlier`` gives the manifest id that a path has in the parents, or None; ``related`` those of files that
-    the user says it comes from.
+    ``earlier`` gives the manifest id that a path has in the parents, or None; ``given`` what the user says.
+    Unless files are to be ``compare``d, tensors are predicted from nothing.
     """
 
     def __init__(
@@ -111,11 +119,14 @@ class BaseFinder:
         database: ObjectDatabase,
         store: SketchStore,
         earlier: Callable[[str], ManifestId | None],
-        related: Callable[[str], Sequence[ManifestId]] = lambda _path: (),
+        given: Given | None = None,
+        *,
+        compare: bool = True,
     ) -> None:
         self._database = database
         self._earlier = earlier
-        self._related = related
+        self._given = given or Given(_nothing, _nothing)
+        self._compare = compare
         self._store = store
         self._library: Library | None = None
 
@@ -153,7 +164,7 @@ class BaseFinder:
         identity: ManifestId | None,
         earlier: Manifest | None,
     ) -> FileRecipes | None:
-        if not spans:
+        if not spans or not self._compare:
             return None
         # deferred: needs numpy, and a file without tensors does not
         from mvc.recipes.finder import FileRecipes, Library
@@ -163,8 +174,15 @@ class BaseFinder:
         if self._library is None:
             self._library = Library(self._database, SketchIndex(self._store.io, self._store.folder))
         parent = None if earlier is None or identity is None else KnownFile(identity, earlier)
-        related = (self._library.file(one) for one in self._related(path))
-        return FileRecipes(self._library, spans, read, parent, [file for file in related if file is not None])
+        library = self._library
+        related, operands = (
+            [file for file in map(library.file, named(path)) if file is not None] for named in self._given
+        )
+        return FileRecipes(library, spans, read, parent, related, operands)
+
+
+def _nothing(_path: str) -> Sequence[ManifestId]:
+    return ()
 
 
 def no_bases(_path: str) -> ManifestId | None:

@@ -70,6 +70,7 @@ CODECS: LazyTable[Codec] = LazyTable(
         ("rot", 1): "mvc.codecs.rot",
         ("ig", 1): "mvc.codecs.ig",
         ("planes", 1): "mvc.codecs.planes",
+        ("tokens", 1): "mvc.codecs.tokens",
     },
     "CODEC",
 )

@@ -10,6 +10,7 @@ from mvc.errors import DamageError, UnsupportedFeature, UserError
 from mvc.monitor import Monitor
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase, PendingRecords
+from mvc.odb.effort import Effort
 from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
 from mvc.odb.pack import PackWriter
 from mvc.odb.record import MAX_DEPTH, MAX_PLAIN, Base, Recipe, Record
@@ -45,13 +46,15 @@ class ObjectWriter:
     ``database`` reads what is stored and what was written here. ``relied`` holds the ids that were found in
     the database instead of being written, ``leaned_on`` the bases of new records with the greatest depth at
     which each must be found: if packs were condemned meanwhile, both must be looked up again before root is
-    swapped. :meth:`known` and :meth:`prepare` may be called from several threads.
+    swapped. ``effort`` is what encoding may take. :meth:`known` and :meth:`prepare` may be called from
+    several threads.
     """
 
-    def __init__(self, database: ObjectDatabase, monitor: Monitor) -> None:
+    def __init__(self, database: ObjectDatabase, monitor: Monitor, effort: Effort = Effort.NORMAL) -> None:
         self._pending = PendingRecords()
         self.database = database.with_pending(self._pending)
         self._monitor = monitor
+        self.effort = effort
         self._packs = PackWriter(database.backend)
         self._told = 0
         self._new: set[ObjectId] = set()
@@ -87,9 +90,9 @@ class ObjectWriter:
             self._monitor.note_damage(f"{error.message}; stored without it as a base")
             prediction = None
         if hint.dtype is None:
-            encoded = encode_opaque(plain, prediction)
+            encoded = encode_opaque(plain, prediction, self.effort)
         else:
-            encoded = encode_tensor(plain, hint.dtype, prediction)
+            encoded = encode_tensor(plain, hint.dtype, prediction, self.effort)
         return _record(identity, len(memoryview(plain)), encoded, hint)
 
     def add(self, record: Record) -> None:
@@ -116,6 +119,10 @@ class ObjectWriter:
         self._packs.flush()
         self._tell_packed()
         return self._packs.entries
+
+    def close(self) -> None:
+        """Forget what was not flushed; nothing is written any more."""
+        self._packs.close()
 
     def _tell_packed(self) -> None:
         entries = self._packs.entries

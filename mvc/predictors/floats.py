@@ -26,7 +26,7 @@ Numbers = NDArray[Any]
 F32 = np.dtype("<f4")
 F64 = np.dtype("<f8")
 
-STEP = 1 << 15
+STEP = 1 << 16
 """Elements that are calculated with at a time: a few arrays of so many numbers stay in a core's cache."""
 
 

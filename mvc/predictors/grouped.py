@@ -68,7 +68,9 @@ def load_groups(bits: Elements, dtype: str, size: int, groups: slice) -> Numbers
 def absmax(numbers: Numbers, divisor: float, dtype: str) -> Numbers:
     """For each row the greatest magnitude over the divisor, rounded to a float type; new binary32 numbers."""
     sizes = np.abs(numbers, out=scratch("grouped.sizes", numbers.size, F32).reshape(numbers.shape))
-    scales: Numbers = np.divide(sizes.max(axis=1), np.float32(divisor), dtype=F32)
+    starts = np.arange(0, numbers.size, numbers.shape[1])  # twice as fast as a maximum along short rows
+    greatest = np.maximum.reduceat(sizes.reshape(-1), starts)
+    scales: Numbers = np.divide(greatest, np.float32(divisor), dtype=F32)
     if dtype != "F32":
         round_to(scales, dtype)
     return scales

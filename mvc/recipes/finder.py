@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -18,10 +18,12 @@ from mvc.objectid import BlobId, ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import Hint
+from mvc.predictors.floats import FLOATS
 from mvc.recipes import FINDERS
 from mvc.recipes.adapters import FIRST_ADAPTER_KEY, adapter_key, adapter_module, partner_name
 from mvc.recipes.cast import CASTS, Cast
 from mvc.recipes.known import KnownFile, KnownTensor
+from mvc.recipes.linear import Combined
 from mvc.recipes.moved import Moved
 from mvc.recipes.quantise import SOURCES, Scales
 from mvc.recipes.recipe import NEAR, Candidate, Target, TensorRecipe
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
 _LOOKED_AT = 24
 """Candidates of a tensor that are looked at."""
 
-_LEAST_ROWS, _ROW_BYTES = 512, 32
-"""Of the sketches of other tensors only so many of the newest are looked at, or one for so many bytes of the
-tensor: a quarter of a microsecond each must not become more than coding takes."""
+_MOST, _FEWEST = 4096, 32
+"""Known tensors of one size that a tensor is compared with."""
+
+_COMPARED = 200_000
+"""Comparisons for all tensors of one size in a file."""
 
 _CLEARLY = 0.75
 """Bits by which another tensor must be nearer than that of the file which is nearest in the mean."""
@@ -143,8 +147,9 @@ class Choice:
 class FileRecipes:
     """Recipes for the tensors of a file with these spans; ``read`` gives bytes of the file.
 
-    ``parent`` is the file's earlier version, ``relatives`` other files that it is said to come from. Nothing
-    is looked for before the first question, because most files of a commit are known. Thread-safe.
+    ``parent`` is the file's earlier version, ``relatives`` other files that it is said to come from,
+    ``operands`` those that it is said to be a combination of. Nothing is looked for before the first
+    question, because most files of a commit are known. Thread-safe.
     """
 
     def __init__(
@@ -154,12 +159,14 @@ class FileRecipes:
         read: Callable[[int, int], bytes],
         parent: KnownFile | None,
         relatives: Sequence[KnownFile] = (),
+        operands: Sequence[KnownFile] = (),
     ) -> None:
         self._library = library
         self._spans = spans
         self._read = read
         self._parent = parent
         self._relatives = list(relatives)
+        self._operands = list(operands)
         self._choices: dict[int, Choice] | None = None
         self._sketches: dict[int, Sketch] = {}
         self._lock = threading.Lock()
@@ -203,7 +210,19 @@ class FileRecipes:
         for span in self._spans:
             if not found[id(span)]:
                 found[id(span)] = list(_by_name(span, relatives, self._read, self._library.database))
+        for span in self._spans:
+            found[id(span)] = [*self._said(span), *found[id(span)]]
         return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
+
+    def _said(self, span: Span) -> Iterator[TensorRecipe]:
+        """What the user's word makes of a tensor."""
+        operands = [known for known in (_same(file, span) for file in self._operands) if known is not None]
+        if len(operands) > 1 and span.strides is None and span.dtype in FLOATS:
+            yield Combined(operands, span.dtype)
+        for file in self._relatives:
+            known = _same(file, span)
+            if known is not None:
+                yield Moved(known)
 
     def _near_files(
         self,
@@ -226,9 +245,20 @@ class FileRecipes:
     def _look(self, span: Span) -> _Similar:
         values = sketch(span, lambda offset, length: self._read(span.offset + offset, length))
         self._sketches[id(span)] = values
-        rows = self._library.index.find(count_of(span))
-        rows = rows[-max(_LEAST_ROWS, span.length // _ROW_BYTES) :]
-        return _Similar(values, rows, KINDS.index(span.dtype))
+        return _Similar(values, self._alike[count_of(span)], KINDS.index(span.dtype))
+
+    @cached_property
+    def _alike(self) -> dict[int, Rows]:
+        """For each number of elements the newest known tensors: as many as keep the work for a file bounded.
+
+        Where it has thousands of one size, what some of them say of its relatives must do, and names for the
+        rest.
+        """
+        counts = Counter(count_of(span) for span in self._spans if can_sketch(span))
+        return {
+            count: self._library.index.find(count)[-max(_FEWEST, min(_MOST, _COMPARED // number)) :]
+            for count, number in counts.items()
+        }
 
     def _by_sketch(
         self, span: Span, similar: _Similar, ranking: Mapping[int, float]
