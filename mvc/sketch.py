@@ -70,8 +70,9 @@ def _of_blocks(begin: list[int], read: Callable[[int, int], bytes]) -> Sketch:
     runs: list[NDArray[np.float32]] = []
     for place in begin:
         block = read(place // 32 * 34, 34)
-        scale = np.frombuffer(block[:2], "<f2").astype(np.float32)
-        runs.append(scale * np.frombuffer(block[2:], np.int8)[place % 32 :][:RUN])
+        codes = np.frombuffer(block[2:], np.int8)[place % 32 :][:RUN]
+        with np.errstate(invalid="ignore"):  # any scale: infinite, a signalling NaN
+            runs.append(np.frombuffer(block[:2], "<f2").astype(np.float32) * codes)
     return _upper(np.concatenate(runs))
 
 

@@ -44,6 +44,7 @@ MOST_ROWS = 48_000
 
 _SPREAD = 0x9E3779B97F4A7C15  # Knuth's multiplicative hash for 64 bits
 _MASK = (1 << 64) - 1
+_FACTORS = np.array([pow(_SPREAD, power, 1 << 64) for power in range(1, 1 + VALUES // 4)], np.uint64)
 
 
 class SketchIndex:
@@ -153,7 +154,7 @@ def _tags(rows: Rows) -> NDArray[np.uint64]:
     """A number for each tensor: the same for the same sketch and first piece."""
     blobs = np.ascontiguousarray(rows["blob"]).view("<u8").reshape(rows.size, ID_BYTES // 8)
     values = np.ascontiguousarray(rows["values"]).view("<u8").reshape(rows.size, VALUES // 4)
-    tags: NDArray[np.uint64] = blobs[:, 0] ^ np.bitwise_xor.reduce(values, axis=1)
+    tags: NDArray[np.uint64] = blobs[:, 0] + (values * _FACTORS).sum(axis=1, dtype=np.uint64)
     return tags
 
 

@@ -36,9 +36,8 @@ def weights(seed: int = 0, shapes: Mapping[str, tuple[int, ...]] = SHAPES) -> Ar
     for name, shape in shapes.items():
         values = rng.standard_normal(shape, np.float32)
         if len(shape) > 1:
-            made[name] = (
-                values * np.exp(0.3 * rng.standard_normal((shape[0], 1), np.float32)) * np.float32(0.03)
-            )
+            loudness = rng.standard_normal((shape[0],) + (1,) * (len(shape) - 1), np.float32)
+            made[name] = values * np.float32(0.03) * np.exp(0.3 * loudness)
         else:
             made[name] = 1 + np.float32(0.1) * values
     return made

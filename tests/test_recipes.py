@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+import mvc
+from mvc.objectid import BlobId
+from mvc.odb.database import ObjectDatabase
+from mvc.odb.writer import ObjectWriter
+from mvc.ops.checkout import checkout_paths
+from mvc.recipes.adapters import adapter_key
+from mvc.recipes.cast import Cast
+from mvc.recipes.linear import Combined
+from mvc.recipes.lora import Merged
 from mvc.recipes.moved import MAX_TENSOR_DEPTH
+from mvc.recipes.prune import Pruned
+from mvc.recipes.quantise import Quantised
 from mvc.recipes.recipe import MAX_RECIPE_DEPTH
-from tests.engine import assert_sound, history, snapshot, switch_to
+from mvc.sketches import FOLDER_NAME, ROW, SketchIndex, bucket_of
+from tests.engine import ME, assert_sound, history, now, open_repository, snapshot, switch_to
 from tests.family import LARGE, Arrays, Store, as_dtype, file_of, rounded, through, tuned, weights
 from tests.make_files import gguf_bytes, npy_bytes, safetensors_bytes
 
@@ -508,3 +524,175 @@ def test_long_histories_stay_shallow(tmp_path):
     assert max(depths.values()) <= MAX_RECIPE_DEPTH
     assert max(record.depth for record in store.records("m.safetensors", None)) <= MAX_TENSOR_DEPTH
     store.check()
+
+
+# --- a damaged index of sketches ---
+
+
+def everything_after(store: Store) -> None:
+    """Commit what recipes, names and sketches lead to, and look whether all of it comes back."""
+    model = weights(3, SMALL)
+    down = np.random.default_rng(1).standard_normal((16, 256), np.float32)
+    up = np.random.default_rng(2).standard_normal((64, 16), np.float32) * np.float32(0.01)
+    adapters = {"base_model.model.w.lora_A.weight": down, "base_model.model.w.lora_B.weight": up}
+    store.commit({"adapter.safetensors": file_of(adapters, "F32"), "a/m.safetensors": file_of(model)})
+    merged = {"w.weight": model["w"] + up @ down}
+    store.commit(
+        {
+            "half.safetensors": file_of(model, "F16"),
+            "merged.safetensors": file_of(merged),
+            "pruned.safetensors": file_of(mapped(smallest_to_zero, rounded(model, "BF16"))),
+            "mean.safetensors": file_of({n: (v + merged["w.weight"]) / 2 for n, v in model.items()}),
+            "m.safetensors": file_of(tuned(model, 5)),
+            "rows.safetensors": file_of({"w": np.concatenate([model["w"], model["w"][:7] + 1])}),
+        }
+    )
+    store.check()
+
+
+def started(folder: Path) -> Store:
+    store = Store(folder)
+    model = weights(3, SMALL)
+    store.commit({"m.safetensors": file_of(model), "wide.safetensors": file_of(model, "F32")})
+    store.commit({"m.safetensors": file_of(tuned(model, 4))})
+    return store
+
+
+def sketch_files(store: Store) -> list[Path]:
+    found = sorted((store.folder / ".mvc" / FOLDER_NAME).iterdir())
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "garbage", "gone", "link"])
+def test_a_damaged_index_of_sketches_costs_no_truth(tmp_path, damage):
+    store = started(tmp_path / "repo")
+    for path in sketch_files(store):
+        data = path.read_bytes()
+        path.unlink()
+        if damage == "torn":
+            path.write_bytes(data[:-5])
+        elif damage == "garbage":
+            path.write_bytes(np.random.default_rng(1).bytes(50 * ROW.itemsize + 7))
+        elif damage == "gone":
+            rows = np.frombuffer(data, ROW).copy()
+            rows["manifest"] += 1
+            path.write_bytes(rows.tobytes())
+        elif damage == "link":
+            path.symlink_to("/dev/zero")
+    everything_after(store)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_lie_cost_no_truth(tmp_path, seed):
+    """Sound rows whose fields were exchanged, or are anything."""
+    store = started(tmp_path)
+    rng = np.random.default_rng(seed)
+    for path in sketch_files(store):
+        rows = np.repeat(np.frombuffer(path.read_bytes(), ROW), 8).copy()
+        for field in ("manifest", "blob", "tensor", "kind", "values"):
+            rows[field] = rng.permutation(rows[field])
+        rows["kind"] = rng.integers(0, 10, rows.size)
+        rows["tensor"][::3] = rng.integers(0, 1 << 32, rows["tensor"][::3].size)
+        for key in (64 * 256, 16 * 256, adapter_key("w")):
+            lying = rows.copy()
+            lying["key"] = key
+            rows = np.concatenate([rows, lying[: rows.size // 2]])
+        path.write_bytes(rows.tobytes())
+        for key in (64 * 256, 16 * 256, adapter_key("w")):
+            with (path.parent / f"{bucket_of(key):x}").open("ab") as file:
+                file.write(rows[rows["key"] == key].tobytes())
+    everything_after(store)
+
+
+def test_a_base_that_cannot_be_read_costs_only_its_help(tmp_path):
+    """Damage of one version, found by sketches alone, stops no other one."""
+    store = Store(tmp_path)
+    store.commit({"a/m.safetensors": file_of(HALF)})
+    for pack in (tmp_path / ".mvc").glob("packs/**/*"):
+        if pack.is_file() and pack.stat().st_size > 1 << 16:
+            data = bytearray(pack.read_bytes())
+            for place in range(5000, len(data), 5000):
+                data[place] ^= 0x55
+            pack.chmod(0o644)
+            pack.write_bytes(data)
+    data = file_of(TUNED)
+    (tmp_path / "b.safetensors").write_bytes(data)
+    assert snapshot(store.repository).stored_bytes > 0.5 * len(data)
+    (tmp_path / "b.safetensors").unlink()
+    checkout_paths(store.repository, "HEAD", ["b.safetensors"], ME, now())
+    assert (tmp_path / "b.safetensors").read_bytes() == data
+
+
+def test_two_commits_at_once(tmp_path):
+    """Of relatives of one base, from Python: both are stored, and lean on it."""
+    Store(tmp_path).commit({"base.safetensors": file_of(HALF)})
+    start = Barrier(2)
+
+    def commit(number: int) -> None:
+        repository = mvc.Repo.open(tmp_path)
+        state = tuned(BASE, 30 + number)
+        start.wait(20)
+        repository.commit({f"model{number}": state}, message=str(number))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(commit, range(2)))
+    assert len(history(open_repository(tmp_path))) == 3
+    assert_sound(tmp_path)
+    repository = mvc.Repo.open(tmp_path)
+    for number in range(2):
+        loaded = repository.load_state_dict("HEAD", f"model{number}")
+        for name, values in tuned(BASE, 30 + number).items():
+            assert (loaded[name] == values).all()
+
+
+# --- work that is not done ---
+
+
+def test_small_tensors_need_no_sketches_and_few_looks_at_the_index(tmp_path, monkeypatch):
+    count = 2000
+    shapes = {f"layers.{n}.w": (4, 256) for n in range(count)}
+    store = Store(tmp_path)
+    model = rounded(weights(1, shapes), "BF16")
+    store.commit({"m.safetensors": file_of(model)})
+    looks = Counter()
+
+    def counted(cls: type, name: str) -> None:
+        real = getattr(cls, name)
+
+        def call(*args, **keywords):
+            looks[name] += 1
+            return real(*args, **keywords)
+
+        monkeypatch.setattr(cls, name, call)
+
+    counted(ObjectDatabase, "entries")
+    counted(ObjectDatabase, "_decode")
+    counted(SketchIndex, "_read")
+    counted(SketchIndex, "_append")
+    counted(ObjectWriter, "prepare")
+    store.commit({"m.safetensors": file_of(tuned(model, 2))})
+    assert looks["_read"] == looks["_append"] == 0
+    assert count <= looks["entries"] <= 2.1 * count
+    assert looks["_decode"] <= 1.01 * count
+    assert looks["prepare"] <= 1.01 * count
+
+
+def test_an_ordinary_fine_tune_is_encoded_once(tmp_path, monkeypatch):
+    """No fit is tried, and no piece is encoded to see what it would take."""
+    store = Store(tmp_path)
+    store.commit({"m.safetensors": file_of(HALF)})
+    prepared = []
+    real = ObjectWriter.prepare
+
+    def prepare(self, identity, *args):
+        prepared.append(identity)
+        return real(self, identity, *args)
+
+    monkeypatch.setattr(ObjectWriter, "prepare", prepare)
+    for recipe in (Combined, Merged, Pruned, Quantised, Cast):
+        monkeypatch.setattr(recipe, "hint", lambda *_: pytest.fail("a recipe was tried"))
+    store.commit({"m.safetensors": file_of(TUNED)})
+    pieces = [identity for identity in prepared if isinstance(identity, BlobId)]
+    assert len(pieces) == len(set(pieces)) == len(list(store.records("m.safetensors")))
+    assert store.recipes("m.safetensors") == {"concat"}

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _LOOKED_AT = 24
 """Candidates of a tensor that are looked at."""
 
-_MOST, _FEWEST = 1024, 32
+_MOST, _FEWEST = 4096, 32
 """Known tensors of one size that a tensor is compared with."""
 
 _COMPARED = 200_000
