@@ -172,9 +172,14 @@ class _Parts:
         small = self._database.get_small(
             part.blob for _offset, part in left if part.blob is not None and part.length <= SMALL_BYTES
         )
+        run = _Run(write)
         for offset, part in left:
-            data = None if part.blob is None else small.get(part.blob)
-            write(offset, self._plain(part, memoryview(buffer)) if data is None else _checked(data, part))
+            data = part.inline if part.blob is None else small.get(part.blob)
+            if data is not None:
+                run.add(offset, _checked(data, part))
+            else:
+                write(offset, self._plain(part.blob, part, memoryview(buffer)))
+        run.end()
         self._buffers.append(buffer)
 
     def _from_old(
@@ -196,14 +201,38 @@ class _Parts:
         self._reused.append(part.length)
         return True
 
-    def _plain(self, part: Part, buffer: memoryview) -> Buffer:
-        if part.blob is None:
-            return part.inline
+    def _plain(self, blob: ObjectId, part: Part, buffer: memoryview) -> Buffer:
         if part.length > MOST_BYTES:
-            return _checked(self._database.get(part.blob), part)
+            return _checked(self._database.get(blob), part)
         out = buffer[: part.length]
-        self._database.get_into(part.blob, out, keep=part.blob in self._repeated)
+        self._database.get_into(blob, out, keep=blob in self._repeated)
         return out
+
+
+class _Run:
+    """Small parts that follow each other, written together: a call for each would trade the interpreter's
+    lock thousands of times."""
+
+    def __init__(self, write: Callable[[int, Buffer], None]) -> None:
+        self._write = write
+        self._pieces: list[bytes] = []
+        self._start = 0
+        self._length = 0
+
+    def add(self, offset: int, data: bytes) -> None:
+        """A part's bytes; what came before and does not reach up to them is written now."""
+        if offset != self._start + self._length:
+            self.end()
+            self._start = offset
+        self._pieces.append(data)
+        self._length += len(data)
+
+    def end(self) -> None:
+        """Write what is left."""
+        if self._pieces:
+            self._write(self._start, b"".join(self._pieces))
+        self._start += self._length
+        self._pieces, self._length = [], 0
 
 
 def _checked(plain: bytes, part: Part) -> bytes:

@@ -8,12 +8,16 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mvc.fileio import FileIO
 from mvc.objectid import BlobId, ObjectId
 from mvc.objects import Manifest, Part
 from mvc.odb.cache import PlainCache
 from mvc.odb.database import CACHE_BYTES
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 MOST_BYTES = 1 << 20
 """The longest part that is taken from an old file: what its manifest says is no reason to allocate more."""
@@ -91,7 +95,12 @@ def read_part(io: FileIO, fd: int, offset: int, part: Part, out: memoryview) -> 
             return False
     except OSError:
         return False  # the database has it too
-    return bytes(out) == part.inline if part.blob is None else BlobId.of(out) == part.blob
+    return is_part(out, part)
+
+
+def is_part(data: Buffer, part: Part) -> bool:
+    """Whether bytes are a part's: by its hash, or as they are where the manifest has them."""
+    return bytes(data) == part.inline if part.blob is None else BlobId.of(data) == part.blob
 
 
 @contextmanager
