@@ -174,9 +174,10 @@ class _Parts:
         )
         run = _Run(write)
         for offset, part in left:
-            data = part.inline if part.blob is None else small.get(part.blob)
-            if data is not None:
-                run.add(offset, _checked(data, part))
+            if part.blob is None:
+                run.add(offset, part.inline)
+            elif part.blob in small:
+                run.add(offset, _checked(small[part.blob], part))
             else:
                 write(offset, self._plain(part.blob, part, memoryview(buffer)))
         run.end()
