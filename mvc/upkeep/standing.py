@@ -24,7 +24,7 @@ from mvc.odb.record import MAX_BASES, Base, Record
 from mvc.spans import NotTileable, Region, Span, tile
 from mvc.upkeep.lines import Sequences
 
-ANCHOR_EVERY = 6
+ANCHOR_EVERY = 4
 """Versions of a tensor from one anchor to the next; docs/design/0009-gc.md has what others cost."""
 
 _TOGETHER = 4  # texts of one version that another one of it leans on
