@@ -116,8 +116,16 @@ def bound(file: File, pairs: Pairs, which: str) -> float | None:
     )
 
 
+def _mostly_paired(pairs: Pairs) -> bool:
+    paired = sum(len(tensor.data) for tensor, base in pairs if base is not None)
+    return 2 * paired >= sum(len(tensor.data) for tensor, _ in pairs)
+
+
 def moved(pairs: Pairs) -> float | None:
-    """‖Δ‖ ÷ ‖W‖ over all tensors that have a base, W being the base; None where numbers are missing."""
+    """‖Δ‖ ÷ ‖W‖ over all tensors that have a base, W being the base; None where numbers are missing, or less
+    than half of the bytes have a base."""
+    if not _mostly_paired(pairs):
+        return None
     difference = size = 0.0
     for tensor, base in pairs:
         if base is None:
@@ -131,7 +139,10 @@ def moved(pairs: Pairs) -> float | None:
 
 
 def unchanged(pairs: Pairs) -> float | None:
-    """The share of elements with a base that are bit for bit what they were."""
+    """The share of elements with a base that are bit for bit what they were; None where less than half of the
+    bytes have a base."""
+    if not _mostly_paired(pairs):
+        return None
     same = count = 0
     for tensor, base in pairs:
         if base is not None:

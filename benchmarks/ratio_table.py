@@ -31,8 +31,8 @@ def number(value: float | None) -> str:
 
 
 def ratio(raw: int, stored: int | None) -> float | None:
-    """Raw ÷ stored; nothing stored counts as one byte."""
-    return None if stored is None else raw / max(1, stored)
+    """Raw ÷ stored; None where nothing was measured, or nothing is stored."""
+    return raw / stored if stored else None
 
 
 def verdict(row: Row) -> str:

@@ -1,7 +1,7 @@
 """How small: stored bytes of each class of version, next to peers, bounds and the goals.
 
     python -m benchmarks.ratios [--quick] [--data FOLDER] [--corpus FOLDER] [--peers-python PYTHON]
-        [--only TEXT] [--json FILE]
+        [--small-corpus] [--only TEXT] [--json FILE]
 
 ``FOLDER`` of ``--data`` holds ``checkpoints`` and ``weights`` with real files; a corpus is trained besides
 (:mod:`benchmarks.corpus`). Every class goes through the real path: its bases, then the target, are committed
@@ -280,7 +280,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> Row:
     peers = {name: Peer(name, options.peers_python) for name in PEERS}
     sizes = Sizes(options.corpus / "sizes.json")
     bench = Bench(peers, sizes, quick=options.quick)
-    plan = QUICK if options.quick else FULL
+    plan = QUICK if options.quick or options.small_corpus else FULL
     files, runs = corpus.corpus(options.corpus, plan, stand_in=options.stand_in, say=say)
     out: Row = {
         "machine": machine.describe(Path(tempfile.gettempdir())),
@@ -341,6 +341,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--stand-in", action="store_true", help="do not train, even where torch is installed")
+    parser.add_argument("--small-corpus", action="store_true", help="the model that --quick trains")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--corpus", type=Path, default=corpus.default_folder())
     parser.add_argument("--peers-python", default=sys.executable)

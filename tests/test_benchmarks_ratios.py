@@ -215,5 +215,6 @@ def test_a_page_without_markers_is_refused() -> None:
 def test_figures_have_the_digits_that_count() -> None:
     assert [number(value) for value in (None, 1.5061, 15.48, 1661.7)] == ["-", "1.506", "15.48", "1,662"]
     assert ratio(10, None) is None
-    assert ratio(10, 0) == 10
+    assert ratio(10, 0) is None
+    assert ratio(10, 4) == 2.5
     assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---:|\n| 1 | 2 |"
