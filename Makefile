@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-frameworks
+PEERS := .peers
 BENCH := $(VENV)/.installed-bench
 # Real files for the benchmarks; a folder that is not there is a row that says so.
 BENCH_DATA ?= ../shared/data
 
-.PHONY: demo test test-full check lint types floors docs bench bench-full clean
+.PHONY: demo test test-full check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h
 	$(PYTHON) -m venv $(VENV)
@@ -47,16 +48,32 @@ docs: $(STAMP)
 
 check: lint types floors test
 
+# What the benchmarks compare with; git-lfs, borgbackup, restic, bup and b3sum come with the system.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	touch $@
+
 # Minutes, with what is installed already; figures go to .bench/ and are not kept.
 bench: $(STAMP)
 	mkdir -p .bench
 	$(BIN)/python -m benchmarks.ratios --quick --data $(BENCH_DATA) --json .bench/ratios.json
+	$(BIN)/python -m benchmarks.endtoend --quick --data $(BENCH_DATA)/checkpoints --json .bench/endtoend.json
+	for name in depth status scaling growth; do \
+	  $(BIN)/python -m benchmarks.$$name --quick --json .bench/$$name.json || exit 1; done
 
 # Up to an hour, with the peers that pip can install; figures go to benchmarks/results/ and from there to docs/.
-bench-full: $(BENCH)
+bench-full: $(BENCH) $(PEERS)/.installed
 	mkdir -p benchmarks/results
 	$(BIN)/python -m benchmarks.ratios --data $(BENCH_DATA) --json benchmarks/results/ratios.json
 	$(BIN)/python -m benchmarks.ratio_page benchmarks/results/ratios.json docs
+	$(BIN)/python -m benchmarks.endtoend --data $(BENCH_DATA)/checkpoints --json benchmarks/results/endtoend.json
+	$(BIN)/python -m benchmarks.depth --plots docs/plots --json benchmarks/results/depth.json
+	$(BIN)/python -m benchmarks.status --json benchmarks/results/status.json
+	$(BIN)/python -m benchmarks.scaling --json benchmarks/results/scaling.json
+	$(BIN)/python -m benchmarks.growth --plots docs/plots --json benchmarks/results/growth.json
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis

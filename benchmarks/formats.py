@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.throughput import WHO, now
+from benchmarks.related import WHO, now
 from mvc.fileio import FileIO
 from mvc.formats import OPAQUE, View, describe
 from mvc.monitor import Monitor

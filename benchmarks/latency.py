@@ -12,7 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.timing import interleaved, run
+from benchmarks.timing import interleaved, mvc_command, run
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.objects import Person, Timestamp
@@ -50,10 +50,7 @@ def main() -> None:
     parser.add_argument("--commits", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
-    mvc = [sys.executable, "-m", "mvc"]
-    script = Path(sys.executable).parent / "mvc"
-    if script.exists():
-        mvc = [str(script)]
+    mvc = mvc_command()
     with tempfile.TemporaryDirectory() as place:
         for commits in (10, options.commits):
             folder = Path(place) / str(commits)

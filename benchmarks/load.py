@@ -28,7 +28,7 @@ import numpy as np
 import safetensors.numpy
 
 import mvc
-from benchmarks.throughput import bf16
+from benchmarks.related import bf16
 from benchmarks.timing import interleaved, seconds_told
 from mvc.codecs import native
 from mvc.context import Context

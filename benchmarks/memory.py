@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import peak_memory, run
+from benchmarks.timing import mvc_command, peak_memory, run
 
 
 def make_file(path: Path, gigabytes: float) -> None:
@@ -37,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=4.0)
     options = parser.parse_args()
-    mvc = [sys.executable, "-m", "mvc"]
+    mvc = mvc_command()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run([*mvc, "init"], folder)

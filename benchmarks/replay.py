@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmarks.throughput import WHO, now
+from benchmarks.related import WHO, now
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.ops import tag

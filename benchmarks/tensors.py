@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.throughput import bf16, safetensors
-from benchmarks.timing import interleaved, run, seconds_told
+from benchmarks.related import bf16, safetensors
+from benchmarks.timing import interleaved, mvc_command, run, seconds_told
 
 COMMANDS = {
     "status": ["status"],
@@ -79,10 +79,7 @@ def main() -> None:
     parser.add_argument("--tensors", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
-    mvc = [sys.executable, "-m", "mvc"]
-    script = Path(sys.executable).parent / "mvc"
-    if script.exists():
-        mvc = [str(script)]
+    mvc = mvc_command()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         versions = make_versions(place, options.tensors)

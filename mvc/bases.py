@@ -1,13 +1,14 @@
-"""Finds what to predict from: the same-named tensor of the parent, the same path's previous bytes."""
+"""Finds what to predict from: for tensors a recipe, for other bytes what lay around the same place before."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from mvc.dtypes import DTYPES
 from mvc.errors import DamageError
+from mvc.fileio import FileIO
 from mvc.objectid import ManifestId, ObjectId
 from mvc.objects import Manifest
 from mvc.odb.database import SMALL_BYTES, ObjectDatabase
@@ -15,7 +16,9 @@ from mvc.odb.record import MAX_BASES, Base
 from mvc.odb.writer import NO_HINT, Hint
 from mvc.spans import Span
 
-MAX_TENSOR_DEPTH = 2
+if TYPE_CHECKING:
+    from mvc.recipes.finder import Choice, FileRecipes, Library
+
 MAX_TEXT_DEPTH = 8
 MIN_TEXT = 256
 DICTIONARY_REACH = 96 << 10
@@ -29,31 +32,39 @@ class Placed(NamedTuple):
     id: ObjectId
 
 
-class FileBases:
-    """What an earlier version of one file offers to its next one."""
+class SketchStore(NamedTuple):
+    """Where the sketches of a repository lie: its folder, and the disk."""
 
-    def __init__(self, database: ObjectDatabase, manifest: Manifest) -> None:
+    io: FileIO
+    folder: Path
+
+
+class Given(NamedTuple):
+    """What the user says of where a path's file comes from: files that it is related to, and files that it
+    is a combination of."""
+
+    related: Callable[[str], Sequence[ManifestId]]
+    operands: Callable[[str], Sequence[ManifestId]]
+
+
+class FileBases:
+    """What a file that is being stored may be predicted from."""
+
+    def __init__(
+        self, database: ObjectDatabase, earlier: Manifest | None, recipes: FileRecipes | None
+    ) -> None:
         self._database = database
+        self.recipes = recipes
         self._placed = [
             Placed(offset, part.length, part.blob)
-            for offset, part in manifest.placed_parts()
+            for offset, part in (() if earlier is None else earlier.placed_parts())
             if part.blob is not None
         ]
         self._offsets = [placed.offset for placed in self._placed]
-        self._by_offset = {placed.offset: placed for placed in self._placed}
-        self._tensors = {(span.name, span.dtype, span.shape): span for span in manifest.tensors}
 
-    def tensor_piece(self, span: Span, position: int, length: int) -> Hint:
-        """Hint for the piece that begins ``position`` bytes into a tensor."""
-        dtype = DTYPES[span.dtype]
-        earlier = self._tensors.get((span.name, span.dtype, span.shape))
-        if earlier is None or earlier.strides != span.strides:
-            return Hint(dtype)
-        placed = self._by_offset.get(earlier.offset + position)
-        if placed is None or placed.length != length:
-            return Hint(dtype)
-        found = anchor(self._database, placed.id, length, MAX_TENSOR_DEPTH)
-        return Hint(dtype) if found is None else Hint(dtype, (found[0],), found[1])
+    def choice(self, span: Span) -> Choice | None:
+        """The recipes of one of the file's tensors; None where none are looked for."""
+        return None if self.recipes is None else self.recipes.choice(span)
 
     def content_piece(self, offset: int, length: int) -> Hint:
         """Hint for a piece of bytes of no known structure: what lay around there before, as a dictionary."""
@@ -74,33 +85,6 @@ class FileBases:
         """Read the small ones of what some hints name into the database's cache, all together."""
         bases = (base for hint in hints for base in hint.bases)
         self._database.get_small((base.id for base in bases if base.length <= SMALL_BYTES), keep=True)
-
-
-def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) -> tuple[Base, int] | None:
-    """A base for a piece whose predecessor is ``identity``, and that base's depth.
-
-    When the predecessor is as deep as the cap allows, the chain is followed down to the record that stands
-    alone: versions hang on anchors, so reading never pays for a long history.
-    """
-    entries = database.entries(identity)
-    if not entries:
-        return None
-    depth = entries[0].depth
-    while depth >= cap:
-        try:
-            record = database.record(identity)
-        except DamageError as error:
-            _note(database, error)
-            return None
-        if record.recipe is not None or len(record.bases) != 1 or record.bases[0][1:] != (0, length):
-            return None
-        identity = record.bases[0].id
-        entries = database.entries(identity)
-        if not entries:
-            return None
-        depth = entries[0].depth
-        cap = 1
-    return Base(identity, 0, length), depth
 
 
 def text_hint(database: ObjectDatabase, previous: ObjectId | None, length: int) -> Hint:
@@ -124,29 +108,81 @@ def _note(database: ObjectDatabase, error: DamageError) -> None:
 
 
 class BaseFinder:
-    """Finds, for a path, the file of the parents to predict from.
+    """Finds, for the files of one commit, what to predict them from.
 
-    ``earlier`` gives the manifest id that a path has in the parents, or None.
+    ``earlier`` gives the manifest id that a path has in the parents, or None; ``given`` what the user says.
+    Unless files are to be ``compare``d, tensors are predicted from nothing.
     """
 
-    def __init__(self, database: ObjectDatabase, earlier: Callable[[str], ManifestId | None]) -> None:
+    def __init__(
+        self,
+        database: ObjectDatabase,
+        store: SketchStore,
+        earlier: Callable[[str], ManifestId | None],
+        given: Given | None = None,
+        *,
+        compare: bool = True,
+    ) -> None:
         self._database = database
         self._earlier = earlier
+        self._given = given or Given(_nothing, _nothing)
+        self._compare = compare
+        self._store = store
+        self._library: Library | None = None
 
-    def file(self, path: str) -> FileBases | None:
-        """What the path's previous version offers."""
+    def file(self, path: str, spans: Sequence[Span], read: Callable[[int, int], bytes]) -> FileBases:
+        """What there is for a path, with tensors at ``spans``; ``read`` gives bytes of the file, in several
+        threads."""
         identity = self._earlier(path)
-        if identity is None:
-            return None
-        try:
-            return FileBases(self._database, Manifest.from_bytes(self._database.get(identity)))
-        except DamageError as error:
-            _note(self._database, error)
-            return None
+        earlier: Manifest | None = None
+        if identity is not None:
+            try:
+                earlier = Manifest.from_bytes(self._database.get(identity))
+            except DamageError as error:
+                _note(self._database, error)
+        return FileBases(self._database, earlier, self._recipes(path, spans, read, identity, earlier))
+
+    def stored(self, identity: ManifestId, manifest: Manifest, bases: FileBases) -> None:
+        """A file was stored: from now on others may be predicted from it."""
+        if bases.recipes is not None and self._library is not None:
+            self._library.learn(identity, manifest, bases.recipes)
+
+    def save(self) -> None:
+        """Remember what was stored for later commits; to be called once they are published."""
+        if self._library is not None:
+            self._library.save()
 
     def manifest(self, path: str, length: int) -> Hint:
         """Hint for a path's new manifest of so many bytes."""
         return text_hint(self._database, self._earlier(path), length)
+
+    def _recipes(
+        self,
+        path: str,
+        spans: Sequence[Span],
+        read: Callable[[int, int], bytes],
+        identity: ManifestId | None,
+        earlier: Manifest | None,
+    ) -> FileRecipes | None:
+        if not spans or not self._compare:
+            return None
+        # deferred: needs numpy, and a file without tensors does not
+        from mvc.recipes.finder import FileRecipes, Library
+        from mvc.recipes.known import KnownFile
+        from mvc.sketches import SketchIndex
+
+        if self._library is None:
+            self._library = Library(self._database, SketchIndex(self._store.io, self._store.folder))
+        parent = None if earlier is None or identity is None else KnownFile(identity, earlier)
+        library = self._library
+        related, operands = (
+            [file for file in map(library.file, named(path)) if file is not None] for named in self._given
+        )
+        return FileRecipes(library, spans, read, parent, related, operands)
+
+
+def _nothing(_path: str) -> Sequence[ManifestId]:
+    return ()
 
 
 def no_bases(_path: str) -> ManifestId | None:

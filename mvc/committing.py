@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from mvc.bases import BaseFinder, text_hint
+from mvc.bases import BaseFinder, Given, SketchStore, text_hint
 from mvc.consolidation import consolidate
 from mvc.errors import AnswerIsNo, MvcError, RefMoved, UserError
 from mvc.history.treediff import build_tree
 from mvc.lineage import Code, Data, Environment
 from mvc.monitor import Monitor
+from mvc.named_files import NamedFiles
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
+from mvc.odb.effort import Effort
 from mvc.redaction import redact, redact_value
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
@@ -36,6 +38,11 @@ class Request:
     A file whose bytes are those that the last version has keeps its manifest, whatever this mvc would make of
     it; with ``rescan`` every file is looked into anew.
 
+    With ``fast`` tensors are not compared with others and coded the quickest way: ``gc --repack`` makes up
+    for it. ``bases`` are revisions that the files come from, ``recipe`` two or more whose files they are a
+    combination of (an average, task arithmetic); without them relatives are looked for, and either only
+    helps to store the bytes well.
+
     Secrets in params, data, code and environment are masked before anything is stored; the message is the
     author's own words.
     """
@@ -53,6 +60,9 @@ class Request:
     reauthor: bool = False
     allow_empty: bool = False
     rescan: bool = False
+    fast: bool = False
+    bases: Sequence[str] = ()
+    recipe: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +145,25 @@ class Job(ABC):
         """The files of the version that HEAD had at the beginning."""
         return files_of(self._tx.view, self._tx.view.head_commit())
 
-    def _finder(self) -> BaseFinder:
+    @cached_property
+    def finder(self) -> BaseFinder:
         """Finds what the files' last versions offer."""
-        return BaseFinder(self._tx.view.objects, lambda path: _manifest(self._before.get(path)))
+        request, view = self._request, self._tx.view
+        store = SketchStore(self._repository.io, self._repository.store)
+        bases = [NamedFiles(view, revision) for revision in request.bases]
+        operands = [NamedFiles(view, revision) for revision in request.recipe]
+        if request.fast:
+            self._tx.writer.effort = Effort.FAST
+        return BaseFinder(
+            self._tx.writer.database,
+            store,
+            lambda path: _manifest(self._before.get(path)),
+            Given(
+                lambda path: [one for files in bases for one in files.like(path)],
+                lambda path: [one for files in operands for one in files.like(path)[:1]],
+            ),
+            compare=not request.fast,
+        )
 
     def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
         """The commit on top of the state as it is now."""

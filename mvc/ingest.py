@@ -31,8 +31,13 @@ from mvc.weights import PassingDigests
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
+    from mvc.recipes.finder import Choice
+
 ATTEMPTS = 3
 BATCH_BYTES = TENSOR_PIECE
+
+EXACT_PAYS = 100
+"""A recipe that leaves less than this part of a piece is not compared with others."""
 
 SMALL_TENSOR = 128 << 10
 """Bytes of a file's mean tensor up to which one thread is faster than several: with less to do for each call
@@ -100,7 +105,8 @@ def ingest_file(
             passing = PassingDigests()
             try:
                 description = describer.describe(name, source)
-                manifest = _ingest(source, description, writer, finder.file(name), monitor, passing)
+                bases = finder.file(name, description.layout.spans, source.read)
+                manifest = _ingest(source, description, writer, bases, monitor, passing)
                 digests = passing.finish(manifest.tensors, source.read)
             except (FileChanged, NotThisFormat):  # shorter than when it was scanned
                 continue
@@ -110,6 +116,7 @@ def ingest_file(
             io.close(fd)
         data = manifest.to_bytes()
         identity = writer.put(ManifestId, data, finder.manifest(name, len(data)))
+        finder.stored(identity, manifest, bases)
         return Ingested(identity, manifest, source.status, digests)
     raise FileChanged(
         f"{name} keeps changing while it is read", hint="wait until it is written, then commit again"
@@ -126,12 +133,16 @@ def ingest_source(
         FileChanged: it was written to while it was read.
     """
     passing = PassingDigests()
-    manifest = _ingest(source, describe(source, _no_sibling), writer, finder.file(name), monitor, passing)
+    description = describe(source, _no_sibling)
+    bases = finder.file(name, description.layout.spans, source.read)
+    manifest = _ingest(source, description, writer, bases, monitor, passing)
     digests = passing.finish(manifest.tensors, source.read)
     if source.changed():
         raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
     data = manifest.to_bytes()
-    return writer.put(ManifestId, data, finder.manifest(name, len(data))), manifest, digests
+    identity = writer.put(ManifestId, data, finder.manifest(name, len(data)))
+    finder.stored(identity, manifest, bases)
+    return identity, manifest, digests
 
 
 def _check_same(source: OpenFile, seen: os.stat_result | None, name: str) -> None:
@@ -297,18 +308,36 @@ class _Buffers:
 
 def _encode(batch: list[_Piece], writer: _Sink, bases: FileBases | None) -> list[_Done]:
     parts = [_part(piece) for piece in batch]
-    hints = [
-        None if part.blob is None or writer.known(part.blob) else _hint(piece, bases)
+    plans = [
+        None if part.blob is None or writer.known(part.blob) else _plan(piece, bases)
         for part, piece in zip(parts, batch, strict=True)
     ]
     if bases is not None:
-        bases.read_ahead(hint for hint in hints if hint is not None)
+        bases.read_ahead(plan for plan in plans if isinstance(plan, Hint))
     return [
-        _Done(
-            part, None if hint is None or part.blob is None else writer.prepare(part.blob, piece.data, hint)
-        )
-        for part, piece, hint in zip(parts, batch, hints, strict=True)
+        _Done(part, None if plan is None or part.blob is None else _record(part.blob, piece, plan, writer))
+        for part, piece, plan in zip(parts, batch, plans, strict=True)
     ]
+
+
+def _record(identity: ObjectId, piece: _Piece, plan: Hint | Choice, writer: _Sink) -> Record:
+    """Encode a piece; the first of a tensor that has several recipes tries them, and the best one stays."""
+    if isinstance(plan, Hint):
+        return writer.prepare(identity, piece.data, plan)
+    with plan.lock:
+        best, chosen = None, None
+        for recipe, hint in plan.hints(piece.position, piece.data):
+            record = writer.prepare(identity, piece.data, hint)
+            if best is None or _length(record) < _length(best):
+                best, chosen = record, recipe
+            if recipe.exact and _length(record) * EXACT_PAYS < len(piece.data):
+                break
+        plan.settle(chosen)
+    return best or writer.prepare(identity, piece.data, _alone(piece))
+
+
+def _length(record: Record) -> int:
+    return memoryview(record.stored).nbytes
 
 
 def _part(piece: _Piece) -> Part:
@@ -318,9 +347,18 @@ def _part(piece: _Piece) -> Part:
     return Part(length, BlobId.of(piece.data))
 
 
-def _hint(piece: _Piece, bases: FileBases | None) -> Hint:
+def _plan(piece: _Piece, bases: FileBases | None) -> Hint | Choice:
+    """How to encode a piece, or what is still to choose from."""
     if piece.span is None:
         return NO_HINT if bases is None else bases.content_piece(piece.offset, len(piece.data))
-    if bases is None:
-        return Hint(DTYPES[piece.span.dtype])
-    return bases.tensor_piece(piece.span, piece.position, len(piece.data))
+    choice = None if bases is None else bases.choice(piece.span)
+    if choice is None:
+        return _alone(piece)
+    if len(choice.recipes) > 1:
+        return choice
+    hint = next((hint for _recipe, hint in choice.hints(piece.position, piece.data)), None)
+    return hint or _alone(piece)
+
+
+def _alone(piece: _Piece) -> Hint:
+    return NO_HINT if piece.span is None else Hint(DTYPES[piece.span.dtype])

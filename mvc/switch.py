@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from stat import S_ISREG
 
-from mvc.bases import BaseFinder, no_bases
+from mvc.bases import BaseFinder, SketchStore, no_bases
 from mvc.describing import Describer
 from mvc.errors import MvcError, RefMoved, StorageError
 from mvc.fileio import storage_errors
@@ -142,7 +142,7 @@ def _saved(
     workspace: Workspace, tx: Transaction, lost: list[str], state: WorkState
 ) -> dict[str, TreeEntry | None]:
     """Store uncommitted content that is about to be overwritten; returns its entries."""
-    finder = BaseFinder(tx.view.objects, no_bases)
+    finder = BaseFinder(tx.writer.database, SketchStore(workspace.io, workspace.repository.store), no_bases)
     describer = Describer(workspace.io, workspace.root)
     saved: dict[str, TreeEntry | None] = {}
     for path in lost:

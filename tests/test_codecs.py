@@ -45,6 +45,19 @@ PARAMS: dict[tuple[str, int], list[dict[str, Any]]] = {
         for block in (4096, BLOCK)
     ],
     ("planes", 1): [{"width": w, "block": block} for w in (1, 2, 4, 8) for block in (4096, BLOCK)],
+    ("tokens", 1): [
+        {"width": w, "shift": s, "bits": b}
+        for w, s, b in (
+            (1, 3, 4),
+            (1, 0, 0),
+            (2, 7, 8),
+            (2, 10, 5),
+            (2, 0, 0),
+            (4, 23, 8),
+            (8, 52, 11),
+            (8, 0, 0),
+        )
+    ],
 }
 EVERY = [(key, params) for key, list_ in PARAMS.items() for params in list_]
 each = pytest.mark.parametrize(("key", "params"), EVERY, ids=[f"{k[0]}{list(p.values())}" for k, p in EVERY])
@@ -69,6 +82,15 @@ def near(base: bytes, seed: int = 2) -> bytes:
     out = np.frombuffer(base, np.uint8).copy()
     out[::2] += np.random.default_rng(seed).integers(-2, 3, out[::2].size).astype(np.int8).view(np.uint8)
     return out.tobytes()
+
+
+def rows_changed(base: bytes, seed: int = 4) -> bytes:
+    """The base with small steps in some stretches and nothing in between."""
+    chance, out = random.Random(seed), bytearray(base)
+    for start in range(0, len(out), 1000):
+        if chance.random() < 0.2:
+            out[start : start + 1000] = near(base[start : start + 1000], seed)
+    return bytes(out)
 
 
 def round_trip(key: tuple[str, int], params: dict[str, Any], plain: bytes, prediction: bytes) -> None:
@@ -102,6 +124,8 @@ def test_round_trip_at_every_kind_of_length(key, params, length) -> None:
 def test_round_trip_of_many_elements(key, params) -> None:
     plain = bf16(300_001 * params.get("width", 1))
     round_trip(key, params, plain, near(plain))
+    round_trip(key, params, plain, rows_changed(plain))
+    round_trip(key, params, plain, plain)
 
 
 @each
@@ -244,14 +268,16 @@ def test_wrong_lengths_and_missing_predictions_are_damage(key, params) -> None:
 def test_damage_is_reported_or_keeps_the_length(key, params) -> None:
     codec = CODECS[key]
     plain = bf16(9001)
-    base = near(plain)
-    stored = raw(codec.encode(plain, params, base))
+    bases = near(plain), rows_changed(plain)
+    made = [raw(codec.encode(plain, params, base)) for base in bases]
     chance = random.Random(5)
     tracemalloc.start()
-    for _ in range(150):
-        damaged = bytearray(stored)
+    for turn in range(150):
+        base, damaged = bases[turn % 2], bytearray(made[turn % 2])
         for _ in range(chance.choice((1, 1, 4))):
-            damaged[chance.randrange(min(len(damaged), chance.choice((16, 1 << 20))))] = chance.randrange(256)
+            damaged[chance.randrange(min(len(damaged), chance.choice((16, 60, 1 << 20))))] = chance.randrange(
+                256
+            )
         try:
             result = codec.decode(damaged, params, base, len(plain))
         except CorruptObject:

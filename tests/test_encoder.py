@@ -21,6 +21,8 @@ from mvc.predictors import PREDICTORS
 
 MIB = 1 << 20
 BF16 = DTYPES["BF16"]
+CLOSE = (["ig", "planes"], ["tokens"])
+"""What becomes of a tensor near its base, without and with the native kernel."""
 SEEN = [name for name, dtype in DTYPES.items() if dtype.elements == 1] + [
     "F4",
     "F6_E2M3",
@@ -118,9 +120,9 @@ def test_a_close_base_is_used_and_pays(dtype, ratio) -> None:
     encoded = encode_tensor(plain, DTYPES[dtype], base)
     alone = encode_tensor(plain, DTYPES[dtype], None)
     if ratio > 1.2:
-        assert names(encoded) == ["ig", "planes"]
+        assert names(encoded) in CLOSE
         assert len(plain) / len(encoded.stored) > ratio
-    assert encoded.used_prediction == (names(encoded)[0] == "ig")
+    assert encoded.used_prediction == (names(encoded) in CLOSE)
     assert len(encoded.stored) <= len(alone.stored)
 
 
@@ -159,7 +161,7 @@ def test_integers_get_what_suits_them(dtype) -> None:
     alone = encode_tensor(plain, DTYPES[dtype], None)
     assert len(alone.stored) < 100_000 * 0.9
     delta = encode_tensor(plain, DTYPES[dtype], base)
-    assert names(delta) == ["ig", "planes"]
+    assert names(delta) in CLOSE
     assert delta.chain[0].params["bits"] == 0
     assert len(delta.stored) < 0.7 * len(alone.stored)
 
@@ -336,7 +338,7 @@ def test_damaged_records_are_reported_or_keep_the_length(seed) -> None:
     chance = random.Random(seed)
     plain, base = weights("BF16", 3000, step=0.01), weights("BF16", 3000)
     encoded = encode_tensor(plain, BF16, base)
-    assert names(encoded) == ["ig", "planes"]
+    assert names(encoded) in CLOSE
     damaged = bytearray(encoded.stored)
     damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
     try:

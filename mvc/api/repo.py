@@ -140,6 +140,9 @@ class Repo(Changing):
         allow_empty: bool = False,
         checkout: bool = False,
         code: Place | None = None,
+        fast: bool = False,
+        bases: Sequence[str] = (),
+        recipe: Sequence[str] = (),
     ) -> Revision:
         """Make a version of the work tree, or of ``state``, on the current branch.
 
@@ -163,6 +166,9 @@ class Repo(Changing):
         The running Python, its frameworks and the Git commit of the code are recorded too, unless settings
         say no; secrets are masked. ``code`` is a folder of the code; by default the repository's, or, where
         Git knows nothing of that, the current folder. ``amend`` replaces the last version.
+
+        ``fast`` stores quickly, not tightly. ``bases`` are revisions that the tensors come from, ``recipe``
+        two or more of which they are a combination; without them mvc looks for relatives by itself.
 
         Raises:
             AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
@@ -198,6 +204,9 @@ class Repo(Changing):
             amend=amend,
             reauthor=author is not None,
             allow_empty=allow_empty,
+            fast=fast,
+            bases=bases,
+            recipe=recipe,
         )
         if state is None:
             if checkout:

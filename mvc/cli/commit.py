@@ -22,6 +22,7 @@ _MOST = 1 << 63
 @command(
     "mvc commit -m 'Epoch 3' --metric loss=1.93 --param lr=3e-4",
     "mvc commit -m 'New tokenizer' tokenizer/",
+    "mvc commit -m 'Average of two runs' --recipe run-a --recipe run-b",
     "mvc commit -m 'Fine-tuned' --data train=data/train.jsonl --data base=hf://org/model",
     exits=("1 nothing changed, so there is nothing to commit",),
     data="The new version as in 'mvc log --json'.",
@@ -50,6 +51,17 @@ def commit(
     rescan: Annotated[
         bool, Option("--rescan", "Look into every file anew, with the formats that this mvc knows.")
     ] = False,
+    fast: Annotated[
+        bool, Option("--fast", "Store quickly, not tightly; 'mvc gc --repack' makes up for it.")
+    ] = False,
+    base: Annotated[
+        tuple[str, ...],
+        Option("--base", "What the files come from, if mvc should not look; may be repeated.", "REV"),
+    ] = (),
+    recipe: Annotated[
+        tuple[str, ...],
+        Option("--recipe", "One of the versions that this one averages or merges; repeat it.", "REV"),
+    ] = (),
     json: Annotated[bool, Option("--json", "Print the new version as a JSON object.")] = False,
 ) -> None:
     """Snapshot what is in the folder and not ignored as a new version.
@@ -61,6 +73,10 @@ def commit(
     Secrets are masked.
     """
     text = "\n\n".join(message)
+    if len(recipe) == 1:
+        raise UsageError(
+            "one --recipe makes no combination", hint="name each version that was merged, or use --base"
+        )
     if not text.strip() and (message or not amend):
         raise UsageError("a version needs a message", hint="mvc commit -m 'what changed'")
     repository, settings = call.repository, call.settings()
@@ -86,6 +102,9 @@ def commit(
         reauthor=author is not None,
         allow_empty=allow_empty,
         rescan=rescan,
+        fast=fast,
+        bases=base,
+        recipe=recipe,
     )
     done = make_commit(repository, request)
     if json:

@@ -7,9 +7,10 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from importlib import import_module
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from mvc.lazytable import LazyTable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -63,48 +64,14 @@ class Codec(Protocol):
         """
 
 
-class CodecTable(MutableMapping[tuple[str, int], Codec]):
-    """Codecs by name and version; a module of its own is imported when its codec is first asked for.
-
-    Commits and trees are coded with ``zstd`` or not at all, so commands that read nothing else never pay for
-    importing numpy, which the tensor codecs need.
-    """
-
-    def __init__(self, modules: Mapping[tuple[str, int], str]) -> None:
-        self._modules = dict(modules)
-        self._loaded: dict[tuple[str, int], Codec] = {}
-
-    def __getitem__(self, key: tuple[str, int]) -> Codec:
-        codec = self._loaded.get(key)
-        if codec is None:
-            # deferred: numpy takes longer to import than `mvc log` may run
-            codec = self._loaded[key] = import_module(self._modules[key]).CODEC
-        return codec
-
-    def __setitem__(self, key: tuple[str, int], codec: Codec) -> None:
-        self._loaded[key] = codec
-        self._modules[key] = type(codec).__module__
-
-    def __delitem__(self, key: tuple[str, int]) -> None:
-        del self._modules[key]
-        self._loaded.pop(key, None)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._modules
-
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        return iter(self._modules)
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-
-CODECS = CodecTable(
+CODECS: LazyTable[Codec] = LazyTable(
     {
         ("zstd", 1): "mvc.codecs.zstd",
         ("rot", 1): "mvc.codecs.rot",
         ("ig", 1): "mvc.codecs.ig",
         ("planes", 1): "mvc.codecs.planes",
-    }
+        ("tokens", 1): "mvc.codecs.tokens",
+    },
+    "CODEC",
 )
 """Every codec, by name and version; each module offers ``CODEC``."""

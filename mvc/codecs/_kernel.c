@@ -18,15 +18,82 @@ enum { STEP_NONE = 0, STEP_ROTATE = 1, STEP_RESIDUAL = 2 };
 enum { RUNS = 4, TILE = 512 };
 enum { ESCAPE = 15 };
 
+/* Tokens of residuals (mvc/codecs/tokens.py): 0 is a residual of 0, 1 a target of 0, 2 to 16 residuals of 1 to 15;
+   then 2^keep tokens for each bit length, by the `keep` bits below the highest. */
+enum { DIRECT = 16, DIRECT_BITS = 4, TOKEN_ZERO = 1, CLASSES = 17 };
+
 /* The step before the planes; `mask` is not 0 where elements are grouped by (base >> low) & mask. */
 struct step {
     unsigned kind, low, mask;
 };
 
+/* rANS: states are at least this between symbols and below its square; words have 16 bits. */
+enum { RANS_LEAST = 1 << 16, MOST_PRECISION = 14, MOST_LANES = 256 };
+
 static inline uint64_t load_8_bytes(const uint8_t *from) {
     uint64_t word;
     memcpy(&word, from, 8);
     return word;
+}
+
+static inline unsigned highest_bit(uint64_t value) {
+#if defined(__GNUC__)
+    return 63u - (unsigned)__builtin_clzll(value);
+#else
+    unsigned place = 0;
+    while (value >>= 1)
+        place++;
+    return place;
+#endif
+}
+
+/* Bits that are written one behind the other, the first one lowest in the first byte. */
+struct bits {
+    uint8_t *at;
+    uint64_t waiting, total;
+    unsigned held; /* of `waiting`, fewer than 8 between calls */
+};
+
+static inline void put_some_bits(struct bits *out, uint64_t value, unsigned count) {
+    uint64_t word = out->waiting | value << out->held;
+    out->held += count;
+    memcpy(out->at, &word, 8);
+    out->at += out->held >> 3;
+    out->waiting = word >> (out->held & 56);
+    out->held &= 7;
+}
+
+/* A value of so many bits, fewer than `most`. Writes up to eight bytes behind those that are full. */
+static inline void put_bits(struct bits *out, uint64_t value, unsigned count, unsigned most) {
+    out->total += count;
+    if (most > 32) {
+        unsigned first = count < 32 ? count : 32;
+        put_some_bits(out, value & 0xffffffffu, first);
+        value = value >> 16 >> 16;
+        count -= first;
+    }
+    put_some_bits(out, value, count);
+}
+
+static inline uint64_t end_bits(struct bits *out) {
+    *out->at = (uint8_t)out->waiting;
+    return out->total;
+}
+
+/* So many bits, fewer than `most`, from bit `place` on; they lie within the `available` bytes. */
+static inline uint64_t get_bits(const uint8_t *from, size_t available, uint64_t place, unsigned count, unsigned most) {
+    size_t start = (size_t)(place >> 3);
+    unsigned skip = (unsigned)(place & 7);
+    uint64_t word = 0;
+    if (start + 8 <= available)
+        word = load_8_bytes(from + start);
+    else
+        for (size_t i = start; i < available; i++)
+            word |= (uint64_t)from[i] << (8 * (i - start));
+    word >>= skip;
+    if (most > 32 && skip + count > 64)
+        word |= (uint64_t)from[start + 8] << (64 - skip);
+    return word & (((uint64_t)1 << count) - 1);
 }
 
 #define ELEMENT uint8_t
@@ -74,7 +141,7 @@ static int step_from(unsigned kind, unsigned width, unsigned shift, unsigned bit
     return 1;
 }
 
-EXPORT uint32_t mvc_kernel_interface(void) { return 1; }
+EXPORT uint32_t mvc_kernel_interface(void) { return 2; }
 
 /* Cut `count` elements into blocks of `block` elements (the last may be shorter), do the step, and write each block's
    planes, least significant first. `scratch` holds one block. Returns 0, or -1 for parameters out of range. */
@@ -203,4 +270,186 @@ EXPORT int mvc_fill_escapes(uint8_t *restrict plane, size_t count, const uint8_t
         }
     }
     return used == available ? 0 : -1;
+}
+
+/* mvc_tokenise and mvc_untokenise: residuals as tokens with extra bits, and back; `extras` has room for as many bytes
+   as the elements have and eight more. The first returns the number of extra bits, or UINT64_MAX for parameters out of range. */
+EXPORT uint64_t mvc_tokenise(unsigned width, unsigned shift, unsigned bits, unsigned keep, const uint8_t *target,
+                             const uint8_t *base, size_t count, size_t tokens, uint8_t *token, uint8_t *keys,
+                             uint32_t *counts, uint8_t *extras) {
+    struct step step;
+    if (!step_from(STEP_RESIDUAL, width, shift, bits, &step) || keep < 1 || keep > 3 || count > UINT32_MAX ||
+        tokens < CLASSES + ((8 * (size_t)width - DIRECT_BITS) << keep))
+        return UINT64_MAX;
+    switch (width) {
+    case 1: return tokenise_8(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
+    case 2: return tokenise_16(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
+    case 4: return tokenise_32(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
+    default: return tokenise_64(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
+    }
+}
+
+EXPORT int mvc_untokenise(unsigned width, unsigned keep, const uint8_t *token, const uint8_t *base, size_t count,
+                          const uint8_t *extras, size_t available, uint8_t *out) {
+    if (keep > 3)
+        return -1;
+    switch (width) {
+    case 1: return untokenise_8(token, base, count, keep, extras, available, out);
+    case 2: return untokenise_16(token, base, count, keep, extras, available, out);
+    case 4: return untokenise_32(token, base, count, keep, extras, available, out);
+    case 8: return untokenise_64(token, base, count, keep, extras, available, out);
+    default: return -1;
+    }
+}
+
+/* The key of each element of `base`. */
+EXPORT int mvc_keys(unsigned width, unsigned shift, unsigned bits, const uint8_t *base, size_t count, uint8_t *keys) {
+    struct step step;
+    if (!step_from(STEP_RESIDUAL, width, shift, bits, &step))
+        return -1;
+    for (size_t start = 0; start < count; start += TILE) {
+        size_t size = count - start < TILE ? count - start : TILE;
+        const uint8_t *from = base + start * width;
+        switch (width) {
+        case 1: keys_8(from, size, step.low, step.mask, keys + start); break;
+        case 2: keys_16(from, size, step.low, step.mask, keys + start); break;
+        case 4: keys_32(from, size, step.low, step.mask, keys + start); break;
+        default: keys_64(from, size, step.low, step.mask, keys + start); break;
+        }
+    }
+    return 0;
+}
+
+/* What an encoder needs to know of a symbol: its share of 2^precision, where it begins, and the share's reciprocal,
+   rounded up: states have 32 bits and shares at most 15, so that the product's whole part is the exact quotient. */
+struct symbol {
+    double reciprocal;
+    uint32_t share, start;
+};
+
+static int rans_parameters(const uint8_t *map, size_t contexts, size_t symbols, unsigned precision, size_t lanes) {
+    if (precision < 1 || precision > MOST_PRECISION || lanes == 0 || lanes > MOST_LANES || (lanes & (lanes - 1)) ||
+        symbols == 0 || symbols > 256 || contexts == 0 || contexts > 256)
+        return 0;
+    for (size_t key = 0; key < 256; key++)
+        if (map[key] >= contexts)
+            return 0;
+    return 1;
+}
+
+/* rANS with static shares (mvc/codecs/rans.py): symbol i belongs to lane i mod `lanes`, and its shares are those of
+   context map[keys[i]]. `shares` is [contexts][symbols]; `table` has room for 256 struct symbol for each context.
+   The coded bytes (states, then words) are put at the end of `out`; returns how many they are, or 0 for what cannot
+   be coded. Without branches that depend on values. */
+EXPORT size_t mvc_rans_encode(const uint8_t *restrict symbol, const uint8_t *restrict keys, size_t count,
+                              const uint8_t *map, const uint16_t *shares, size_t contexts, size_t symbols,
+                              unsigned precision, size_t lanes, struct symbol *restrict table,
+                              uint8_t *restrict out, size_t capacity) {
+    uint32_t states[MOST_LANES];
+    const struct symbol *rows[256];
+    if (!rans_parameters(map, contexts, symbols, precision, lanes) || capacity < 2 * count + 4 * lanes)
+        return 0;
+    memset(table, 0, contexts * 256 * sizeof *table);
+    for (size_t context = 0; context < contexts; context++) {
+        uint32_t start = 0;
+        for (size_t s = 0; s < symbols; s++) {
+            struct symbol *one = table + context * 256 + s;
+            one->share = shares[context * symbols + s];
+            one->start = start;
+            one->reciprocal = one->share ? 1.0 / one->share * (1.0 + 4.0 / 9007199254740992.0) : 0;
+            start += one->share;
+        }
+        if (start != (uint32_t)1 << precision)
+            return 0;
+    }
+    for (size_t key = 0; key < 256; key++)
+        rows[key] = table + 256 * map[key];
+    for (size_t lane = 0; lane < lanes; lane++)
+        states[lane] = RANS_LEAST;
+    uint8_t *at = out + capacity;
+    uint32_t never = 0;
+    const unsigned top = 32 - precision;
+    for (size_t i = count; i-- > 0;) {
+        const struct symbol *one = rows[keys[i]] + symbol[i];
+        uint32_t state = states[i & (lanes - 1)], share = one->share;
+        never |= share - 1; /* its top bit is set where a symbol has no share */
+        uint16_t word = (uint16_t)state; /* there is room for it: the states come last */
+        memcpy(at - 2, &word, 2);
+        unsigned full = (state >> precision) >= ((uint64_t)share << top >> precision);
+        at -= 2 * full;
+        state >>= 16 * full;
+        uint32_t quotient = (uint32_t)(int64_t)((double)(int64_t)state * one->reciprocal);
+        states[i & (lanes - 1)] = (quotient << precision) + (state - quotient * share) + one->start;
+    }
+    for (size_t lane = lanes; lane-- > 0;)
+        memcpy(at -= 4, &states[lane], 4);
+    return never >> 31 ? 0 : (size_t)(out + capacity - at);
+}
+
+/* Decode a symbol; 1 if the state now needs a word. A row has the symbol of each slot, then share and start of each
+   symbol. */
+static inline unsigned decode_one(uint32_t *state, const uint8_t *row, unsigned precision, uint8_t *symbol) {
+    uint32_t slot = *state & (((uint32_t)1 << precision) - 1), both;
+    uint8_t found = row[slot];
+    memcpy(&both, row + ((size_t)1 << precision) + 4 * (size_t)found, sizeof both);
+    *state = (both >> 16) * (*state >> precision) + slot - (both & 0xffff);
+    *symbol = found;
+    return *state < RANS_LEAST;
+}
+
+/* Undo mvc_rans_encode. `room` has contexts * (2^precision + 4 * 256) bytes. Returns 0, or -1 if the bytes are not
+   exactly such a code. */
+EXPORT int mvc_rans_decode(const uint8_t *restrict coded, size_t length, const uint8_t *restrict keys, size_t count,
+                           const uint8_t *map, const uint16_t *shares, size_t contexts, size_t symbols,
+                           unsigned precision, size_t lanes, uint8_t *restrict room, uint8_t *restrict symbol) {
+    uint32_t states[MOST_LANES];
+    const uint8_t *rows[256];
+    if (!rans_parameters(map, contexts, symbols, precision, lanes) || length < 4 * lanes || length % 2)
+        return -1;
+    const uint32_t size = (uint32_t)1 << precision;
+    for (size_t context = 0; context < contexts; context++) {
+        uint8_t *row = room + context * (size + 4 * 256);
+        uint32_t start = 0;
+        for (size_t s = 0; s < symbols; s++) {
+            uint32_t share = shares[context * symbols + s], both = share << 16 | start;
+            if (share > size - start)
+                return -1;
+            memset(row + start, (int)s, share);
+            memcpy(row + size + 4 * s, &both, 4);
+            start += share;
+        }
+        if (start != size)
+            return -1;
+    }
+    for (size_t key = 0; key < 256; key++)
+        rows[key] = room + map[key] * (size + 4 * 256);
+    const uint8_t *at = coded, *end = coded + length;
+    for (size_t lane = 0; lane < lanes; lane++, at += 4) {
+        memcpy(&states[lane], at, 4);
+        if (states[lane] < RANS_LEAST)
+            return -1;
+    }
+    size_t i = 0;
+    while (i < count) {
+        /* as many symbols as there are words for certain, without a branch: a symbol takes at most one */
+        size_t sure = (size_t)(end - at) / 2, stop = count - i < sure ? count : i + sure;
+        if (sure == 0) {
+            if (decode_one(&states[i & (lanes - 1)], rows[keys[i]], precision, symbol + i))
+                return -1;
+            i++;
+            continue;
+        }
+        for (; i < stop; i++) {
+            uint32_t state = states[i & (lanes - 1)];
+            unsigned under = decode_one(&state, rows[keys[i]], precision, symbol + i);
+            uint16_t word;
+            memcpy(&word, at, 2);
+            at += 2 * under;
+            states[i & (lanes - 1)] = state << 16 * under | (word & (0 - under));
+        }
+    }
+    for (size_t lane = 0; lane < lanes; lane++)
+        if (states[lane] != RANS_LEAST)
+            return -1;
+    return at == end ? 0 : -1;
 }

@@ -210,3 +210,113 @@ static size_t NAME(histograms)(const struct step *step, const uint8_t *target, c
     }
     return groups;
 }
+
+/* Of each residual of a tile its token, how many extra bits it has, and these bits among its lowest.
+
+   A floating-point number holds the highest bit of an integer as its exponent and the bits below as its mantissa; up
+   to 2^24 (16-bit elements) a float is exact, up to 2^53 (32-bit ones) a double. No branch depends on values, which
+   no processor could foretell. */
+static inline void NAME(classes)(const uint8_t *restrict target, const uint8_t *restrict base, size_t count,
+                                 unsigned keep, uint8_t *restrict token, uint8_t *restrict more,
+                                 ELEMENT *restrict rest) {
+    for (size_t i = 0; i < count; i++) {
+        ELEMENT now = NAME(load)(target, i);
+        ELEMENT value = NAME(forward)(STEP_RESIDUAL, now, NAME(load)(base, i));
+        uint32_t class, length;
+        if (WIDTH <= 2) {
+            float held = (float)(int32_t)(uint32_t)value;
+            uint32_t bits;
+            memcpy(&bits, &held, 4);
+            length = (bits >> 23) - 127;
+            class = (bits >> (23 - keep)) - ((127 + DIRECT_BITS) << keep);
+        } else if (WIDTH == 4) {
+            double held = (double)(int64_t)(uint64_t)value;
+            uint64_t bits;
+            memcpy(&bits, &held, 8);
+            length = (uint32_t)(bits >> 52) - 1023;
+            class = (uint32_t)(bits >> (52 - keep)) - ((1023 + DIRECT_BITS) << keep);
+        } else {
+            length = highest_bit(value | DIRECT);
+            class = ((length - DIRECT_BITS) << keep) + ((uint32_t)(value >> (length - keep)) & ((1u << keep) - 1));
+        }
+        uint32_t zero = 0 - (uint32_t)((now == 0) & (value != 0)), direct = (uint32_t)value + (value != 0);
+        uint32_t large = (0 - (uint32_t)(value >= DIRECT)) & ~zero;
+        token[i] = (uint8_t)((TOKEN_ZERO & zero) | ((class + CLASSES) & large) | (direct & ~(zero | large)));
+        more[i] = (uint8_t)((length - keep) & large);
+        rest[i] = value;
+    }
+}
+
+/* The token of each residual, its extra bits into `extras`, and how often each token occurs beside each key.
+
+   `counts` is [2][256][tokens]; its first half is the result. `keys` gets the key of each element. Returns the number
+   of extra bits. */
+static uint64_t NAME(tokenise)(const uint8_t *restrict target, const uint8_t *restrict base, size_t count,
+                               unsigned low, unsigned mask, unsigned keep, size_t tokens, uint8_t *restrict token,
+                               uint8_t *restrict keys, uint32_t *restrict counts, uint8_t *restrict extras) {
+    struct bits out = {extras, 0, 0, 0};
+    uint8_t more[TILE + 4];
+    ELEMENT rest[TILE + 4];
+    uint32_t *other = counts + 256 * tokens;
+    memset(counts, 0, 2 * 256 * tokens * sizeof *counts);
+    for (size_t start = 0; start < count; start += TILE) {
+        size_t size = count - start < TILE ? count - start : TILE, i = 0;
+        const uint8_t *from = base + start * WIDTH;
+        uint8_t *key = keys + start, *one = token + start;
+        NAME(keys)(from, size, low, mask, key);
+        NAME(classes)(target + start * WIDTH, from, size, keep, one, more, rest);
+        if (WIDTH <= 2) {
+            /* four at once: they have at most 4 * 15 bits less what tokens keep, and the writer has to wait for its
+               own last word each time */
+            memset(more + size, 0, 4);
+            memset(rest + size, 0, 4 * sizeof *rest);
+            for (; i < size; i += 4) {
+                uint64_t word = 0;
+                unsigned length = 0;
+                for (size_t j = i; j < i + 4; j++) {
+                    word |= (rest[j] & (((uint64_t)1 << more[j]) - 1)) << length;
+                    length += more[j];
+                }
+                put_bits(&out, word, length, 32);
+            }
+        } else
+            for (; i < size; i++)
+                put_bits(&out, rest[i] & (((uint64_t)1 << more[i]) - 1), more[i], 8 * WIDTH);
+        for (i = 0; i + 2 <= size; i += 2) { /* in turn: a counter that goes up again has to wait for itself */
+            counts[key[i] * tokens + one[i]]++;
+            other[key[i + 1] * tokens + one[i + 1]]++;
+        }
+        if (i < size)
+            counts[key[i] * tokens + one[i]]++;
+    }
+    for (size_t i = 0; i < 256 * tokens; i++)
+        counts[i] += other[i];
+    return end_bits(&out);
+}
+
+/* Undo `tokenise`. Returns 0, or -1 if there are not exactly `available` bytes of extra bits. */
+static int NAME(untokenise)(const uint8_t *restrict token, const uint8_t *restrict base, size_t count, unsigned keep,
+                            const uint8_t *restrict extras, size_t available, uint8_t *restrict out) {
+    uint64_t least[256] = {0}, place = 0;
+    uint8_t more[256] = {0};
+    for (unsigned one = 0; one < 256; one++) {
+        unsigned class = one < CLASSES ? 0 : one - CLASSES, length = (class >> keep) + DIRECT_BITS;
+        if (one < CLASSES)
+            least[one] = one - (one > 0);
+        else if (length < 8 * WIDTH) {
+            more[one] = (uint8_t)(length - keep);
+            least[one] = ((uint64_t)1 << keep | (class & ((1u << keep) - 1))) << more[one];
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        unsigned one = token[i];
+        uint64_t value = least[one];
+        if (place + more[one] > 8 * (uint64_t)available)
+            return -1;
+        value |= get_bits(extras, available, place, more[one], 8 * WIDTH);
+        place += more[one];
+        ELEMENT plain = NAME(backward)(STEP_RESIDUAL, (ELEMENT)value, NAME(load)(base, i));
+        NAME(store)(out, i, one == TOKEN_ZERO ? 0 : plain);
+    }
+    return (place + 7) / 8 == available ? 0 : -1;
+}

@@ -18,6 +18,7 @@ from ctypes import (
     c_ssize_t,
     c_uint,
     c_uint8,
+    c_uint64,
     c_void_p,
     py_object,
     pythonapi,
@@ -30,9 +31,11 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from mvc.codecs.elements import U8, scratch
+
 Bytes = NDArray[np.uint8]
 
-INTERFACE = 1
+INTERFACE = 2
 """Which functions with which arguments the library must offer: ``mvc_kernel_interface`` in ``_kernel.c``."""
 
 NONE, ROTATE, RESIDUAL = 0, 1, 2
@@ -64,6 +67,11 @@ class Kernel:
         self._pack = _function(library, "mvc_pack_nibbles", c_size_t, "pnpp")
         self._unpack = _function(library, "mvc_unpack_nibbles", c_size_t, "pnp")
         self._fill = _function(library, "mvc_fill_escapes", c_int, "pnpn")
+        self._tokenise = _function(library, "mvc_tokenise", c_uint64, "uuuuppnnpppp")
+        self._untokenise = _function(library, "mvc_untokenise", c_int, "uuppnpnp")
+        self._keys = _function(library, "mvc_keys", c_int, "uuupnp")
+        self._rans_encode = _function(library, "mvc_rans_encode", c_size_t, "ppnppnnunppn")
+        self._rans_decode = _function(library, "mvc_rans_decode", c_int, "pnpnppnnunpp")
 
     def split(
         self, step: Step, block: int, target: Bytes, base: Bytes | None, scratch: Bytes, planes: Bytes
@@ -124,6 +132,92 @@ class Kernel:
         """Put ``escapes`` in the place of the values 15 of ``plane``, which are as many."""
         _fit(self._fill(_target(plane), plane.size, _source(escapes), escapes.size) == 0)
 
+    def keys(self, width: int, shift: int, bits: int, base: Bytes, keys: Bytes) -> None:
+        """The key of each element of ``base``, as ``ig`` has them."""
+        _fit(base.size == keys.size * width)
+        _fit(self._keys(width, shift, bits, _source(base), keys.size, _target(keys)) == 0)
+
+    def tokenise(
+        self,
+        width: int,
+        shift: int,
+        bits: int,
+        keep: int,
+        target: Bytes,
+        base: Bytes,
+        tokens: Bytes,
+        keys: Bytes,
+        counts: NDArray[np.uint32],
+        extras: Bytes,
+    ) -> int:
+        """What :func:`mvc.codecs.tokens.tokenise` says; returns the number of extra bits.
+
+        ``counts`` has the shape (2, 256, number of tokens), its first half is the result; ``extras`` has room
+        for the elements and 8 bytes.
+        """
+        count = tokens.size
+        _fit(target.size == base.size == count * width and keys.size == count)
+        _fit(counts.dtype == np.uint32 and counts.shape[:2] == (2, 256) and extras.size >= target.size + 8)
+        total = self._tokenise(
+            *(width, shift, bits, keep),
+            *(_source(target), _source(base), count, counts.shape[2]),
+            *(_target(tokens), _target(keys), _target(counts), _target(extras)),
+        )
+        _fit(total <= 8 * target.size)
+        return int(total)
+
+    def untokenise(
+        self, width: int, keep: int, tokens: Bytes, base: Bytes, extras: Bytes, out: Bytes
+    ) -> bool:
+        """Undo :meth:`tokenise`; False if other extra bits belong to these tokens."""
+        _fit(base.size == out.size == tokens.size * width)
+        undone = self._untokenise(
+            *(width, keep, _source(tokens), _source(base), tokens.size),
+            *(_source(extras), extras.size, _target(out)),
+        )
+        return bool(undone == 0)
+
+    def rans_encode(
+        self,
+        symbols: Bytes,
+        keys: Bytes,
+        contexts: Bytes,
+        shares: NDArray[np.uint16],
+        precision: int,
+        lanes: int,
+        room: Bytes,
+    ) -> Bytes:
+        """What :func:`mvc.codecs.rans.encode` says; the part of ``room`` that was filled."""
+        _fit(symbols.size == keys.size and contexts.size == 256 and shares.dtype == np.uint16)
+        _fit(room.size >= 2 * symbols.size + 4 * lanes)
+        table = _table(shares.shape[0] * 256 * 16 + 8)  # begins at a multiple of 8
+        table = table[-table.ctypes.data % 8 :]
+        length = self._rans_encode(
+            *(_source(symbols), _source(keys), symbols.size, _source(contexts), _source(shares)),
+            *(*shares.shape, precision, lanes, _target(table), _target(room), room.size),
+        )
+        _fit(length > 0)
+        return room[room.size - length :]
+
+    def rans_decode(
+        self,
+        coded: Bytes,
+        keys: Bytes,
+        contexts: Bytes,
+        shares: NDArray[np.uint16],
+        precision: int,
+        lanes: int,
+        symbols: Bytes,
+    ) -> bool:
+        """What :func:`mvc.codecs.rans.decode` says; False if the bytes are not such a code."""
+        _fit(symbols.size == keys.size and contexts.size == 256 and shares.dtype == np.uint16)
+        table = _table(shares.shape[0] * ((1 << precision) + 1024))
+        done = self._rans_decode(
+            *(_source(coded), coded.size, _source(keys), symbols.size, _source(contexts), _source(shares)),
+            *(*shares.shape, precision, lanes, _target(table), _target(symbols)),
+        )
+        return bool(done == 0)
+
 
 def available() -> bool:
     """Whether there is a kernel here and it works."""
@@ -154,6 +248,11 @@ def _function(library: CDLL, name: str, result: Any, arguments: str) -> Any:
     function.restype = result
     function.argtypes = [types[letter] for letter in arguments]
     return function
+
+
+def _table(size: int) -> Bytes:
+    """Room for tables that a call makes, valid until this thread's next call."""
+    return scratch("native.table", size, U8)
 
 
 def _head(step: Step) -> tuple[int, int, int, int]:
@@ -206,7 +305,7 @@ def load(folder: Path) -> Kernel | None:
     return None
 
 
-_KNOWN = "8c908bcaee6d8f694b6146da5a2e1dd5fb98ad5e11801b07bc334c15495f62d2"
+_KNOWN = "a29729349aac6029caa3e1f4145ec00e92845cd0fa2654e1edb1f552c8c9f206"
 """BLAKE3 over all that :func:`_works` does, as the numpy code does it."""
 
 
@@ -248,7 +347,43 @@ def _fingerprint(kernel: Kernel) -> str:
         return ""
     kernel.fill_escapes(plane, scratch[:escaped])
     seen.update(plane.data)
+    _tokens_into(kernel, seen, target, base)
     return seen.hexdigest()
+
+
+def _tokens_into(kernel: Kernel, seen: blake3, target: Bytes, base: Bytes) -> None:
+    """The part of :func:`_fingerprint` that is about tokens and their codes."""
+    base = base.copy()
+    base[:800] = target[:800]  # so that some residuals are 0,
+    base[800:1000] += np.uint8(3)  # some small,
+    target = target.copy()
+    target[1000:1100] = 0  # and some targets
+    for width in (1, 2, 4, 8):
+        shift, bits = {1: (3, 4), 2: (7, 8), 4: (23, 8), 8: (52, 11)}[width]
+        keep = 1 if width in (1, 8) else 3
+        number = 17 + ((8 * width - 4) << keep)
+        tokens, keys = np.empty(1208 // width, np.uint8), np.empty(1208 // width, np.uint8)
+        counts, extras = np.empty((2, 256, number), np.uint32), np.empty(1216, np.uint8)
+        total = kernel.tokenise(width, shift, bits, keep, target, base, tokens, keys, counts, extras)
+        for part in (tokens, keys, counts[0], extras[: (total + 7) // 8]):
+            seen.update(part.tobytes())
+        again, back = np.empty_like(keys), np.empty_like(target)
+        kernel.keys(width, shift, bits, base, again)
+        seen.update(again.data)
+        contexts = np.repeat(np.arange(2, dtype=np.uint8), 128)
+        shares = np.full((2, number), (1 << 12) // number, np.uint16)
+        shares[:, 0] += (1 << 12) % number
+        shares[1] = shares[1, ::-1]
+        for lanes in (1, 8):
+            coded = kernel.rans_encode(
+                tokens, keys, contexts, shares, 12, lanes, np.empty(2 * tokens.size + 32, np.uint8)
+            )
+            seen.update(coded.tobytes())
+            again.fill(0)
+            seen.update(bytes([kernel.rans_decode(coded, keys, contexts, shares, 12, lanes, again)]))
+            seen.update(again.data)
+        seen.update(bytes([kernel.untokenise(width, keep, again, base, extras[: (total + 7) // 8], back)]))
+        seen.update(back.data)
 
 
 KERNEL = load(Path(__file__).parent)

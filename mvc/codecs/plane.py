@@ -21,7 +21,7 @@ STREAM, NIBBLES, CONSTANT = 0, 1, 2
 ESCAPE = 15
 _SAMPLE = 4096  # bytes of a plane that decide its mode
 _SAMPLE_PIECES = 4
-_NIBBLE_SHARE = 0.86  # of the sample below 15: from there on two values per Huffman symbol win
+NIBBLE_SHARE = 0.86  # of the sample below 15: from there on two values per Huffman symbol win
 _NOISE_BITS = 7.93  # per byte of the sample; its shortness alone lowers the figure of pure noise to 7.955
 _U16 = unsigned(2)
 _LENGTH = Struct("<I").unpack_from
@@ -34,12 +34,12 @@ def encode_plane(plane: Plane, window_log: int) -> list[Buffer]:
     first = int(plane[0])
     if counts[first] == sample.size and bool((plane == first).all()):
         return [bytes((CONSTANT, first))]
-    if counts[:ESCAPE].sum() >= _NIBBLE_SHARE * sample.size:
+    if counts[:ESCAPE].sum() >= NIBBLE_SHARE * sample.size:
         packed, escapes = pack_nibbles(plane)
-        return [bytes((NIBBLES,)), *_encode_stream(packed, window_log), *_encode_stream(escapes, window_log)]
+        return [bytes((NIBBLES,)), *encode_stream(packed, window_log), *encode_stream(escapes, window_log)]
     if _entropy_bits(counts, sample.size) > _NOISE_BITS:
         return [bytes((STREAM,)), plane.size.to_bytes(4, "little"), plane.data]
-    return [bytes((STREAM,)), *_encode_stream(plane, window_log)]
+    return [bytes((STREAM,)), *encode_stream(plane, window_log)]
 
 
 def decode_plane(reader: Reader, room: Plane) -> Plane:
@@ -50,10 +50,10 @@ def decode_plane(reader: Reader, room: Plane) -> Plane:
     """
     mode = reader.byte()
     if mode == STREAM:
-        return _decode_stream(reader, room.size)
+        return decode_stream(reader, room.size)
     if mode == NIBBLES:
-        escaped = unpack_nibbles(_decode_stream(reader, (room.size + 1) // 2), room)
-        fill_escapes(room, _decode_stream(reader, escaped))
+        escaped = unpack_nibbles(decode_stream(reader, (room.size + 1) // 2), room)
+        fill_escapes(room, decode_stream(reader, escaped))
         return room
     if mode == CONSTANT:
         room.fill(reader.byte())
@@ -61,14 +61,20 @@ def decode_plane(reader: Reader, room: Plane) -> Plane:
     raise CorruptObject(f"planes: unknown mode {mode}")
 
 
-def _encode_stream(values: Plane, window_log: int) -> list[Buffer]:
+def encode_stream(values: Plane, window_log: int) -> list[Buffer]:
+    """The stored form of a stream, in pieces."""
     stored: bytes = frames.compress_literals(values.data, window_log) if values.size else b""
     if len(stored) >= values.size:
         stored = values.tobytes()
     return [len(stored).to_bytes(4, "little"), stored]
 
 
-def _decode_stream(reader: Reader, length: int) -> Plane:
+def decode_stream(reader: Reader, length: int) -> Plane:
+    """The ``length`` bytes of the stream that comes next.
+
+    Raises:
+        CorruptObject: there is none of that length.
+    """
     stored = reader.take(reader.length())
     plain = stored if len(stored) == length else memoryview(frames.decompress(stored, length))
     return np.frombuffer(plain, np.uint8)

@@ -20,16 +20,25 @@ DICTIONARY_LEVEL = 9
 
 
 class Zstd:
-    """The codec ``zstd``; imports no numpy, because commits and trees are read through it."""
+    """The codec ``zstd``; imports no numpy, because commits and trees are read through it.
+
+    The levels, without and with a dictionary, steer the encoder only.
+    """
 
     name = "zstd"
     version = 1
     needs_prediction = False
 
+    def __init__(self, level: int = LEVEL, dictionary_level: int = DICTIONARY_LEVEL) -> None:
+        self._level = level
+        self._dictionary_level = dictionary_level
+
     def encode(self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None) -> bytes:
         """One frame; of any prediction when the parameters say so."""
         dictionary = _dictionary(params, prediction)
-        return frames.compress(data, LEVEL if dictionary is None else DICTIONARY_LEVEL, dictionary)
+        return frames.compress(
+            data, self._level if dictionary is None else self._dictionary_level, dictionary
+        )
 
     def decode(
         self, data: Buffer, params: Mapping[str, Any], prediction: Buffer | None, length: int

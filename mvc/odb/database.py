@@ -52,13 +52,23 @@ class ObjectDatabase:
         self.index = index
         self._monitor = monitor
         self._cache = cache or PlainCache(CACHE_BYTES)
+        self._pending: PendingRecords | None = None
+
+    def with_pending(self, pending: PendingRecords) -> ObjectDatabase:
+        """This database and records that no index names yet, with the same cache."""
+        database = ObjectDatabase(self.backend, self.index, self._monitor, self._cache)
+        database._pending = pending
+        return database
 
     def __contains__(self, identity: ObjectId) -> bool:
         return identity in self.index
 
     def entries(self, identity: ObjectId) -> list[Entry]:
         """Where the object's records lie, least depth first."""
-        return [entry for entry in self.index.find(identity) if entry.kind == identity.kind]
+        found = [entry for entry in self.index.find(identity) if entry.kind == identity.kind]
+        if not found and self._pending is not None:
+            return self._pending.entries(identity)
+        return found
 
     def get(self, identity: ObjectId) -> bytes:
         """An object's plain bytes.
@@ -82,7 +92,7 @@ class ObjectDatabase:
         plain = self._cache.get(identity, MAX_DEPTH + 1)
         if plain is None:
             entries = self.entries(identity)
-            if entries and self._read_into(entries[0], out):
+            if entries and self._read_into(identity, entries[0], out):
                 if keep:
                     self._cache.put(identity, bytes(out), entries[0].depth)
                 return
@@ -111,7 +121,12 @@ class ObjectDatabase:
                 found[identity] = plain
                 continue
             entry = next(iter(self.entries(identity)), None)
-            if entry is not None and entry.length <= min(_SMALL_STORED, left) and entry.depth < below:
+            if (
+                entry is not None
+                and entry.pack
+                and entry.length <= min(_SMALL_STORED, left)
+                and entry.depth < below
+            ):
                 entries.append(entry)
                 left -= entry.length
         records = self._small_records(entries) if len(entries) > 1 else []
@@ -146,11 +161,11 @@ class ObjectDatabase:
         except StorageError:
             return []  # as above
 
-    def _read_into(self, entry: Entry, out: memoryview) -> bool:
+    def _read_into(self, identity: ObjectId, entry: Entry, out: memoryview) -> bool:
         """Decode one record into place; False where that cannot be, for whatever reason."""
         budget = _Budget()
         try:
-            record = read_record(self.backend, entry, verify=False)  # the plain bytes are, below
+            record = self._record(identity, entry, verify=False)  # the plain bytes are, below
             if record.plain_length != len(out) or record.depth > entry.depth:
                 return False
             budget.spend(record.plain_length)
@@ -169,7 +184,15 @@ class ObjectDatabase:
         entries = self.entries(identity)
         if not entries:
             raise ObjectMissing(f"{identity.word} {identity.short} is missing", hint="run 'mvc fsck'")
-        return read_record(self.backend, entries[0])
+        return self._record(identity, entries[0])
+
+    def _record(self, identity: ObjectId, entry: Entry, *, verify: bool = True) -> Record:
+        pending = None if self._pending is None else self._pending.record(identity)
+        if pending is not None and not entry.pack:
+            return pending
+        if not entry.pack:  # put into the store since it was looked up
+            entry = self.entries(identity)[0]
+        return read_record(self.backend, entry, verify=verify)
 
     def note_damage(self, message: str) -> None:
         """Tell the monitor of damage that stops nothing."""
@@ -206,7 +229,7 @@ class ObjectDatabase:
             if entry.depth >= below:
                 continue
             try:
-                record = read_record(self.backend, entry)
+                record = self._record(identity, entry)
                 if record.depth >= below:
                     raise CorruptObject("a record is deeper than the index says")
                 plain = self._decode(record, budget)
@@ -269,6 +292,38 @@ class ObjectDatabase:
         if not record.bases and record.recipe is None:
             return None
         return self._predict(record.bases, record.recipe, record.depth, record.plain_length, budget)
+
+
+class PendingRecords:
+    """Records that were written by a command under way: some still in memory, some in packs that no index
+    names. May be read from several threads."""
+
+    def __init__(self) -> None:
+        self._records: dict[ObjectId, Record] = {}
+        self._packed: dict[ObjectId, Entry] = {}
+
+    def add(self, record: Record) -> None:
+        """A record that is to be put into a pack."""
+        self._records[record.id] = record
+
+    def packed(self, entries: Iterable[Entry]) -> None:
+        """Records that are in packs by now."""
+        for entry in entries:
+            identity = KINDS[entry.kind](entry.id)
+            self._packed[identity] = entry
+            self._records.pop(identity, None)
+
+    def entries(self, identity: ObjectId) -> list[Entry]:
+        """Where an object's record lies; its pack has no name while it is in memory."""
+        record = self._records.get(identity)
+        if record is not None:
+            return [Entry(bytes(identity), identity.kind, b"", 0, 0, record.depth)]
+        entry = self._packed.get(identity)
+        return [] if entry is None else [entry]
+
+    def record(self, identity: ObjectId) -> Record | None:
+        """A record in memory."""
+        return self._records.get(identity)
 
 
 class _Budget:

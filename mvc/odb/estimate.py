@@ -1,24 +1,25 @@
 """Guesses, from a sample, what each way to code a tensor would cost, so that only the best one is tried.
 
 The cost of byte planes is their order-0 entropy, with the Miller-Madow correction for short samples (half a
-nat for each distinct value but one, over the sample size). Grouped residuals are priced inside each group, as
-if each had a Huffman table of its own.
+nat for each distinct value but one, over the sample size), and what whole bits waste. Grouped residuals are
+priced inside each group, as if each had a Huffman table of its own, tokens beside each key.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from math import log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs import native
+from mvc.codecs import native, shares, tokens
 from mvc.codecs.elements import Elements, octets, scratch, view
 from mvc.codecs.frames import compress
 from mvc.codecs.ig import exponent_keys, residual
 from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
+from mvc.codecs.plane import ESCAPE, NIBBLE_SHARE
 from mvc.codecs.planes import split
 from mvc.dtypes import DTYPES, DType
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 PIECES = 8
 PIECE = 1024  # elements
-PREDICTION_MARGIN = 0.9  # a base makes reading slower and must pay for it
+PREDICTION_MARGIN = 0.95  # a base makes reading slower and must pay for it
 GROUPING_MARGIN = 0.985  # so does sorting
+TOKENS_MARGIN = 1.0  # rANS in the kernel is nearly as fast as grouping and Huffman's codes,
+SLOW_TOKENS_MARGIN = 0.7  # and in numpy ten times slower
 
 # Bytes that a record's header grows by, and that a prediction's base takes in it.
 _ZSTD_HEADER = 16
@@ -37,6 +40,12 @@ _ROT_HEADER = 24
 _IG_HEADER = 56
 _BASE_HEADER = 64
 _PLANE_FRAMING = 8
+_TOKENS_HEADER = 60
+_CONTEXT_TABLE = 6  # and of a context of tokens, and of each share in it
+_SHARE = 0.9
+_BLOCKS_STRADDLE = 1.03  # what is lost where a Huffman table serves the end of a group and the next one
+_REPEAT_BITS = 28  # what a value between two long repeats costs zstd
+_FEW_KEYS = 64  # keys with a smaller part of the elements have no context of their own
 
 # A plane that takes so small or so large a share of its bytes alone gains nothing that counts from grouping.
 _NOTHING = 0.02
@@ -63,6 +72,10 @@ class Choice(Enum):
     ROT = "rot, planes"
     RESIDUAL = "residual, planes"
     GROUPED = "grouped residual, planes"
+    TOKENS = "residual as tokens"
+
+
+_WITH_BASE = (Choice.RESIDUAL, Choice.GROUPED, Choice.TOKENS)
 
 
 _PARTS = {"C64": "F32", "C128": "F64", "C64:be": "F32:be", "C128:be": "F64:be"}
@@ -77,35 +90,93 @@ def lane(dtype: DType) -> Lane:
 
 
 def choose(plain: Buffer, seen: Lane, prediction: Buffer | None) -> Choice:
-    """The way that a sample says is smallest; ``prediction`` has the length of ``plain``."""
+    """The way that a sample says is smallest, with a margin for the slower ones.
+
+    ``prediction`` has the length of ``plain``.
+    """
     target, _ = view(plain, seen.width)
     if target.size == 0:
         return Choice.RAW
     picks = _sample_places(target.size)
-    sample = _gather(target, picks)
-    scale = target.size / sample.size
+    base = None if prediction is None else _gather(view(prediction, seen.width)[0], picks)
+    return _choice(costs(_gather(target, picks), seen, base, target.size))
+
+
+def choose_alone(plain: Buffer, seen: Lane) -> Choice:
+    """Byte planes or nothing, whichever a sample says is smaller."""
+    target, _ = view(plain, seen.width)
+    if target.size == 0:
+        return Choice.RAW
+    found = _alone(_gather(target, _sample_places(target.size)), seen, target.size)
+    return min(found, key=found.__getitem__)
+
+
+def cost(sample: Elements, seen: Lane, base: Elements | None, count: int) -> float:
+    """Bytes that a record of ``count`` elements takes, headers included, going by a sample of them.
+
+    ``sample``: unsigned little-endian elements of ``seen.width`` bytes, at least one, at best 8 stretches of
+    1,024 that are spread evenly; ``base``: the elements in the same places of what it may be predicted from.
+    """
+    found = costs(sample, seen, base, count)
+    return found[_choice(found)]
+
+
+def costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> dict[Choice, float]:
+    """The same for each way; those that need a base only if there is one."""
+    scale = count / sample.size
+    found = _alone(sample, seen, count)
+    found[Choice.ZSTD] = _ZSTD_HEADER + _zstd_cost(sample) * scale
+    if base is None:
+        return found
+    moved = histograms(Step(RESIDUAL, *seen), sample, base)
+    fixed = _PLANES_HEADER + _PLANE_FRAMING * seen.width + _IG_HEADER + _BASE_HEADER
+    together, apart = _grouped_costs(moved) if seen.bits else (_planes_cost(moved),) * 2
+    found[Choice.RESIDUAL] = fixed + together * scale
+    found[Choice.GROUPED] = fixed + _BLOCKS_STRADDLE * apart * scale
+    body, table = _tokens_cost(sample, seen, base, count)
+    found[Choice.TOKENS] = _TOKENS_HEADER + _BASE_HEADER + table + body * scale
+    return found
+
+
+def _alone(sample: Elements, seen: Lane, count: int) -> dict[Choice, float]:
+    """Ways that a glance can price."""
+    scale = count / sample.size
+    found = {Choice.RAW: float(count * seen.width)}
     framing = _PLANES_HEADER + _PLANE_FRAMING * seen.width
-    costs = {
-        Choice.RAW: float(target.nbytes),
-        Choice.ZSTD: _ZSTD_HEADER + _zstd_cost(sample) * scale,
-    }
     if seen.bits and seen.width > 1:  # a rotated byte is another byte, no better
         counts = histograms(Step(ROTATE, seen.width), sample, None)
-        costs[Choice.ROT] = framing + _ROT_HEADER + _planes_cost(counts) * scale
+        found[Choice.ROT] = framing + _ROT_HEADER + _planes_cost(counts) * scale
     else:
         counts = histograms(Step(NONE, seen.width), sample, None)
-        costs[Choice.PLANES] = framing + _planes_cost(counts) * scale
-    alone = min(costs, key=costs.__getitem__)
-    if prediction is None:
+        found[Choice.PLANES] = framing + _planes_cost(counts) * scale
+    return found
+
+
+def _choice(found: dict[Choice, float]) -> Choice:
+    """The least of these costs; of nearly equal ones the one that is read faster."""
+    alone = min((choice for choice in found if choice not in _WITH_BASE), key=found.__getitem__)
+    if Choice.TOKENS not in found:
         return alone
-    base = _gather(view(prediction, seen.width)[0], picks)
-    moved = histograms(Step(RESIDUAL, *seen), sample, base)
-    fixed = framing + _IG_HEADER + _BASE_HEADER
-    together, apart = _grouped_costs(moved) if seen.bits else (_planes_cost(moved),) * 2
-    plain_residual, grouped = fixed + together * scale, fixed + apart * scale
-    if min(grouped, plain_residual) > PREDICTION_MARGIN * costs[alone]:
+    grouped, plain, tokens = (found[choice] for choice in (Choice.GROUPED, Choice.RESIDUAL, Choice.TOKENS))
+    if min(grouped, plain, tokens) > PREDICTION_MARGIN * found[alone]:
         return alone
-    return Choice.GROUPED if grouped < GROUPING_MARGIN * plain_residual else Choice.RESIDUAL
+    planes = Choice.GROUPED if grouped < GROUPING_MARGIN * plain else Choice.RESIDUAL
+    margin = SLOW_TOKENS_MARGIN if native.KERNEL is None else TOKENS_MARGIN
+    return Choice.TOKENS if tokens < margin * found[planes] else planes
+
+
+def _tokens_cost(sample: Elements, seen: Lane, base: Elements, count: int) -> tuple[float, float]:
+    """Bytes of a sample as tokens, and of the tables, which do not grow with it."""
+    keep = tokens.kept_bits(seen.width, count)
+    counts, extra_bits = tokens.token_counts(sample, base, tokens.Layout(*seen), keep)
+    present = counts[np.flatnonzero(counts.sum(axis=1))]
+    if sample.size == count:
+        bits = shares.least_bits(counts)
+        return extra_bits / 8 + bits / 8, 0.0
+    apart = float(_entropy_bits(present, present.sum(axis=1)).sum()) / 8
+    weighty = present[present.sum(axis=1) * _FEW_KEYS >= sample.size]
+    table = _CONTEXT_TABLE * weighty.shape[0] + np.count_nonzero(weighty) * _SHARE
+    return extra_bits / 8 + apart, table
 
 
 def _sample_places(count: int) -> list[slice]:
@@ -154,7 +225,7 @@ def histograms(step: Step, sample: Elements, base: Elements | None) -> NDArray[n
 def _planes_cost(counts: NDArray[np.int64]) -> float:
     """Bytes of a sample as byte planes, from :func:`histograms` with one group."""
     size = int(counts[0].sum())
-    return sum(min(size, _entropy_bytes(plane[0])) for plane in counts)
+    return sum(min(size, _huffman_bytes(plane)) for plane in counts)
 
 
 def _grouped_costs(counts: NDArray[np.int64]) -> tuple[float, float]:
@@ -162,22 +233,41 @@ def _grouped_costs(counts: NDArray[np.int64]) -> tuple[float, float]:
     size = int(counts[0].sum())
     together = apart = 0.0
     for plane in counts:
-        whole = plane.sum(axis=0)
-        cost = min(size, _entropy_bytes(whole))
+        cost = min(size, _huffman_bytes(plane.sum(axis=0, keepdims=True)))
         together += cost
         if _NOTHING < cost / size < _NOISE:
-            cost = min(cost, _entropy_bytes(plane))
+            cost = min(cost, _huffman_bytes(plane))
         apart += cost
     return together, apart
+
+
+def _huffman_bytes(counts: NDArray[np.int64]) -> float:
+    """Bytes of a plane's groups with these histograms (rows), each with a Huffman code of its own.
+
+    A code of whole bits spends a bit on the most frequent symbol where its share deserves less; two values
+    to a symbol, as a plane of small ones has it, halve that. zstd finds repeats where next to all are alike.
+    """
+    totals = counts.sum(axis=1)
+    most = counts.max(axis=1)
+    bits = np.maximum(_entropy_bits(counts, totals), 0)
+    paired = int(counts[:, :ESCAPE].sum()) >= NIBBLE_SHARE * int(totals.sum())
+    share = most / totals
+    top = share * share if paired else share
+    rest = np.maximum(1 - top, 1e-12)
+    symbols = totals / 2 if paired else totals
+    waste = (
+        1 + top * np.log2(top) + rest * np.log2(rest)
+    )  # one bit, and none of the entropy of "is it the top?"
+    bits += np.where(top > 0.5, waste * symbols, 0)
+    return float(np.minimum(bits, _REPEAT_BITS * (totals - most)).sum()) / 8
 
 
 _logs = np.arange(PIECES * PIECE + 1, dtype=np.float64)
 _logs[1:] *= np.log2(_logs[1:])  # c log2 c for each count that a sample can have
 
 
-def _entropy_bytes(counts: NDArray[np.intp]) -> float:
-    """Bytes of symbols with these histograms (along the last axis), each histogram with a code of its own."""
-    totals = counts.sum(axis=-1)
-    bits = _logs[totals].sum() - _logs[counts].sum()
-    correction = (np.count_nonzero(counts) - totals.size) / (2 * log(2))
-    return float(bits + correction) / 8
+def _entropy_bits(counts: NDArray[Any], totals: NDArray[Any]) -> NDArray[np.float64]:
+    """Bits of symbols with these histograms (rows) and sums, each row with a code of its own."""
+    bits = _logs[totals] - _logs[counts].sum(axis=1)
+    found: NDArray[np.float64] = bits + (np.count_nonzero(counts, axis=1) - 1) / (2 * log(2))
+    return found

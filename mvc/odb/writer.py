@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mvc.dtypes import DType
-from mvc.errors import DamageError, UserError
+from mvc.errors import DamageError, UnsupportedFeature, UserError
 from mvc.monitor import Monitor
 from mvc.objectid import ObjectId
-from mvc.odb.database import ObjectDatabase
+from mvc.odb.database import ObjectDatabase, PendingRecords
+from mvc.odb.effort import Effort
 from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
 from mvc.odb.pack import PackWriter
 from mvc.odb.record import MAX_DEPTH, MAX_PLAIN, Base, Recipe, Record
@@ -42,16 +43,20 @@ NO_HINT = Hint()
 class ObjectWriter:
     """Writes new objects and knows what it relied on.
 
-    ``relied`` holds the ids that were found in the database instead of being written, ``leaned_on`` the
-    bases of new records with the greatest depth at which each must be found: if packs were condemned
-    meanwhile, both must be looked up again before root is swapped. :meth:`known` and :meth:`prepare` may be
-    called from several threads.
+    ``database`` reads what is stored and what was written here. ``relied`` holds the ids that were found in
+    the database instead of being written, ``leaned_on`` the bases of new records with the greatest depth at
+    which each must be found: if packs were condemned meanwhile, both must be looked up again before root is
+    swapped. ``effort`` is what encoding may take. :meth:`known` and :meth:`prepare` may be called from
+    several threads.
     """
 
-    def __init__(self, database: ObjectDatabase, monitor: Monitor) -> None:
-        self.database = database
+    def __init__(self, database: ObjectDatabase, monitor: Monitor, effort: Effort = Effort.NORMAL) -> None:
+        self._pending = PendingRecords()
+        self.database = database.with_pending(self._pending)
         self._monitor = monitor
+        self.effort = effort
         self._packs = PackWriter(database.backend)
+        self._told = 0
         self._new: set[ObjectId] = set()
         self.relied: set[ObjectId] = set()
         self.leaned_on: dict[ObjectId, int] = {}
@@ -79,21 +84,24 @@ class ObjectWriter:
             )
         try:
             prediction = self._prediction(hint, size)
-        except DamageError as error:
-            # an old version that cannot be read must not keep a new one from being stored
+        except (DamageError, UnsupportedFeature) as error:
+            # an old version that cannot be read, or a recipe that cannot be calculated here, must not keep a
+            # new one from being stored
             self._monitor.note_damage(f"{error.message}; stored without it as a base")
             prediction = None
         if hint.dtype is None:
-            encoded = encode_opaque(plain, prediction)
+            encoded = encode_opaque(plain, prediction, self.effort)
         else:
-            encoded = encode_tensor(plain, hint.dtype, prediction)
+            encoded = encode_tensor(plain, hint.dtype, prediction, self.effort)
         return _record(identity, len(memoryview(plain)), encoded, hint)
 
     def add(self, record: Record) -> None:
         """Append a prepared record, unless the object came in meanwhile."""
         if record.id in self._new:
             return
+        self._pending.add(record)
         self._packs.add(record)
+        self._tell_packed()
         self._new.add(record.id)
         for base in record.bases:
             if base.id not in self._new:
@@ -109,7 +117,18 @@ class ObjectWriter:
     def flush(self) -> list[Entry]:
         """Make everything durable; returns where all objects written so far lie."""
         self._packs.flush()
+        self._tell_packed()
         return self._packs.entries
+
+    def close(self) -> None:
+        """Forget what was not flushed; nothing is written any more."""
+        self._packs.close()
+
+    def _tell_packed(self) -> None:
+        entries = self._packs.entries
+        if len(entries) > self._told:
+            self._pending.packed(entries[self._told :])
+            self._told = len(entries)
 
     @property
     def written_bytes(self) -> int:

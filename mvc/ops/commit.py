@@ -47,6 +47,7 @@ def commit(repository: Repository, request: Request) -> Committed:
             files = job.store()
             tx.publish(lambda view: job.update(view, files))
             committed = job.result(began)
+            job.finder.save()
         workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
     join_packs(repository)
     return committed
@@ -72,7 +73,7 @@ class _WorkTreeJob(Job):
         self.fresh: dict[str, IndexEntry] = {}
 
     def store(self) -> dict[str, TreeEntry]:
-        monitor, found, finder = self._repository.monitor, self._found, self._finder()
+        monitor, found, finder = self._repository.monitor, self._found, self.finder
         files: dict[str, TreeEntry] = {}
         monitor.start("commit", sum(file.stat.st_size for file in found.files.values()))
         for path, file in found.files.items():

@@ -55,6 +55,7 @@ def commit_given(
             files = job.store()
             tx.publish(lambda view: job.update(view, files))
             committed = job.result(began)
+            job.finder.save()
         if checkout:
             _check_out(repository, workspace, request, tx.view.head_commit(), committed.id, given)
         else:
@@ -133,7 +134,7 @@ class _GivenJob(Job):
         self.manifests: dict[str, Manifest] = {}
 
     def store(self) -> dict[str, TreeEntry]:
-        monitor, given, finder = self._repository.monitor, self._given, self._finder()
+        monitor, given, finder = self._repository.monitor, self._given, self.finder
         files: dict[str, TreeEntry] = {}
         monitor.start("commit", sum(source.size for source in given.files.values()))
         for path, source in given.files.items():

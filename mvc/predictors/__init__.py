@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mvc.predictors.concat import Concat
+from mvc.lazytable import LazyTable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -33,8 +33,23 @@ class Predictor(Protocol):
 
         Raises:
             CorruptObject: bases or parameters that cannot be predicted from.
+            UnsupportedFeature: this machine cannot calculate it exactly.
         """
 
 
-PREDICTORS: dict[tuple[str, int], Predictor] = {(p.name, p.version): p for p in (Concat(),)}
-"""Every predictor, by name and version."""
+PREDICTORS: LazyTable[Predictor] = LazyTable(
+    {
+        ("concat", 1): "mvc.predictors.concat",
+        ("cast", 1): "mvc.predictors.cast",
+        ("linear", 1): "mvc.predictors.linear",
+        ("prune", 1): "mvc.predictors.prune",
+        ("n_of_m", 1): "mvc.predictors.n_of_m",
+        ("quantise", 1): "mvc.predictors.quantise",
+        ("absmax", 1): "mvc.predictors.absmax",
+        ("q8_0", 1): "mvc.predictors.q8_0",
+        ("rows", 1): "mvc.predictors.rows",
+        ("lora", 1): "mvc.predictors.lora",
+    },
+    "PREDICTOR",
+)
+"""Every predictor, by name and version; each module offers ``PREDICTOR``."""

@@ -28,3 +28,6 @@ class Concat:
         if not bases:
             raise CorruptObject("concat: no bases")
         return bases[0] if len(bases) == 1 else b"".join(bases)
+
+
+PREDICTOR = Concat()

@@ -81,7 +81,16 @@ def cases() -> list[tuple[str, int, dict[str, Any], bytes, bytes | None]]:
     ):
         base = weights(f"ig {width}", width, 4500 // width, width - 1)
         params = {"width": width, "shift": shift, "bits": bits, "block": 4096}
-        out.append(("ig", 1, params, moved(base, width, f"step {width}"), base))
+        step = moved(base, width, f"step {width}")
+        out.append(("ig", 1, params, step, base))
+        params = {"width": width, "shift": shift, "bits": bits}
+        masked = bytes(len(step) // 2) + step[len(step) // 2 :]
+        out += [
+            ("tokens", 1, params, masked, base),
+            ("tokens", 1, params, noise(f"far {width}", len(base)), base),
+            ("tokens", 1, params, base, base),
+            ("tokens", 1, params, base[: width - 1], base[: width - 1]),
+        ]
     return out
 
 

@@ -1,0 +1,44 @@
+"""The files that a revision names, for who asks which of them is like a path of another version."""
+
+from __future__ import annotations
+
+from mvc.history.revisions import resolve
+from mvc.history.treediff import flatten
+from mvc.objectid import ManifestId, TreeId
+from mvc.repo import View
+
+_FEW = 16
+
+
+class NamedFiles:
+    """The files of the version, folder or file that a revision names.
+
+    Raises:
+        RevisionNotFound: it names nothing.
+        AmbiguousRevision: a short id fits several objects.
+    """
+
+    def __init__(self, view: View, revision: str) -> None:
+        found = resolve(revision, view.objects, view)
+        self._only: ManifestId | None = None
+        self._files: dict[str, ManifestId] = {}
+        if isinstance(found.object, ManifestId):
+            self._only = found.object
+        elif isinstance(found.object, TreeId) or found.commit is not None:
+            tree = found.object if isinstance(found.object, TreeId) else None
+            if tree is None and found.commit is not None:
+                tree = view.commit(found.commit).tree
+            if tree is not None:
+                self._files = {
+                    path: ManifestId(entry.id) for path, entry in flatten(view.objects, tree).items()
+                }
+
+    def like(self, path: str) -> list[ManifestId]:
+        """The file at a path; else those of that name; else, where they are few, all."""
+        if self._only is not None:
+            return [self._only]
+        if path in self._files:
+            return [self._files[path]]
+        name = path.rsplit("/", 1)[-1]
+        same = [one for place, one in self._files.items() if place.rsplit("/", 1)[-1] == name]
+        return same or (list(self._files.values()) if len(self._files) <= _FEW else [])
