@@ -41,6 +41,7 @@ CHAINS = {
     "rot": ["rot", "planes"],
     "residual": ["residual", "planes"],
     "ig": ["ig", "planes"],
+    "tokens": ["tokens"],
 }
 BOUNDS = ("alone", "residual", "grouped", "changes")
 Row = dict[str, object]
@@ -100,6 +101,7 @@ def measure_case(case: Case, bench: Bench) -> Row:
     with Store() as store:
         for path in reversed(case.bases):  # the first base last, as the nearest version
             store.commit([(places[path], path)])
+        bases_store = store.bytes()
         grown = store.commit([(f"model{case.target.suffix}", case.target)])
         best: int | str | None = None
         if case.goal is not None and case.goal.best is not None:
