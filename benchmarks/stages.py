@@ -30,7 +30,11 @@ BORDERS: dict[str, tuple[str, ...]] = {
         "mvc.fileio:FileIO.sync_folder",
         "mvc.fileio:FileIO.replace",
     ),
-    "look up": ("mvc.odb.database:ObjectDatabase.entries", "mvc.bases:FileBases.tensor_piece"),
+    "find bases": (
+        "mvc.odb.database:ObjectDatabase.entries",
+        "mvc.bases:BaseFinder.file",
+        "mvc.bases:FileBases.choice",
+    ),
     "predict": ("mvc.odb.database:ObjectDatabase.predict",),
     "decode": ("mvc.odb.database:decode_chain", "mvc.odb.database:decode_chain_into"),
     "choose": ("mvc.odb.estimate:choose",),
