@@ -31,6 +31,10 @@ KNOWN: dict[str, Setting] = {
     "commit.environment": Setting(
         bool, "whether commits record Python, platform and frameworks; true if not set"
     ),
+    "gc.standalone": Setting(
+        str, "what stands alone after mvc gc --repack; heads if not set", ("heads", "refs")
+    ),
+    "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 30 if not set"),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),
     "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),
@@ -88,6 +92,17 @@ class Config:
         value = self.get(key)
         if value is not None and not isinstance(value, bool):
             raise ConfigError(f"{key} in {self._where} is not true or false", hint=f"mvc config {key} false")
+        return value
+
+    def count(self, key: str) -> int | None:
+        """A whole number from 0 up, or None.
+
+        Raises:
+            ConfigError: the value is none.
+        """
+        value = self.get(key)
+        if value is not None and (type(value) is not int or value < 0):
+            raise ConfigError(f"{key} in {self._where} is not a whole number", hint=f"mvc config {key} 30")
         return value
 
     def items(self) -> Iterator[tuple[str, Any]]:

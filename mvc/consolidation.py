@@ -23,6 +23,12 @@ def consolidate(repository: Repository) -> int:
         names = small_packs(repository.backend, view.index)
         if not names:
             return 0
+        for error in view.index.damage():
+            # a damaged id column hides records that are needed: then nothing may be called superfluous
+            repository.monitor.note_damage(
+                f"{error.message}; small packs are not joined until it is repaired"
+            )
+            return 0
         entries, condemned = copy_packs(repository.backend, view.index, names, repository.monitor)
         if not condemned:
             return 0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 _CLOEXEC = os.O_CLOEXEC
+_FICLONE = 0x40049409  # of <linux/fs.h>
 
 
 class FileIO:
@@ -105,6 +106,19 @@ class FileIO:
     def write(self, fd: int, data: Buffer) -> int:
         """Write once, perhaps short; returns the bytes written."""
         return os.write(fd, data)
+
+    def write_at(self, fd: int, data: Buffer, offset: int) -> int:
+        """Write once at ``offset``, perhaps short; returns the bytes written."""
+        return os.pwrite(fd, data, offset)
+
+    def truncate(self, fd: int, length: int) -> None:
+        """Make a file so many bytes long."""
+        os.ftruncate(fd, length)
+
+    def clone(self, source: int, target: int) -> None:
+        """Make the file that is open for writing share all bytes of ``source`` on disk, until one of them is
+        written to; ``OSError`` where the file system cannot."""
+        fcntl.ioctl(target, _FICLONE, source)
 
     def sync(self, fd: int) -> None:
         """Make a file's bytes durable."""
@@ -183,6 +197,14 @@ def write_all(io: FileIO, fd: int, data: Buffer) -> None:
         view = view[io.write(fd, view) :]
 
 
+def write_all_at(io: FileIO, fd: int, data: Buffer, offset: int) -> None:
+    """Write every byte from ``offset`` on, however short the single writes are."""
+    view = memoryview(data).cast("B")
+    while view:
+        done = io.write_at(fd, view, offset)
+        view, offset = view[done:], offset + done
+
+
 def make_folders(io: FileIO, path: Path) -> None:
     """Create a folder and its missing parents, each durable in its parent."""
     try:
@@ -205,12 +227,21 @@ def write_durable(
     durable. The temporary file is removed when a step fails. When the last step (syncing the folder) fails,
     the target is visible already and only its durability is in doubt.
     """
-    placed = True
     fd = io.create(temporary)
     try:
+        for piece in pieces:
+            write_all(io, fd, piece)
+    except BaseException:
+        discard_unfinished(io, fd, temporary)
+        raise
+    return make_visible(io, fd, temporary, target, replace=replace)
+
+
+def make_visible(io: FileIO, fd: int, temporary: Path, target: Path, *, replace: bool) -> bool:
+    """The second half of :func:`write_durable`, for a temporary file that is open and written; closes it."""
+    placed = True
+    try:
         try:
-            for piece in pieces:
-                write_all(io, fd, piece)
             io.sync(fd)
         finally:
             io.close(fd)
@@ -225,6 +256,14 @@ def write_durable(
     # Also when another writer was first: it may not have come to this line yet, and our caller relies on it.
     io.sync_folder(target.parent)
     return placed
+
+
+def discard_unfinished(io: FileIO, fd: int, temporary: Path) -> None:
+    """Close and remove a temporary file that is not going to be used; what cannot be is swept later."""
+    with suppress(OSError):
+        io.close(fd)
+    with suppress(OSError):
+        io.unlink(temporary)
 
 
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}

@@ -185,10 +185,7 @@ class OpLog:
         """The log with one more operation; a full tail is moved into a piece first."""
         recent, piece = self.recent, self.piece
         if len(recent) >= MAX_RECENT:
-            piece = write_piece(
-                backend, {"operations": [item.to_value() for item in recent], "previous": piece}
-            )
-            recent = ()
+            piece, recent = write_piece(backend, self._full_piece()), ()
         return OpLog(operation.id, (*recent, operation), piece)
 
     def newest_first(self, backend: Backend) -> Iterator[Operation]:
@@ -211,13 +208,32 @@ class OpLog:
     def _claimed(self, backend: Backend) -> Iterator[Operation]:
         """What root and the pieces hold, newest first."""
         yield from reversed(self.recent)
+        for _name, operations in self._pieces(backend):
+            for item in reversed(operations):
+                yield Operation.from_value(item)
+
+    def _pieces(self, backend: Backend) -> Iterator[tuple[bytes, list[Any]]]:
+        """Each piece's name and operations, the newest piece first."""
         name = self.piece
         while name is not None:
             what = f"piece {name.hex()[:12]}"
             piece = parse_exact_map(read_piece(backend, name), what, ("operations", "previous"))
-            for item in reversed(parse_list(piece["operations"], f"{what} of the operation log")):
-                yield Operation.from_value(item)
+            yield name, parse_list(piece["operations"], f"{what} of the operation log")
             name = _piece_or_none(piece["previous"])
+
+    def piece_names(self, backend: Backend) -> list[bytes]:
+        """The pieces that the log consists of, newest first."""
+        return [name for name, _operations in self._pieces(backend)]
+
+    def next_piece(self) -> bytes | None:
+        """The name of the piece that the next operation moves what root holds into; None where there is
+        room for it."""
+        if len(self.recent) < MAX_RECENT:
+            return None
+        return _piece_name(canonical.pack(self._full_piece()))
+
+    def _full_piece(self) -> dict[str, Any]:
+        return {"operations": [item.to_value() for item in self.recent], "previous": self.piece}
 
     def to_value(self) -> dict[str, Any]:
         """The canonical map."""

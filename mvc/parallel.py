@@ -1,4 +1,5 @@
-"""The one place where work is spread over threads: an ordered map with a bounded window.
+"""The one place where work is spread over threads: an ordered map with a bounded window, and calls that run
+behind their caller, one after the other.
 
 numpy, zstandard, blake3 and hashlib release the interpreter lock on large buffers, so threads use the cores
 without copying data between processes.
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -53,6 +54,73 @@ def ordered_map(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+class Behind:
+    """Runs calls one after the other in a thread of its own, while the caller goes on.
+
+    At most ``window`` calls wait or run, so memory stays bounded. After one has failed no later one runs, and
+    its error is raised by every :meth:`run` and :meth:`wait` that follows. The thread starts with the first
+    call.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._waiting: deque[Future[None]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._error: BaseException | None = None
+        self._stopped = False
+
+    def run(self, call: Callable[[], object]) -> None:
+        """Have a call run; waits while too many do.
+
+        Raises:
+            Exception: that of an earlier call.
+        """
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # here: as above
+
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="mvc")
+        self._waiting.append(self._pool.submit(self._step, call))
+        while len(self._waiting) > self._window:
+            self._waiting.popleft().result()
+        self._refuse_failed()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call waits or runs."""
+        return all(future.done() for future in self._waiting)
+
+    def wait(self) -> None:
+        """All calls have run when this returns.
+
+        Raises:
+            Exception: that of the first call that failed.
+        """
+        while self._waiting:
+            self._waiting.popleft().result()
+        self._refuse_failed()
+
+    def stop(self) -> None:
+        """End the thread; calls that wait are left out, and what one raised is not told any more."""
+        self._stopped = True
+        self._waiting.clear()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+        self._stopped = False
+
+    def _step(self, call: Callable[[], object]) -> None:
+        if self._stopped or self._error is not None:
+            return
+        try:
+            call()
+        except BaseException as error:
+            self._error = error
+
+    def _refuse_failed(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 def batches(items: Iterable[_In], size: Callable[[_In], int], least: int) -> Iterator[list[_In]]:

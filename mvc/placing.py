@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+from mvc.errors import DamageError
 from mvc.fileio import storage_errors
-from mvc.monitor import Monitor
+from mvc.filling import Filler
 from mvc.objectid import ManifestId
+from mvc.objects import Manifest
 from mvc.paths import collisions
 from mvc.repo import View, exists
-from mvc.restore import file_pieces
+from mvc.reuse import open_old
 from mvc.workspace import Workspace, manifest_reader
 from mvc.worktree.apply import Applied, apply
 from mvc.worktree.compare import index_entry
@@ -45,13 +48,13 @@ def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Ite
     with storage_errors("cannot write the work tree"):
         read_manifest = manifest_reader(view.objects)
         monitor.start("write", sum(read_manifest(ManifestId(e.id)).size for e in plan.write.values()))
-        placements = write_files(
-            io,
-            repository.temporary.new,
-            plan,
-            read_manifest,
-            lambda manifest: _told(monitor, file_pieces(view.objects, manifest)),
-        )
+        filler = Filler(io, view.objects, monitor)
+
+        def fill(fd: int, temporary: Path, path: str, manifest: Manifest) -> None:
+            with open_old(io, workspace.root / path, _old_manifest(view, plan, path)) as old:
+                filler.fill(fd, temporary, manifest, old)
+
+        placements = write_files(io, repository.temporary.new, plan, read_manifest, fill)
         monitor.finish()
         new = {item.path: io.stat(item.temporary) for item in placements if item.temporary is not None}
         written = {path: (status.st_size, status.st_mtime_ns) for path, status in new.items()}
@@ -94,10 +97,15 @@ def _groups(names: Iterable[str], plan: Plan) -> list[list[str]]:
     return [group for group in collisions({*names, *plan.write}) if not coming.isdisjoint(group)]
 
 
-def _told(monitor: Monitor, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        monitor.advance(len(piece))
-        yield piece
+def _old_manifest(view: View, plan: Plan, path: str) -> Manifest | None:
+    """The manifest of the file that is to be replaced, where it is known and can be read."""
+    identity = plan.old.get(path)
+    if identity is None:
+        return None
+    try:
+        return Manifest.from_bytes(view.objects.get(identity))
+    except DamageError:
+        return None  # damage in the version that goes must not keep the other one from coming
 
 
 def _after(workspace: Workspace, time_ns: int) -> Moment:

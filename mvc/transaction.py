@@ -189,7 +189,11 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
 def begin(repository: Repository, command: str, who: Person, now: Timestamp) -> Iterator[Transaction]:
     """Start a command's changes. Nothing is visible until :meth:`Transaction.publish` returns."""
     with announce(repository.io, repository.store / "intents", "writer") as intent:
-        yield Transaction(repository, intent, command, who, now)
+        transaction = Transaction(repository, intent, command, who, now)
+        try:
+            yield transaction
+        finally:
+            transaction.writer.close()
 
 
 def expect(view: View, name: str, before: ObjectId | None) -> None:

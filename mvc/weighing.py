@@ -6,7 +6,8 @@ checked when it is read. Without it (a clone, a lost file) tensors are decoded a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from blake3 import blake3
 
 from mvc import canonical
 from mvc.errors import CorruptObject, DamageError
-from mvc.fileio import make_folders, write_all
+from mvc.fileio import make_folders, storage_errors, write_all
 from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
 from mvc.history.treediff import flatten
 from mvc.objectid import ID_BYTES, ManifestId, ObjectId, TreeId
@@ -26,6 +27,8 @@ FOLDER_NAME = "weights"
 
 NOTED_BYTES = 1 << 20
 """Bytes of a file whose digests are worth a note: a smaller one is read again in a few milliseconds."""
+
+_NOTE = re.compile(r"(manifest|tree)-([0-9a-f]{64})")
 
 _DIGEST_BYTES = 2 + ID_BYTES  # of a list, as it is encoded
 _OTHER_BYTES = 256  # of a list's head or a text, and the checksum
@@ -115,6 +118,31 @@ class Weigher:
             return b"".join(read_range(self._objects, table, offset, length))
 
         return digests(manifest.tensors, read)
+
+
+def sweep_notes(repository: Repository, known: Callable[[ObjectId], bool]) -> int:
+    """Remove the notes of objects that are not ``known``; returns how many went.
+
+    Raises:
+        StorageError: the folder cannot be read, or a note cannot be removed.
+    """
+    io, folder = repository.io, repository.store / FOLDER_NAME
+    removed = 0
+    with storage_errors("cannot clear notes of weights"):
+        try:
+            names = [entry.name for entry in io.scan_folder(folder)]
+        except FileNotFoundError:
+            return 0
+        for name in names:
+            found = _NOTE.fullmatch(name)
+            if found is None:
+                continue
+            kind = ManifestId if found[1] == ManifestId.word else TreeId
+            if not known(kind.from_hex(found[2])):
+                with suppress(FileNotFoundError):
+                    io.unlink(folder / name)
+                    removed += 1
+    return removed
 
 
 class _Notes:

@@ -17,7 +17,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ WRITING = (
     "create",
     "open_append",
     "write",
+    "write_at",
+    "truncate",
+    "clone",
     "sync",
     "close",
     "replace",
@@ -54,6 +57,9 @@ CHANGING = frozenset(
         "create",
         "open_append",
         "write",
+        "write_at",
+        "truncate",
+        "clone",
         "replace",
         "link",
         "unlink",
@@ -63,7 +69,10 @@ CHANGING = frozenset(
     }
 )
 """Steps that change what a folder looks like: a kill at another step leaves nothing new."""
-NEEDS_SPACE = frozenset({"create", "open_append", "write", "sync", "make_folder", "link", "open_lock"})
+NEEDS_SPACE = frozenset(
+    {"create", "open_append", "write", "write_at", "clone", "sync", "make_folder", "link", "open_lock"}
+)
+WRITES = frozenset({"write", "write_at"})
 SYNCS = frozenset({"sync", "sync_folder"})
 
 
@@ -118,8 +127,10 @@ class FaultIO(FileIO):
             step = self.steps
             self.names.append(name)
         if step == self._kill_at:
-            if name == "write":
-                os.write(args[0], memoryview(args[1]).cast("B")[: len(args[1]) // 2])
+            if name in WRITES:
+                self._really(
+                    name, (args[0], memoryview(args[1]).cast("B")[: len(args[1]) // 2], *args[2:]), {}
+                )
             os.kill(os.getpid(), signal.SIGKILL)
         if step == self._fail_at or (self._for_ever and self.failed and name in self._failing):
             self.failed = True
@@ -127,8 +138,9 @@ class FaultIO(FileIO):
             if self._late or name == "close":
                 self._really(name, args, keywords)
             raise OSError(self._error, os.strerror(self._error))
-        if step == self._short_at and name == "write":
-            return self._really(name, (args[0], memoryview(args[1]).cast("B")[: (len(args[1]) + 1) // 2]), {})
+        if step == self._short_at and name in WRITES:
+            part = memoryview(args[1]).cast("B")[: (len(args[1]) + 1) // 2]
+            return self._really(name, (args[0], part, *args[2:]), {})
         return self._really(name, args, keywords)
 
     def _really(self, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -206,6 +218,7 @@ class Step:
     target: str = ""
     handle: int = -1
     data: bytes = b""
+    offset: int = 0
     mode: int = 0
     time_ns: int = 0
 
@@ -230,12 +243,24 @@ class Recorder(FaultIO):
         elif name in ("open_read", "open_folder"):
             self.trace.append(Step("open", path=_absolute(args[0], keywords.get("folder")), handle=result))
         elif name == "write":
-            time_ns = os.fstat(args[0]).st_mtime_ns
             data = bytes(memoryview(args[1]).cast("B")[:result])
-            self.trace.append(Step("write", handle=args[0], data=data, time_ns=time_ns))
+            # files are only ever created and appended to by this call, so the handle stands at the end
+            offset = os.lseek(args[0], 0, os.SEEK_CUR) - result
+            self._wrote(args[0], offset, data)
+        elif name == "write_at":
+            self._wrote(args[0], args[2], bytes(memoryview(args[1]).cast("B")[:result]))
+        elif name == "clone":
+            self._wrote(args[1], 0, os.pread(args[0], os.fstat(args[0]).st_size, 0))
+        elif name == "truncate":
+            time_ns = os.fstat(args[0]).st_mtime_ns
+            self.trace.append(Step("truncate", handle=args[0], offset=args[1], time_ns=time_ns))
         elif before is not None:
             self.trace.append(before)
         return result
+
+    def _wrote(self, handle: int, offset: int, data: bytes) -> None:
+        time_ns = os.fstat(handle).st_mtime_ns
+        self.trace.append(Step("write", handle=handle, data=data, offset=offset, time_ns=time_ns))
 
     @staticmethod
     def _described(name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Step | None:
@@ -264,10 +289,11 @@ def _absolute(path: Path | str | int, folder: int | None) -> str:
 
 @dataclass(eq=False)
 class _File:
-    """A file's bytes: those that a sync has covered, and those written since."""
+    """A file's bytes as a sync has covered them, and what was done to them since: (offset, bytes) written, or
+    (length, None) truncated."""
 
     synced: bytes = b""
-    written: bytes = b""
+    since: list[tuple[int, bytes | None]] = field(default_factory=list)
     mode: int = 0o644
     synced_mode: int = 0o644
     time_ns: int = 0
@@ -323,14 +349,16 @@ class PowerCut:
             if file is None:
                 state[path] = None
                 continue
-            data = file.synced + _torn(file.written, keep, rng)
+            data = file.synced
+            for offset, written in file.since:
+                data = _changed(data, offset, None if written is None else _torn(written, keep, rng))
             state[path] = (data, file.mode if keep() else file.synced_mode, file.time_ns)
         return state
 
     def _play(self, cut: int) -> tuple[dict[str, _File | None], list[_NameChange]]:
         """Go through the steps: the names before them, the files as they are at the cut, the changes."""
         start: dict[str, _File | None] = {
-            path: None if item is None else _File(item[0], b"", item[1], item[1], item[2])
+            path: None if item is None else _File(item[0], [], item[1], item[1], item[2])
             for path, item in self.before.items()
         }
         now = dict(start)
@@ -350,15 +378,17 @@ class PowerCut:
                     handles[step.handle] = now.get(path)
                 case "close":
                     handles.pop(step.handle, None)
-                case "write":
+                case "write" | "truncate":
                     written = handles[step.handle]
                     assert written is not None
-                    written.written += step.data
+                    written.since.append((step.offset, step.data if step.name == "write" else None))
                     written.time_ns = step.time_ns
                 case "sync":
                     synced = handles.get(step.handle)
                     if synced is not None:
-                        synced.synced, synced.written = synced.synced + synced.written, b""
+                        for offset, data in synced.since:
+                            synced.synced = _changed(synced.synced, offset, data)
+                        synced.since = []
                         synced.synced_mode = synced.mode
                 case "set_mode":
                     changed = now.get(path)
@@ -406,6 +436,12 @@ def _apply(names: dict[str, _File | None], change: _NameChange) -> None:
         names[change.target] = change.file
         return
     names[change.path] = change.file
+
+
+def _changed(data: bytes, offset: int, written: bytes | None) -> bytes:
+    """Bytes after a write at an offset, or after a truncation to it."""
+    start = data[:offset].ljust(offset, b"\0")
+    return start if written is None else start + written + data[offset + len(written) :]
 
 
 def _torn(data: bytes, keep: Callable[[], bool], rng: random.Random) -> bytes:

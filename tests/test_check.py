@@ -144,7 +144,7 @@ def test_a_long_header_is_read_in_two(tmp_path):
     writer.add(record)
     writer.flush()
     (entry,) = writer.entries
-    assert read_header(repository.backend, entry) == (record.id, 5, 5, 3, "raw", True)
+    assert read_header(repository.backend, entry) == (record.id, 5, 5, 3, "raw", bases, None)
 
 
 def test_headers_that_lie_together_are_read_together(tmp_path, monkeypatch):

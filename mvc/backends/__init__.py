@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mvc.backends.base import Backend, NotFound, check_key
+from mvc.backends.base import Backend, Incoming, NotFound, check_key
 from mvc.backends.folder import FolderBackend
 from mvc.backends.memory import MemoryBackend
 from mvc.fileio import FileIO, TemporaryNames
 
-__all__ = ["BACKENDS", "Backend", "NotFound", "check_key"]
+__all__ = ["BACKENDS", "Backend", "Incoming", "NotFound", "check_key"]
 
 
 def _open_folder(io: FileIO, location: str) -> Backend:

@@ -64,6 +64,38 @@ def check_range(key: str, offset: int, length: int, size: int) -> None:
         raise CorruptFile(f"{key} ends at byte {size}, before byte {offset} + {length}")
 
 
+class Incoming:
+    """An object that comes piece by piece and gets its key at the end; see :meth:`Backend.begin`.
+
+    Used from one thread at a time. Nothing is visible before :meth:`finish`, and who does not come to that
+    calls :meth:`discard`. This one keeps the pieces; a backend that need not has its own.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._pieces: list[Buffer] = []
+
+    def add(self, piece: Buffer) -> None:
+        """Append bytes, which must not change before the end.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+        self._pieces.append(piece)
+
+    def finish(self, key: str) -> bool:
+        """Create the object, as :meth:`Backend.put`. Ends this, also by an error.
+
+        Raises:
+            InvalidName, StorageError: as there.
+        """
+        return self._backend.put(key, self._pieces)
+
+    def discard(self) -> None:
+        """Forget the bytes; nothing happens after :meth:`finish`."""
+        self._pieces.clear()
+
+
 class Backend(ABC):
     """Named bytes. Safe to use from several threads and processes at once.
 
@@ -95,6 +127,14 @@ class Backend(ABC):
         When it returns, the object that is there (ours or the other) is durable and whole. After a
         ``StorageError`` it may or may not be there, but never in part.
         """
+
+    def begin(self) -> Incoming:
+        """Start to put an object whose bytes are not all there yet, without holding them where that can be.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+        return Incoming(self)
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:

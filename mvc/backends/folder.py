@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvc.backends.base import LOCK_SUFFIX, Backend, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import LOCK_SUFFIX, Backend, Incoming, NotFound, check_key, check_range, folder_of
 from mvc.errors import InvalidName, RootMoved
-from mvc.fileio import FileIO, TemporaryNames, exists, storage_errors, write_durable
+from mvc.fileio import (
+    FileIO,
+    TemporaryNames,
+    discard_unfinished,
+    exists,
+    make_visible,
+    storage_errors,
+    write_all,
+    write_durable,
+)
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
+
+SYNC_BYTES = 8 << 20
+"""Bytes of an object that comes piece by piece between two syncs of it."""
 
 _MISSING = (FileNotFoundError, NotADirectoryError)
 
@@ -82,6 +94,16 @@ class FolderBackend(Backend):
                 return False
             return write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
 
+    def begin(self) -> Incoming:
+        """Start to put an object; its bytes go into a temporary file as they come."""
+        return _FolderIncoming(self, self._io, self._temporary.new)
+
+    def target_of(self, key: str) -> Path:
+        """Where an object is to lie; its folder is made, durable."""
+        path = self._path(key)
+        self._make_durable(path.parent)
+        return path
+
     def replace(self, key: str, expected: bytes | None, data: bytes) -> None:
         """Compare and swap, under a lock beside the file that waits for its turn."""
         path = self._path(key)
@@ -147,6 +169,46 @@ class FolderBackend(Backend):
             self._io.make_folder(folder)
         self._io.sync_folder(folder.parent)
         self._durable_folders.add(folder)
+
+
+class _FolderIncoming(Incoming):
+    """Bytes in a temporary file, synced every now and then, so that little is left to sync at the end."""
+
+    def __init__(self, backend: FolderBackend, io: FileIO, new_temporary: Callable[[], Path]) -> None:
+        self._folder = backend
+        self._io = io
+        self._unsynced = 0
+        with storage_errors("cannot write to the store"):
+            self._temporary = new_temporary()
+            self._fd: int | None = io.create(self._temporary)
+
+    def add(self, piece: Buffer) -> None:
+        with storage_errors("cannot write to the store"):
+            write_all(self._io, self._handle(), piece)
+            self._unsynced += memoryview(piece).nbytes
+            if self._unsynced >= SYNC_BYTES:
+                self._io.sync(self._handle())
+                self._unsynced = 0
+
+    def finish(self, key: str) -> bool:
+        with storage_errors(f"cannot write {key}"):
+            try:
+                target = self._folder.target_of(key)
+            except BaseException:
+                self.discard()
+                raise
+            fd, self._fd = self._handle(), None
+            return make_visible(self._io, fd, self._temporary, target, replace=False)
+
+    def discard(self) -> None:
+        if self._fd is not None:
+            discard_unfinished(self._io, self._fd, self._temporary)
+            self._fd = None
+
+    def _handle(self) -> int:
+        if self._fd is None:
+            raise ValueError("the object is finished or discarded")
+        return self._fd
 
 
 def _is_key(name: str) -> bool:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Row] = {
     "oplog": Row("change", "List what commands did"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
+    "gc": Row("care", "Throw away what nothing needs, and keep the store small"),
     "config": Row("care", "Read and change settings"),
     "doctor": Row("care", "Check this installation, this machine and this repository"),
     "completion": Row("care", "Print a shell's completion script"),

@@ -11,7 +11,7 @@ from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.objectid import ObjectId
 from mvc.odb.pack import pack_key
-from mvc.odb.record import PREFIX, _parse, read_lengths
+from mvc.odb.record import PREFIX, Base, _parse, read_lengths
 from mvc.odb.segment import Entry
 
 _FIRST_READ = 512  # bytes; more than nearly every record's prefix and header, so that one read does
@@ -23,7 +23,7 @@ _PLACE = attrgetter("pack", "offset")
 class RecordHeader(NamedTuple):
     """A record without its stored bytes, of which ``stored_length`` is the number.
 
-    ``codec`` is the chain in one word, ``based`` whether there are bases.
+    ``codec`` is the chain in one word; ``recipe`` the predictor, if it is not the plain one.
     """
 
     id: ObjectId
@@ -31,7 +31,13 @@ class RecordHeader(NamedTuple):
     stored_length: int
     depth: int
     codec: str
-    based: bool
+    bases: tuple[Base, ...]
+    recipe: str | None = None
+
+    @property
+    def based(self) -> bool:
+        """Whether there are bases."""
+        return bool(self.bases)
 
 
 def read_header(backend: Backend, entry: Entry) -> RecordHeader:
@@ -95,5 +101,11 @@ def _header(backend: Backend, entry: Entry, head: bytes) -> RecordHeader:
     if record.id != entry.id or record.id.kind != entry.kind:
         raise CorruptObject("the index points to another object's record")
     return RecordHeader(
-        record.id, record.plain_length, stored_length, record.depth, record.codec, bool(record.bases)
+        record.id,
+        record.plain_length,
+        stored_length,
+        record.depth,
+        record.codec,
+        record.bases,
+        None if record.recipe is None else record.recipe.name,
     )

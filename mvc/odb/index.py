@@ -7,8 +7,8 @@ one segment per run; :func:`plan_merge` keeps the runs few. Figures: docs/design
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from itertools import chain, groupby
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, compress, groupby
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -31,6 +31,9 @@ COMMIT_ENTRIES = 2_800_000  # about 128 MiB, a second's work: the most that a co
 LIGHT_ENTRIES = 8_192  # the most that is merged without numpy
 
 _ID = 32
+
+Keep = Mapping[bytes, bytes | bytearray]
+"""For segments by name: a byte for each row, 0 where it is not wanted."""
 
 
 class _Run:
@@ -130,6 +133,15 @@ class Index:
         if len(found) > 1:
             found = sorted(set(found), key=attrgetter("depth", "pack", "offset"))
         return found
+
+    def places(self, id: bytes) -> list[tuple[bytes, int, Entry]]:
+        """Every live record of an id, in no order: the segment's name, the row in it, the entry there."""
+        return [
+            (segment.name, first + number, entry)
+            for segment, first in self._hits(id)
+            for number, entry in enumerate(segment.entries_from(first))
+            if entry.pack not in self.dead_packs
+        ]
 
     def __contains__(self, id: bytes) -> bool:
         """Whether an id has a record outside of dead packs."""
@@ -255,10 +267,12 @@ def merge(
     index: Index,
     store: Callable[[bytes, bytes], None],
     *,
+    keep: Keep | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Merged:
     """Write the segments that hold the new entries and the live ones of the plan's rows.
 
+    With ``keep``, entries of a segment that it names are dropped too where its byte for their row is 0.
     ``index`` holds the plan's rows and knows the dead packs, whose entries are dropped. ``store`` gets the
     name and the bytes of each finished segment; nothing refers to them before root does. Memory: the new
     entries, one output segment and about 20 MiB (see :mod:`mvc.odb.merge`), however much is merged.
@@ -273,7 +287,7 @@ def merge(
     superseded = shorten(chain((row.name for row in plan.replaced), *(run[0].supersedes for run in runs)))
     total = len(new) + sum(row.entries for row in plan.replaced)
     added = []
-    for data in _merged(runs, new, superseded, index.dead_packs, total, max_bytes):
+    for data in _merged(runs, new, superseded, index.dead_packs, total, max_bytes, keep or {}):
         row = _row(data)
         store(row.name, data)
         added.append(row)
@@ -296,19 +310,26 @@ def _merged(
     dead_packs: Container[bytes],
     total: int,
     max_bytes: int,
+    keep: Keep,
 ) -> Iterable[bytes]:
     """The merged segments' bytes: by plain sorting when there is little, else streamed."""
     if not runs or total <= LIGHT_ENTRIES:
         for run in runs:
             for segment in run:
                 segment.verify_name()
-        entries = (entry for entry in chain(new, *chain(*runs)) if entry.pack not in dead_packs)
+        old = (_kept(segment, keep) for segment in chain(*runs))
+        entries = (entry for entry in chain(new, *old) if entry.pack not in dead_packs)
         return build_segments(entries, superseded, max_bytes)
     # numpy takes 80 ms to import, which a command that merges little must not pay
     from mvc.odb.merge import merge_runs
 
     fresh = [Segment.open(segment_name(data), data) for data in build_segments(new)]
-    return merge_runs([fresh, *runs] if fresh else runs, superseded, dead_packs, max_bytes)
+    return merge_runs([fresh, *runs] if fresh else runs, superseded, dead_packs, max_bytes, keep)
+
+
+def _kept(segment: Segment, keep: Keep) -> Iterable[Entry]:
+    wanted = keep.get(segment.name)
+    return segment if wanted is None else compress(segment, wanted)
 
 
 def _row(data: bytes) -> SegmentRow:

@@ -6,7 +6,7 @@ what is merged, apart from one table of pack names: 65,536 rows of windows, one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,16 @@ class _Run:
     """Reads one run in windows; each segment is verified against its name before its first row is used."""
 
     def __init__(
-        self, segments: Sequence[Segment], ordinals: Callable[[Segment], _Rows], window: int
+        self,
+        segments: Sequence[Segment],
+        ordinals: Callable[[Segment], _Rows],
+        window: int,
+        keep: Mapping[bytes, bytes | bytearray],
     ) -> None:
         self._segments = list(segments)
         self._ordinals = ordinals
         self._least_window = window
+        self._keep = keep
         self._at = 0  # in the first of the segments
         self._map: _Rows | None = None
         self.window = _Batch(np.empty((0, _WORDS), np.uint64), np.empty(0, _ROW))
@@ -116,12 +121,16 @@ class _Run:
         if not np.all(fits & (rows["depth"] <= MAX_DEPTH) & (rows["pack"] < len(self._map))):
             raise segment.damaged("has an entry that no pack can hold")
         rows["pack"] = self._map[rows["pack"]]
+        batch = _Batch(ids, rows)
+        wanted = self._keep.get(segment.name)
+        if wanted is not None:
+            batch = batch[np.flatnonzero(np.frombuffer(wanted, np.uint8, count, self._at))]
         self._at += count
         if self._at == segment.count:
             self._segments.pop(0)
             self._at, self._map = 0, None
         segment.forget_pages()
-        return _Batch(ids, rows)
+        return batch
 
     def take(self, below: int | None) -> _Batch:
         """Take the window's rows whose prefix is less than ``below`` (None: all)."""
@@ -137,11 +146,13 @@ def merge_runs(
     superseded: Sequence[bytes],
     dead_packs: Container[bytes],
     max_bytes: int,
+    keep: Mapping[bytes, bytes | bytearray] | None = None,
 ) -> Iterator[bytes]:
     """Yield the segments that hold the live entries of some runs, by ascending ranges of ids.
 
-    ``superseded`` as :func:`mvc.odb.segment.shorten` returns it. Gives the same bytes as
-    :func:`mvc.odb.segment.build_segments` over the same entries.
+    ``superseded`` as :func:`mvc.odb.segment.shorten` returns it, ``keep`` as for
+    :func:`mvc.odb.index.merge`. Gives the same bytes as :func:`mvc.odb.segment.build_segments` over the same
+    entries.
 
     Raises:
         CorruptFile: a segment is not what was written. What was yielded before must not be used then.
@@ -162,7 +173,7 @@ def merge_runs(
     room = capacity(len(names) - int(dead.sum()), len(superseded), max_bytes)
     window = max(_LEAST_WINDOW, WINDOW_ROWS // max(1, len(runs)))
     pending: list[_Batch] = []
-    for batch in _sorted_batches([_Run(run, ordinals, window) for run in runs], dead):
+    for batch in _sorted_batches([_Run(run, ordinals, window, keep or {}) for run in runs], dead):
         pending.append(batch)
         while sum(map(len, pending)) > room:
             whole = _Batch.join(pending)

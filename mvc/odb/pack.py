@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from mvc.backends import Backend, NotFound
+from mvc.backends import Backend, Incoming, NotFound
 from mvc.errors import CorruptFile, CorruptObject
+from mvc.objectid import ObjectId
 from mvc.odb.record import PREFIX, Record, read_lengths
 from mvc.odb.segment import Entry
+from mvc.parallel import Behind
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -33,44 +36,125 @@ class PackWriter:
     """Collects records into packs of about 32 MiB and puts each, durable, as it fills.
 
     ``entries`` say where each record went; those of the pack that is still open appear with :meth:`flush`.
+    A pack that grows beyond a few MiB is hashed, written and synced behind the caller, by a thread of its
+    own; nothing is waited for before :meth:`flush`. Who does not come to that calls :meth:`close`.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._behind = Behind(_WINDOW)
         self.entries: list[Entry] = []
         self.written_bytes = 0
+        self._unfinished: list[_OpenPack] = []
         self._begin()
 
     def _begin(self) -> None:
-        self._pieces: list[Buffer] = [MAGIC, os.urandom(16)]
-        self._hasher = blake3(b"".join(bytes(piece) for piece in self._pieces))
+        self._pack = _OpenPack(self._backend)
+        self._unfinished.append(self._pack)
+        self._handed: list[Buffer] = [MAGIC, os.urandom(16)]
+        self._waiting = 0
+        self._streams = False
         self._length = HEAD_BYTES
-        self._open: list[tuple[Record, int, int]] = []
+        self._open: list[tuple[ObjectId, int, int, int]] = []  # id, depth, offset, length
 
     def add(self, record: Record) -> None:
-        """Append a record. Its stored bytes must not change afterwards."""
+        """Append a record. Its stored bytes must not change afterwards.
+
+        Raises:
+            StorageError: the store refuses what was added before.
+        """
         head, stored = record.to_pieces()
-        length = len(head) + len(memoryview(stored))
+        length = len(head) + memoryview(stored).nbytes
         if self._open and self._length + length > TARGET_PACK:
-            self.flush()
-        self._hasher.update(head)
-        self._hasher.update(stored)
-        self._pieces += [head, stored]
-        self._open.append((record, self._length, length))
+            self._behind.run(self._ending())
+            self._begin()
+        self._handed += [head, stored]
+        self._open.append((record.id, record.depth, self._length, length))
         self._length += length
+        self._waiting += length
+        if self._waiting >= (_HAND_OVER if self._streams else _STREAM_FROM):
+            self._streams = True
+            self._behind.run(partial(self._pack.add, self._handed))
+            self._handed, self._waiting = [], 0
 
     def flush(self) -> None:
-        """Put the open pack, if it holds anything."""
-        if not self._open:
-            return
-        name = self._hasher.digest()
-        self._backend.put(pack_key(name), self._pieces)
-        self.written_bytes += self._length
-        self.entries += [
-            Entry(bytes(record.id), record.id.kind, name, offset, length, record.depth)
-            for record, offset, length in self._open
-        ]
+        """Put the open pack, if it holds anything; all packs are durable when this returns.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+        if self._open:
+            ending = self._ending()
+            if self._streams:
+                self._behind.run(ending)
+            else:
+                self._behind.wait()
+                ending()
+            self._begin()
+        self._behind.wait()
+
+    def close(self) -> None:
+        """Forget what was not flushed."""
+        self._behind.stop()
+        for pack in self._unfinished:
+            pack.discard()
+        self._unfinished.clear()
         self._begin()
+
+    def _ending(self) -> Callable[[], None]:
+        """The call that puts what is now the open pack."""
+        pack, last, records, length = self._pack, self._handed, self._open, self._length
+
+        def end() -> None:
+            name = pack.finish(last)
+            self._unfinished.remove(pack)
+            self.written_bytes += length
+            self.entries += [
+                Entry(bytes(identity), identity.kind, name, offset, size, depth)
+                for identity, depth, offset, size in records
+            ]
+
+        return end
+
+
+_STREAM_FROM = 4 << 20  # bytes of a pack that are worth a thread
+_HAND_OVER = 1 << 20
+_WINDOW = 8  # stretches of a pack that wait to be written
+
+
+class _OpenPack:
+    """A pack on its way into the backend; its name is the hash of its bytes."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._hasher = blake3()
+        self._incoming: Incoming | None = None
+
+    def add(self, pieces: list[Buffer]) -> None:
+        """Append bytes, which go to the backend now."""
+        if self._incoming is None:
+            self._incoming = self._backend.begin()
+        for piece in pieces:
+            self._hasher.update(piece)
+            self._incoming.add(piece)
+
+    def finish(self, pieces: list[Buffer]) -> bytes:
+        """Append the last bytes and put the pack; returns its name."""
+        if self._incoming is not None:
+            self.add(pieces)
+            name = self._hasher.digest()
+            self._incoming.finish(pack_key(name))
+            return name
+        for piece in pieces:
+            self._hasher.update(piece)
+        name = self._hasher.digest()
+        self._backend.put(pack_key(name), pieces)
+        return name
+
+    def discard(self) -> None:
+        """Forget what was added, unless it is put."""
+        if self._incoming is not None:
+            self._incoming.discard()
 
 
 def read_record(backend: Backend, entry: Entry, *, verify: bool = True) -> Record:

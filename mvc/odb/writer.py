@@ -119,6 +119,10 @@ class ObjectWriter:
         self._tell_packed()
         return self._packs.entries
 
+    def close(self) -> None:
+        """Forget what was not flushed; nothing is written any more."""
+        self._packs.close()
+
     def _tell_packed(self) -> None:
         entries = self._packs.entries
         if len(entries) > self._told:

@@ -82,7 +82,7 @@ def stats(repository: Repository, view: View) -> Stats:
     for entry, header in _headers(view):
         for table, key in (
             (result.by_kind, KINDS[entry.kind].word),
-            (result.by_codec, header.codec + (" from a base" if header.based else "")),
+            (result.by_codec, _coding(header)),
         ):
             share = table.setdefault(key, Share())
             share.objects += 1
@@ -90,6 +90,13 @@ def stats(repository: Repository, view: View) -> Stats:
             share.stored_bytes += entry.length
     _add_store(result, repository)
     return result
+
+
+def _coding(header: RecordHeader) -> str:
+    """How a record was coded, in words: its codecs, and what it was predicted from."""
+    if header.recipe is not None:
+        return f"{header.codec} from {header.recipe}"
+    return header.codec + (" from a base" if header.based else "")
 
 
 def _headers(view: View) -> Iterator[tuple[Entry, RecordHeader]]:

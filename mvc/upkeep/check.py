@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from blake3 import blake3
 
@@ -20,6 +20,9 @@ from mvc.odb.pack import pack_key, scan_pack
 from mvc.odb.record import Record
 from mvc.parallel import ordered_map
 from mvc.restore import file_pieces
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 _T = TypeVar("_T")
 
@@ -133,12 +136,23 @@ class Checker:
             data = self._backend.view(pack_key(name))
             if blake3(data).digest() != name:
                 self.report.add(what, "does not hash to its name")
-            for problem in ordered_map(self._decoded, scan_pack(name, data)):
+            for problem in ordered_map(self._decoded, self._indexed(name, data)):
                 self.report.records += 1
                 if problem is not None:
                     self.report.add(*problem)
         except (CorruptFile, StorageError) as error:
             self.report.add(what, error.message)
+
+    def _indexed(self, name: bytes, data: Buffer) -> Iterator[tuple[int, int, Record | CorruptObject]]:
+        """A pack's records without those that no segment names any more: they are garbage, and what they lean
+        on may be gone."""
+        for offset, length, record in scan_pack(name, data):
+            if isinstance(record, CorruptObject) or any(
+                (entry.pack, entry.offset) == (name, offset) for entry in self._index.find(record.id)
+            ):
+                yield offset, length, record
+            else:
+                self._advance(length)
 
     def _decoded(self, item: tuple[int, int, Record | CorruptObject]) -> tuple[str, str] | None:
         offset, length, record = item

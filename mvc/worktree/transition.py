@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR
 
 from mvc.errors import WouldOverwrite
-from mvc.fileio import FileIO, write_all
+from mvc.fileio import FileIO
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, Manifest, TreeEntry
 from mvc.worktree.apply import Placement
@@ -16,18 +16,21 @@ from mvc.worktree.compare import ReadManifest, WorkState
 from mvc.worktree.journal import Seen
 from mvc.worktree.recheck import same_content
 
-Pieces = Callable[[Manifest], Iterable[bytes]]
+Fill = Callable[[int, Path, str, Manifest], None]
+"""Gives an open, empty file (handle, its path, the path that it is to get) a manifest's bytes."""
 
 
 @dataclass(slots=True)
 class Plan:
     """``write`` maps paths to what they become, ``remove`` lists files that go; ``lost`` are paths whose
-    uncommitted content either of them would destroy. ``seen`` has the files that were at these paths."""
+    uncommitted content either of them would destroy. ``seen`` has the files that were at these paths, and
+    ``old`` the manifests of those among them that are known."""
 
     write: dict[str, TreeEntry] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     seen: dict[str, Seen] = field(default_factory=dict)
+    old: dict[str, ManifestId] = field(default_factory=dict)
 
 
 def plan(
@@ -68,6 +71,8 @@ def plan(
             result.remove.append(path)
         else:
             result.write[path] = new
+            if there is not None and path in state.certain:
+                result.old[path] = state.certain[path]
     return result
 
 
@@ -114,7 +119,7 @@ def write_files(
     new_temporary: Callable[[], Path],
     result: Plan,
     read_manifest: ReadManifest,
-    pieces: Pieces,
+    fill: Fill,
 ) -> list[Placement]:
     """Write every new file under a temporary name, durable; all of them go again if one fails."""
     placements = [Placement(path, None, False, result.seen.get(path)) for path in result.remove]
@@ -125,8 +130,7 @@ def write_files(
             fd = io.create(temporary, 0o777 if executable else 0o666)
             placements.append(Placement(path, temporary, executable, result.seen.get(path)))
             try:
-                for piece in pieces(read_manifest(ManifestId(entry.id))):
-                    write_all(io, fd, piece)
+                fill(fd, temporary, path, read_manifest(ManifestId(entry.id)))
                 io.sync(fd)
             finally:
                 io.close(fd)
