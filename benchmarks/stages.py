@@ -26,6 +26,7 @@ BORDERS: dict[str, tuple[str, ...]] = {
     ),
     "write": (
         "mvc.fileio:FileIO.write",
+        "mvc.fileio:FileIO.write_at",
         "mvc.fileio:FileIO.sync",
         "mvc.fileio:FileIO.sync_folder",
         "mvc.fileio:FileIO.replace",
