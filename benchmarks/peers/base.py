@@ -50,10 +50,14 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some commands took together: wall-clock seconds, and seconds of all cores."""
+    """What some commands took together: wall-clock seconds, and seconds of all cores.
+
+    ``own_seconds`` are those that a session spent on its one thread that hands out the work, where it tells.
+    """
 
     seconds: float
     cpu_seconds: float
+    own_seconds: float = 0.0
 
 
 class Peer(ABC):
@@ -218,8 +222,8 @@ class Session:
     def cost(self, line: str) -> Cost:
         """Send a line; returns what it took."""
         before = self._cpu()
-        seconds = float(self.ask(line))
-        return Cost(seconds, self._cpu() - before)
+        seconds, *own = (float(word) for word in self.ask(line).split())
+        return Cost(seconds, self._cpu() - before, *own)
 
     def _cpu(self) -> float:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
