@@ -144,7 +144,8 @@ def main() -> None:
     print(f"\nflushing packs, seconds of the wall clock a commit: {waited / options.versions:.3f}")
     kept = {
         str(cores): [
-            {what: (c.seconds, c.cpu_seconds, c.own_seconds) for what, c in one.items()} for one in many
+            {what: (cost.seconds, cost.cpu_seconds, cost.own_seconds) for what, cost in one.items()}
+            for one in many
         ]
         for cores, many in runs.items()
     }
