@@ -2,6 +2,7 @@
 
     python -m benchmarks.endtoend [--megabytes 200] [--versions 4] [--repetitions 3] [--quick]
         [--peers .peers] [--only mvc,git-lfs] [--data ../shared/data/checkpoints] [--json FILE]
+        [--docs docs]
 
 Three parts, each on versions that are related as those of a fine-tune are (:mod:`benchmarks.related`):
 
@@ -231,18 +232,18 @@ def said(goals: Sequence[tuple[str, float | None, float]]) -> str:
     return report.table(("mvc's goals", "measured", "goal", "reached"), rows)
 
 
-def trained(run: Run, data: Path) -> dict[str, Any]:
+def trained(page: report.Page, run: Run, data: Path) -> dict[str, Any]:
     """A folder of checkpoints as one version."""
     raw = size(data)
-    print(f"\n### A folder of trained checkpoints as one version, {raw / 1e6:.0f} MB\n")
+    page.say(f"\n### A folder of trained checkpoints as one version, {raw / 1e6:.0f} MB\n")
     measured = run.processes([data])
-    print(report.table(HEADS, run.rows(measured, raw, 1, missing=True)), flush=True)
+    page.say(report.table(HEADS, run.rows(measured, raw, 1, missing=True)))
     stored = {name: medians(one)["stored"] for name, one in measured.items() if "stored" in one[0]}
     others = {name: value for name, value in stored.items() if name != "mvc"}
     if "mvc" in stored and others:
         best = min(others, key=lambda name: others[name])
         saved = 1 - stored["mvc"] / others[best]
-        print(f"\nmvc stores {saved:.0%} less than the best peer, {best}; goal: at least 25 %.")
+        page.say(f"\nmvc stores {saved:.0%} less than the best peer, {best}; goal: at least 25 %.")
     return {"raw": raw, "processes": measured}
 
 
@@ -262,6 +263,7 @@ def main() -> None:
     options.repetitions = options.repetitions or (1 if quick else 3)
     options.peers, options.data = options.peers.absolute(), options.data.absolute()
     result: dict[str, Any] = {}
+    page = report.Page("endtoend", options)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         run = Run(options, place)
@@ -269,22 +271,22 @@ def main() -> None:
         raw = sum(size(version) for version in versions)
         each = raw / 1e6 / len(versions)
         what = f"{len(versions)} versions of {each:.0f} MB, {options.repetitions} repetitions"
-        print(f"### A process a version: {what}\n")
+        page.say(f"### A process a version: {what}\n")
         processes = run.processes(versions)
-        print(report.table(HEADS, run.rows(processes, raw, len(versions), missing=True)), flush=True)
-        print(f"\n### In one process, without start-up: {what}\n")
+        page.say(report.table(HEADS, run.rows(processes, raw, len(versions), missing=True)))
+        page.say(f"\n### In one process, without start-up: {what}\n")
         one_process = run.one_process(versions)
-        print(report.table(HEADS, run.rows(one_process, raw, len(versions), missing=False)), flush=True)
+        page.say(report.table(HEADS, run.rows(one_process, raw, len(versions), missing=False)))
         both = [{key: medians(value) for key, value in part.items()} for part in (processes, one_process)]
         goals = list(compared(both[0], both[1], raw))
-        print(f"\n{said(goals)}")
+        page.say(f"\n{said(goals)}")
         result |= {"raw": raw, "processes": processes, "one process": one_process, "goals": goals}
         result |= {"peers": run.versions, "missing": run.missing}
         if options.data.is_dir():
-            result["trained"] = trained(run, options.data)
+            result["trained"] = trained(page, run, options.data)
         else:
-            print("\nNo folder of trained checkpoints (--data): that part is left out.")
-    report.finish("endtoend", options, result)
+            page.say("\nNo folder of trained checkpoints (--data): that part is left out.")
+    page.finish(result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a repository costs as it grows: versions, commits, tensors in one file, packs.
 
     python -m benchmarks.growth [--only versions,commits,tensors,packs] [--quick] [--json FILE]
-        [--plots docs/plots]
+        [--docs docs]
 
 - *versions*: version n of a model of a megabyte, every one moved by 1 % of its norm, up to n = 1,000: seconds
   and stored bytes. Then two repositories, with 10 and with 1,000 versions, take turns to commit twenty more;
@@ -11,7 +11,7 @@
 - *packs*: 10 to 1,000 packs, which is as many as commits once joining small packs is switched off: a commit
   and the checkout of the oldest version with nothing in memory yet.
 
-All in this process, start-up not counted. ``--plots`` draws each part.
+All in this process, start-up not counted.
 """
 
 from __future__ import annotations
@@ -122,13 +122,13 @@ def grow_versions(place: Path, quick: bool) -> dict[str, Any]:
     return {"seconds": seconds, "stored": stored, "pairs": pairs, "ratio": ratio, "checkout": back}
 
 
-def show_versions(out: dict[str, Any]) -> dict[str, str]:
+def show_versions(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
     seconds, stored = out["seconds"], out["stored"]
     count = len(seconds)
     width = max(1, count // 40)
     per = [(b[0], (b[1] - a[1]) / (b[0] - a[0]) / 1e3) for a, b in pairwise(stored)]
-    print(f"### {count} versions of a small model\n")
+    page.say(f"### {count} versions of a small model\n")
     tenth = count // 10
     rows = [
         [
@@ -139,15 +139,14 @@ def show_versions(out: dict[str, Any]) -> dict[str, str]:
         ]
         for low in (0, count // 2 - tenth, count - tenth)
     ]
-    print(report.table(("versions", "median ms", "mean ms", "stored kB a version"), rows))
-    print(f"\ntaking turns, a commit after {count} versions ÷ after 10: {out['ratio']:.2f} (goal: ≤ 1.2)")
+    page.say(report.table(("versions", "median ms", "mean ms", "stored kB a version"), rows))
+    page.say(f"\ntaking turns, a commit after {count} versions ÷ after 10: {out['ratio']:.2f} (goal: ≤ 1.2)")
     told = ", ".join(f"version {number} {value:.3f} s" for number, value in out["checkout"])
-    print(f"checkout with nothing in memory: {told}\n", flush=True)
+    page.say(f"checkout with nothing in memory: {told}\n")
     series = {"median of a window": [(x, y * 1e3) for x, y in windows(seconds, width)]}
-    return {
-        "growth-versions": plots.line_chart("Commit of version n", "version", "ms", series),
-        "growth-stored": plots.line_chart("Stored for version n", "version", "kB", {"mean of five": per}),
-    }
+    page.chart("growth-versions", plots.line_chart("Commit of version n", "version", "ms", series))
+    stored_kb = {"mean of five": per}
+    page.chart("growth-stored", plots.line_chart("Stored for version n", "version", "kB", stored_kb))
 
 
 def grow_commits(place: Path, quick: bool) -> dict[str, Any]:
@@ -168,13 +167,13 @@ def _counter() -> Callable[[Path], object]:
     return write
 
 
-def show_commits(out: dict[str, Any]) -> dict[str, str]:
+def show_commits(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
     seconds = out["seconds"]
     count = len(seconds)
     part = count // 10
     first, last = seconds[:part], seconds[-part:]
-    print(f"### {count:,} commits of a tiny file\n")
+    page.say(f"### {count:,} commits of a tiny file\n")
     rows = [
         [
             name,
@@ -184,12 +183,12 @@ def show_commits(out: dict[str, Any]) -> dict[str, str]:
         ]
         for name, values in ((f"the first {part}", first), (f"the last {part}", last))
     ]
-    print(report.table(("commits", "median ms", "mean ms", "slowest ms"), rows))
-    print(f"\n{out['stored'] / count:.0f} stored bytes a commit, {out['packs']} packs\n", flush=True)
+    page.say(report.table(("commits", "median ms", "mean ms", "slowest ms"), rows))
+    page.say(f"\n{out['stored'] / count:.0f} stored bytes a commit, {out['packs']} packs\n")
     series = {
         "median of a window": [(x, y * 1e3) for x, y in windows(seconds, max(1, count // 40))],
     }
-    return {"growth-commits": plots.line_chart("Commit n of a tiny file", "commit", "ms", series)}
+    page.chart("growth-commits", plots.line_chart("Commit n of a tiny file", "commit", "ms", series))
 
 
 def grow_tensors(place: Path, quick: bool) -> dict[str, Any]:
@@ -218,9 +217,9 @@ def _many_tensors(count: int) -> Callable[[Path], object]:
     return write
 
 
-def show_tensors(out: dict[str, Any]) -> dict[str, str]:
+def show_tensors(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
-    print("### Tensors in one file\n")
+    page.say("### Tensors in one file\n")
     rows, series = [], {"first commit": [], "commit, all moved": [], "checkout": []}
     for count, one in out.items():
         each = [one[key] / int(count) * 1e3 for key in ("first", "moved", "checkout")]
@@ -229,10 +228,10 @@ def show_tensors(out: dict[str, Any]) -> dict[str, str]:
         seconds = [report.figure(one[key], 2) for key in ("first", "moved", "checkout")]
         rows.append([f"{int(count):,}", *seconds, report.figure(each[1], 2), report.figure(one["stored"], 3)])
     heads = ("tensors", "first commit s", "all moved s", "checkout s", "moved, ms a tensor", "stored ÷ raw")
-    print(report.table(heads, rows), flush=True)
-    print()
+    page.say(report.table(heads, rows))
+    page.say()
     chart = plots.line_chart("One file of n tensors of 2 KiB", "tensors", "ms a tensor", series, log_x=True)
-    return {"growth-tensors": chart}
+    page.chart("growth-tensors", chart)
 
 
 def grow_packs(place: Path, quick: bool) -> dict[str, Any]:
@@ -260,26 +259,26 @@ def grow_packs(place: Path, quick: bool) -> dict[str, Any]:
         consolidate.MAX_PACKS = kept
 
 
-def show_packs(out: dict[str, Any]) -> dict[str, str]:
+def show_packs(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
-    print("### Packs that are never joined\n")
+    page.say("### Packs that are never joined\n")
     rows = [
         [count, report.figure(one["commit"] * 1e3, 1), report.figure(one["checkout"] * 1e3, 1)]
         for count, one in out.items()
     ]
-    print(report.table(("packs", "commit ms", "checkout of the oldest ms"), rows), flush=True)
-    print()
+    page.say(report.table(("packs", "commit ms", "checkout of the oldest ms"), rows))
+    page.say()
     series = {
         what: [(float(count), one[what] * 1e3) for count, one in out.items()]
         for what in ("commit", "checkout")
     }
     chart = plots.line_chart("Packs that are never joined", "packs", "ms", series, log_x=True)
-    return {"growth-packs": chart}
+    page.chart("growth-packs", chart)
 
 
 PARTS: dict[
     str,
-    tuple[Callable[[Path, bool], dict[str, Any]], Callable[[dict[str, Any]], dict[str, str]]],
+    tuple[Callable[[Path, bool], dict[str, Any]], Callable[[report.Page, dict[str, Any]], None]],
 ] = {
     "versions": (grow_versions, show_versions),
     "commits": (grow_commits, show_commits),
@@ -292,24 +291,22 @@ def main() -> None:
     """Print the tables, draw the charts."""
     parser = report.parser(__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between them")
-    parser.add_argument("--plots", type=Path, help="draw into this folder")
     options: argparse.Namespace = parser.parse_args()
     wanted = options.only.split(",")
     unknown = set(wanted) - set(PARTS)
     if unknown:
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}")
     measured: dict[str, Any] = {}
+    page = report.Page("growth", options)
     for name in wanted:
         grow, show = PARTS[name]
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as place:
             measured[name] = grow(Path(place), options.quick)
-        measured[name]["took"] = time.perf_counter() - began
-        charts = show({key: value for key, value in measured[name].items() if key != "took"})
-        for chart, drawn in charts.items() if options.plots is not None else ():
-            options.plots.mkdir(parents=True, exist_ok=True)
-            (options.plots / f"{chart}.svg").write_text(drawn)
-    report.finish("growth", options, measured)
+        took = time.perf_counter() - began
+        show(page, measured[name])
+        measured[name] = {"took": took, "values": measured[name]}
+    page.finish(measured)
 
 
 if __name__ == "__main__":

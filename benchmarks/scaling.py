@@ -1,7 +1,7 @@
 """Commit and checkout on one core and on two, and what each stage costs.
 
     python -m benchmarks.scaling [--megabytes 200] [--versions 4] [--repetitions 3] [--quick] [--no-native]
-        [--frozen 0.75] [--json FILE]
+        [--frozen 0.75] [--json FILE] [--docs docs]
 
 A process commits related versions and checks out the first and the newest, held to one core and then free to
 use two; in turn, medians. *per core* is megabytes for each second of processor time, which hardly depends on
@@ -130,6 +130,7 @@ def main() -> None:
     options.repetitions = options.repetitions or (1 if quick else 3)
     if len(os.sched_getaffinity(0)) < max(CORES):
         raise SystemExit("this machine lends one core: nothing to compare")
+    page = report.Page("scaling", options)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         model = Model(options.megabytes, frozen=options.frozen)
@@ -140,8 +141,8 @@ def main() -> None:
             for cores in CORES:
                 runs[cores].append(once(place, versions, cores, native=not options.no_native))
         stages, waited = profile(place, versions, native=not options.no_native)
-    show(options, each, runs, stages)
-    print(f"\nflushing packs, seconds of the wall clock a commit: {waited / options.versions:.3f}")
+    show(page, options, each, runs, stages)
+    page.say(f"\nflushing packs, seconds of the wall clock a commit: {waited / options.versions:.3f}")
     kept = {
         str(cores): [
             {what: (cost.seconds, cost.cpu_seconds, cost.own_seconds) for what, cost in one.items()}
@@ -149,17 +150,18 @@ def main() -> None:
         ]
         for cores, many in runs.items()
     }
-    report.finish("scaling", options, {"bytes": each, "cores": kept, "stages": stages, "flush": waited})
+    page.finish({"bytes": each, "cores": kept, "stages": stages, "flush": waited})
 
 
 def show(
+    page: report.Page,
     options: argparse.Namespace,
     each: int,
     runs: dict[int, list[Costs]],
     stages: dict[str, dict[str, float]],
 ) -> None:
     """Both tables."""
-    print(f"{options.versions} versions of {each / 1e6:.0f} MB, {options.repetitions} repetitions\n")
+    page.say(f"{options.versions} versions of {each / 1e6:.0f} MB, {options.repetitions} repetitions\n")
     done = {what: each * (options.versions - 1 if "others" in what else 1) for what in stages}
     rows = []
     for what, amount in done.items():
@@ -174,15 +176,15 @@ def show(
         times = (one / two, median(1, "cpu_seconds") / least)
         rows.append([what, *(report.figure(rate, 0) for rate in (*rates, *core)), *map(report.figure, times)])
     heads = ("MB/s", "one core", "two cores", "per core of one", "per core of two", "two ÷ one", "allowed")
-    print(report.table(heads, rows))
-    print(f"\nGoal: two cores ≥ {GOAL} × one.\n")
+    page.say(report.table(heads, rows))
+    page.say(f"\nGoal: two cores ≥ {GOAL} × one.\n")
     names = sorted({stage for one in stages.values() for stage in one} - {"the rest"})
     rows = []
     for what, found in stages.items():
         whole = sum(found.values())
         per = [found.get(stage, 0.0) for stage in (*names, "the rest")] + [whole]
         rows.append([what, *(report.figure(value * 1e9 / done[what]) for value in per)])
-    print(report.table(("processor seconds a GB", *names, "the rest", "all"), rows))
+    page.say(report.table(("processor seconds a GB", *names, "the rest", "all"), rows))
 
 
 if __name__ == "__main__":

@@ -150,3 +150,31 @@ def test_each_benchmark_runs(name, tmp_path) -> None:
     assert result["benchmark"] == name
     assert result["machine"]["cores"]
     assert result["measured"]
+
+
+def test_a_page_goes_between_its_markers_and_nowhere_else(tmp_path, capsys) -> None:
+    page = "before\n<!-- depth: made by benchmarks.depth -->\nold\n<!-- end of depth -->\nafter\n"
+    (tmp_path / "benchmarks.md").write_text(page)
+    options = report.parser("").parse_args(
+        ["--docs", str(tmp_path), "--json", str(tmp_path / "x" / "a.json")]
+    )
+    made = report.Page("depth", options)
+    made.say("a table")
+    made.chart("depth-commit", "<svg/>")
+    made.finish({"seconds": 1})
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert text.startswith("before\n<!-- depth")
+    assert text.endswith("<!-- end of depth -->\nafter\n")
+    assert "a table\n\n![depth commit](plots/depth-commit.svg)" in text
+    assert "old" not in text
+    assert (tmp_path / "plots" / "depth-commit.svg").read_text() == "<svg/>"
+    assert json.loads((tmp_path / "x" / "a.json").read_text())["measured"] == {"seconds": 1}
+    assert "a table" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no section"):
+        report.replaced("nothing", "depth", "text")
+
+
+def test_every_benchmark_with_a_page_has_its_place_in_the_document() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    for name in ("endtoend", "depth", "status", "scaling", "growth"):
+        assert "here" in report.replaced(page, name, "here")
