@@ -17,14 +17,15 @@ _OWN = {"json", "docs", "peers", "data"}
 """Options that say where things lie, not what is measured."""
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has."""
+def parser(description: str | None, *, page: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has; ``page`` False: it has no section of its own."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
     made.add_argument("--json", type=Path, help="keep what was measured in this file")
-    made.add_argument("--docs", type=Path, help="put tables and charts into this folder's benchmarks.md")
+    if page:
+        made.add_argument("--docs", type=Path, help="put tables and charts into this folder's benchmarks.md")
     return made
 
 
@@ -45,6 +46,22 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def figure(value: float | None, digits: int = 2) -> str:
     """A number for a table; what was not measured is a dash."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def keep(name: str, options: argparse.Namespace, measured: dict[str, Any], load: float) -> None:
+    """Write what was measured where ``--json`` says, with the machine and its load average before."""
+    if options.json is None:
+        return
+    result = {
+        "benchmark": name,
+        "date": time.strftime("%Y-%m-%d"),
+        "load": load,
+        "machine": describe(Path(tempfile.gettempdir())),
+        "options": {key: value for key, value in vars(options).items() if key not in _OWN},
+        "measured": measured,
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
 class Page:
@@ -73,17 +90,7 @@ class Page:
         date = time.strftime("%Y-%m-%d")
         load = f"load average {self._load:.1f} when it began, its own share included later"
         self.say(f"\n{date}, {sentence(described)}; {load}.")
-        if self._options.json is not None:
-            result = {
-                "benchmark": self.name,
-                "date": date,
-                "load": self._load,
-                "machine": described,
-                "options": {key: value for key, value in vars(self._options).items() if key not in _OWN},
-                "measured": measured,
-            }
-            self._options.json.parent.mkdir(parents=True, exist_ok=True)
-            self._options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        keep(self.name, self._options, measured, self._load)
         if self._options.docs is not None:
             self._document(self._options.docs)
 

@@ -140,7 +140,9 @@ def test_a_goal_whose_peer_is_missing_is_not_measured() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["endtoend", "depth", "status", "scaling", "growth"])
+@pytest.mark.parametrize(
+    "name", ["endtoend", "depth", "status", "scaling", "growth", "latency", "tensors", "memory"]
+)
 def test_each_benchmark_runs(name, tmp_path) -> None:
     words = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", tmp_path / "result.json"]
     if name == "endtoend":
