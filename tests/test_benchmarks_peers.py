@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks import report
-from benchmarks.endtoend import compared, in_one_process, in_processes, medians
+from benchmarks.endtoend import Run, compared, in_one_process, in_processes, medians
 from benchmarks.growth import windows
 from benchmarks.peers import PEERS, Peer, Tools
 from benchmarks.peers.cp import Copy
@@ -96,6 +97,18 @@ def test_mvc_is_measured_in_processes_and_in_one(versions, tmp_path) -> None:
         measured = way(peer, versions)
         assert wanted <= measured.keys()
         assert all(measured[key] > 0 for key in wanted - {"commit cpu"})
+
+
+def test_a_peer_that_fails_is_a_row_that_says_so(versions, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Copy, "checkout", lambda _self, number: [["false", f"version {number}"]])
+    options = argparse.Namespace(peers=tmp_path / "none", repetitions=1, only="cp + fsync,zipnn")
+    run = Run(options, tmp_path)
+    measured = run.processes(versions)
+    assert measured == {}
+    assert run.missing["cp + fsync"] == "false version 0 failed (1):"
+    rows = run.rows(measured, 1, 1, missing=True)
+    assert [row[0] for row in rows] == [f"{name}: {why}" for name, why in run.missing.items()]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stages_add_up_to_what_the_process_took(versions, tmp_path) -> None:

@@ -48,6 +48,10 @@ class Tools:
         return told([str(self.python), "-c", look])
 
 
+class PeerFailed(SystemExit):
+    """A peer did not do what it was told; whoever does not expect that ends with its message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What some commands took together: wall-clock seconds, and seconds of all cores.
@@ -157,7 +161,7 @@ class Peer(ABC):
         """Run commands one after the other.
 
         Raises:
-            SystemExit: one of them failed.
+            PeerFailed: one of them failed.
         """
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.perf_counter()
@@ -165,7 +169,7 @@ class Peer(ABC):
             done = subprocess.run(command, cwd=self.work, env=self._env(), capture_output=True, check=False)
             if done.returncode:
                 words = (done.stderr or done.stdout).decode(errors="replace")
-                raise SystemExit(f"{' '.join(command)} failed ({done.returncode}): {words[-800:]}")
+                raise PeerFailed(f"{' '.join(command)} failed ({done.returncode}): {words[-800:]}")
         seconds = time.perf_counter() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Cost(seconds, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
@@ -208,7 +212,7 @@ class Session:
         """Send a line; returns the answer.
 
         Raises:
-            SystemExit: the process has ended instead.
+            PeerFailed: the process has ended instead.
         """
         if self._process.stdin is None or self._process.stdout is None:
             raise ValueError("the process has no pipes")
@@ -216,7 +220,7 @@ class Session:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise SystemExit(f"{line!r} ended the process with {self._process.wait()}")
+            raise PeerFailed(f"{line!r} ended the process with {self._process.wait()}")
         return answer.strip()
 
     def cost(self, line: str) -> Cost:
