@@ -104,6 +104,4 @@ def _slots(files: Sequence[Surveyed]) -> list[tuple[Slot, float]]:
             taken.add(found)
             sample = numbers_of(file.sample(place, file.runs[place][0]), span.dtype)
             slots[found][number] = sample[:: max(sample.size // _MOST_ELEMENTS, 1)]
-    return [
-        (slot, count / next(iter(slot.values())).size) for slot, count in zip(slots, counts, strict=True)
-    ]
+    return [(slot, count / next(iter(slot.values())).size) for slot, count in zip(slots, counts, strict=True)]

@@ -143,5 +143,3 @@ class Pricing:
             data = b"".join(file.read(*window) for window in windows(region))
             stored = int(len(encode_opaque(data, None).stored) / len(data) * piece.length)
         return stored + RECORD_BYTES + _MANIFEST_STEPS
-
-
