@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PIECES = 8
 PIECE = 1024  # elements
-PREDICTION_MARGIN = 0.95  # a base makes reading slower and must pay for it
+PREDICTION_MARGIN = 0.97  # a base makes reading slower and must pay for it
 GROUPING_MARGIN = 0.985  # so does sorting
 BUCKETS_MARGIN = (
     0.95  # rANS instead of Huffman's codes, for one in a hundred, is left to who asks for the best
