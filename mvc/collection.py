@@ -46,6 +46,7 @@ from mvc.upkeep.mark import Marks, mark
 from mvc.upkeep.reencode import Reencoder
 from mvc.upkeep.standing import Plan, Target
 from mvc.upkeep.usage import PackUse, pack_uses, unused, worth_rewriting
+from mvc.upkeep.within import leaning_within
 from mvc.weighing import sweep_notes
 from mvc.workspace import locked
 from mvc.worktree.index import StatCache
@@ -350,7 +351,7 @@ def plan_standing(view: View, everything: bool) -> dict[ObjectId, Target]:
     heads[:0] = [] if head is None else [head]
     # what only the operation log names, too: it leans on versions that are stored anew
     others += [start for start in starting_points(view, None) if isinstance(start, CommitId)]
-    plan = Plan(view.objects)
+    plan = Plan(view.objects, leaning_within(view.objects, heads))
     for sequences in lines(view.objects, heads, list(dict.fromkeys(others))):
         plan.add(sequences)
     return plan.targets
