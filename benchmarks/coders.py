@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import zstandard
 
 from benchmarks import bounds
-from benchmarks.bench_codecs import chain_coder, cut
+from benchmarks.bench_codecs import Chunk, chain_coder, cut
 from benchmarks.tensor_files import Tensor, read
+from mvc.codecs import CODECS
 from mvc.dtypes import DTYPES
 from mvc.odb.estimate import lane
 
@@ -91,10 +92,17 @@ def forced(file: File, pairs: Pairs, names: list[str]) -> int | None:
         has_exponent = lane(DTYPES[tensor.dtype]).bits and tensor.elements.dtype.itemsize > 1
         alone = ["rot", "planes"] if has_exponent else ["planes"]
         chain = names if needs_base and base is not None else alone
-        code = chain_coder(tensor.dtype, chain)
+        code = tokens_coder(tensor.dtype) if chain == ["tokens"] else chain_coder(tensor.dtype, chain)
         pieces = cut(tensor.data, base.data if needs_base and base is not None else None)
         total += sum(min(code(piece)[0], len(piece.plain)) for piece in pieces)
     return total
+
+
+def tokens_coder(dtype: str) -> Callable[[Chunk], tuple[int, None]]:
+    """The codec ``tokens``, as the encoder sets it."""
+    seen = lane(DTYPES[dtype])
+    params = {"width": seen.width, "shift": seen.shift, "bits": seen.bits}
+    return lambda chunk: (len(memoryview(CODECS["tokens", 1].encode(chunk.plain, params, chunk.base))), None)
 
 
 def bound(file: File, pairs: Pairs, which: str) -> float | None:
@@ -116,8 +124,16 @@ def bound(file: File, pairs: Pairs, which: str) -> float | None:
     )
 
 
+def _mostly_paired(pairs: Pairs) -> bool:
+    paired = sum(len(tensor.data) for tensor, base in pairs if base is not None)
+    return 2 * paired >= sum(len(tensor.data) for tensor, _ in pairs)
+
+
 def moved(pairs: Pairs) -> float | None:
-    """‖Δ‖ ÷ ‖W‖ over all tensors that have a base, W being the base; None where numbers are missing."""
+    """‖Δ‖ ÷ ‖W‖ over all tensors that have a base, W being the base; None where numbers are missing, or less
+    than half of the bytes have a base."""
+    if not _mostly_paired(pairs):
+        return None
     difference = size = 0.0
     for tensor, base in pairs:
         if base is None:
@@ -131,7 +147,10 @@ def moved(pairs: Pairs) -> float | None:
 
 
 def unchanged(pairs: Pairs) -> float | None:
-    """The share of elements with a base that are bit for bit what they were."""
+    """The share of elements with a base that are bit for bit what they were; None where less than half of the
+    bytes have a base."""
+    if not _mostly_paired(pairs):
+        return None
     same = count = 0
     for tensor, base in pairs:
         if base is not None:

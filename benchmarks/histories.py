@@ -138,8 +138,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folders = [
         path
-        for path in sorted(arguments.weights.glob(f"hist_*{arguments.only}*"))
-        if arguments.all or arguments.only or path.name in SIX
+        for path in sorted(arguments.weights.glob("hist_*"))
+        if arguments.only in path.name and (arguments.all or arguments.only or path.name in SIX)
     ]
     if not folders:
         raise SystemExit(f"{arguments.weights} holds no hist_ folders")

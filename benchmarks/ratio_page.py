@@ -35,10 +35,10 @@ _CURVES: dict[str, Callable[[Row], int | None]] = {
 }
 _CHANGES: dict[str, Callable[[Row], int | None]] = {
     "mvc": lambda row: row["records"],
-    "mvc, files' contents only": lambda row: row["blobs"],
     "XOR planes, zstd -3": lambda row: row["sizes"].get("XOR planes, zstd -3"),
     "zipnn": lambda row: row["sizes"].get("zipnn"),
     "order-0 bound over changes": lambda row: row["sizes"].get("bound changes"),
+    "mvc without manifest, tree and commit": lambda row: row["blobs"],
 }
 _SOURCES = {"checkpoints": "real checkpoints", "corpus": "trained corpus"}
 
@@ -47,14 +47,15 @@ def charts(result: Row) -> dict[str, str]:
     """Every chart that the results have values for, by file name."""
     out: dict[str, str] = {}
     for source, title in _SOURCES.items():
-        rows = [row for row in result["cases"] if row["source"] == source and _moved_over_its_base(row)]
+        rows = [row for row in result["cases"] if row["source"] == source and _over_its_base(row)]
+        rows = [row for row in rows if row["family"] == "bf16 moved"]
         curves = _series(rows, _CURVES, lambda row: 100 * row["move"])
         if any(curves.values()):
             curves["goal"] = [(100 * move, least) for move, least in MOVES]
             out[f"ratio-move-{source}.svg"] = line_chart(
-                f"bf16 over its base: {title}", "‖Δ‖ ÷ ‖W‖, %", "raw ÷ stored", curves, log_x=True
+                f"bf16 over its base: {title}", "‖Δ‖ ÷ ‖W‖, %", "raw ÷ stored", curves, log_x=True, log_y=True
             )
-    rows = [row for row in result["cases"] if _moved_over_its_base(row) and row["unchanged"] < 1]
+    rows = [row for row in result["cases"] if _over_its_base(row) and row["unchanged"] < 1]
     changes = _series(rows, _CHANGES, lambda row: 100 * (1 - row["unchanged"]))
     if any(changes.values()):
         out["ratio-unchanged.svg"] = line_chart(
@@ -76,7 +77,7 @@ def charts(result: Row) -> dict[str, str]:
     return out
 
 
-def _moved_over_its_base(row: Row) -> bool:
+def _over_its_base(row: Row) -> bool:
     moved = row["family"] in ("bf16 moved", "bf16 mostly same") and bool(row["move"])
     return moved and "beside" not in row["title"]
 

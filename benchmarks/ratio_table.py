@@ -17,7 +17,7 @@ PEER_COLUMNS = (
     "blosc2",
     "XOR planes, zstd -3",
 )
-CODEC_COLUMNS = ("codec rot", "codec residual", "codec ig")
+CODEC_COLUMNS = ("codec rot", "codec residual", "codec ig", "codec tokens")
 BOUND_COLUMNS = ("bound alone", "bound residual", "bound grouped", "bound changes")
 
 
@@ -31,15 +31,20 @@ def number(value: float | None) -> str:
 
 
 def ratio(raw: int, stored: int | None) -> float | None:
-    """Raw ÷ stored; nothing stored counts as one byte."""
-    return None if stored is None else raw / max(1, stored)
+    """Raw ÷ stored; None where nothing was measured, or nothing is stored."""
+    return raw / stored if stored else None
 
 
 def verdict(row: Row) -> str:
     """Met or missed, with what was reached where that is no ratio."""
     if "goal" not in row:
         return "-"
-    return f"{'met' if row['met'] else '**missed**'}: {number(row['reached'])}"
+    said = f"{'met' if row['met'] else '**missed**'}: {number(row['reached'])}"
+    if "stretch" not in row:
+        return said
+    best = row["grown after gc --best"]
+    reached = number(row["raw"] / max(1, best)) if isinstance(best, int) else best
+    return f"{said}; after gc --best, of {row['stretch']}: {reached}"
 
 
 def case_line(row: Row) -> str:

@@ -1,7 +1,7 @@
 """How small: stored bytes of each class of version, next to peers, bounds and the goals.
 
     python -m benchmarks.ratios [--quick] [--data FOLDER] [--corpus FOLDER] [--peers-python PYTHON]
-        [--only TEXT] [--json FILE]
+        [--small-corpus] [--only TEXT] [--json FILE]
 
 ``FOLDER`` of ``--data`` holds ``checkpoints`` and ``weights`` with real files; a corpus is trained besides
 (:mod:`benchmarks.corpus`). Every class goes through the real path: its bases, then the target, are committed
@@ -41,6 +41,7 @@ CHAINS = {
     "rot": ["rot", "planes"],
     "residual": ["residual", "planes"],
     "ig": ["ig", "planes"],
+    "tokens": ["tokens"],
 }
 BOUNDS = ("alone", "residual", "grouped", "changes")
 Row = dict[str, object]
@@ -100,10 +101,12 @@ def measure_case(case: Case, bench: Bench) -> Row:
     with Store() as store:
         for path in reversed(case.bases):  # the first base last, as the nearest version
             store.commit([(places[path], path)])
+        bases_store = store.bytes()
         grown = store.commit([(f"model{case.target.suffix}", case.target)])
         best: int | str | None = None
         if case.goal is not None and case.goal.best is not None:
             best = store.collect("--best")
+            best = best - bases_store if isinstance(best, int) else best
     # level 19 gains next to nothing on weights, and takes longer than all the rest of a run
     sizes = bench.alone(file, highest=not bases) | bench.with_base(file, bases[0] if bases else None, pairs)
     sizes |= {f"codec {name}": coders.forced(file, pairs, chain) for name, chain in CHAINS.items()}
@@ -120,8 +123,10 @@ def measure_case(case: Case, bench: Bench) -> Row:
         "move": coders.moved(pairs),
         "unchanged": coders.unchanged(pairs),
         "sizes": sizes,
-        "store after gc --best": best,
+        "grown after gc --best": best,  # over what the bases took before; words if there is no such command
     }
+    if case.goal is not None and case.goal.best is not None:
+        row["stretch"] = case.goal.best
     return row | _verdict(case, row, file, bases)
 
 
@@ -280,7 +285,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> Row:
     peers = {name: Peer(name, options.peers_python) for name in PEERS}
     sizes = Sizes(options.corpus / "sizes.json")
     bench = Bench(peers, sizes, quick=options.quick)
-    plan = QUICK if options.quick else FULL
+    plan = QUICK if options.quick or options.small_corpus else FULL
     files, runs = corpus.corpus(options.corpus, plan, stand_in=options.stand_in, say=say)
     out: Row = {
         "machine": machine.describe(Path(tempfile.gettempdir())),
@@ -341,6 +346,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--stand-in", action="store_true", help="do not train, even where torch is installed")
+    parser.add_argument("--small-corpus", action="store_true", help="the model that --quick trains")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--corpus", type=Path, default=corpus.default_folder())
     parser.add_argument("--peers-python", default=sys.executable)

@@ -18,7 +18,7 @@ from benchmarks.ratio_cases import MOVES, Case, Folder, Goal, move_goal
 from benchmarks.ratio_page import BEGIN, END, charts, replaced, section
 from benchmarks.ratio_sizes import Sizes
 from benchmarks.ratio_store import Store
-from benchmarks.ratio_table import as_text, markdown, number, ratio
+from benchmarks.ratio_table import as_text, markdown, number, ratio, verdict
 from benchmarks.ratios import Bench, measure_case, measure_folder
 from benchmarks.tensor_files import bf16, safetensors
 
@@ -99,6 +99,13 @@ def test_a_move_is_measured_and_judged(base, bench, tmp_path) -> None:
     assert row["met"] == (row["reached"] >= 2.5)
     assert row["sizes"]["bound grouped"] < row["blobs"]
     assert row["sizes"]["bound grouped"] <= row["sizes"]["bound residual"] <= row["sizes"]["codec residual"]
+
+
+def test_a_stretch_is_what_the_target_takes_after_gc(base, bench, tmp_path) -> None:
+    target = write(tmp_path / "target.safetensors", 0.05)
+    row = measure_case(Case("f", "t", "s", target, [base], True, Goal("ratio", 1.1, best=1.2)), bench)
+    assert 0 < row["grown after gc --best"] < row["raw"]
+    assert "after gc --best, of 1.2: " in verdict(row)
 
 
 def test_a_base_that_cannot_be_reached_meets_nothing(base, bench) -> None:
@@ -215,5 +222,6 @@ def test_a_page_without_markers_is_refused() -> None:
 def test_figures_have_the_digits_that_count() -> None:
     assert [number(value) for value in (None, 1.5061, 15.48, 1661.7)] == ["-", "1.506", "15.48", "1,662"]
     assert ratio(10, None) is None
-    assert ratio(10, 0) == 10
+    assert ratio(10, 0) is None
+    assert ratio(10, 4) == 2.5
     assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---:|\n| 1 | 2 |"

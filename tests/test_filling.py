@@ -7,6 +7,8 @@ import fcntl
 import os
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +123,13 @@ def test_what_the_old_file_has_is_not_decoded(place):
     monitor = go(folder, revisions[2])
     assert (folder / MODEL).read_bytes() == contents[2]
     assert monitor.counters["reused_bytes"] == 1200 * 1024 * 2
+
+
+def test_a_base_that_lies_in_the_old_file_is_not_decoded(place):
+    folder, revisions, contents = place
+    monitor = go(folder, revisions[1])
+    assert (folder / MODEL).read_bytes() == contents[1]
+    assert monitor.counters["reused_base_bytes"] == 512 * 1024 * 2  # of ``head``, which moved
 
 
 def test_of_a_clone_only_what_differs_is_written(place):
@@ -313,30 +322,29 @@ def test_a_blob_of_another_length_than_its_manifest_says_is_damage(tmp_path, cla
 
 def test_no_thread_writes_after_the_file_was_closed(place):
     folder, revisions, contents = place
-    state = {"open": 0, "late": 0, "failed": False}
+    written, closed, late, failed = set(), set(), [], threading.Event()
 
     class Failing(FileIO):
         def write_at(self, fd, data, offset):
-            if state["failed"] and not state["open"]:
-                state["late"] += 1
             if offset > 1_000_000:
-                state["failed"] = True
+                failed.set()
                 raise OSError(errno.ENOSPC, "full")
+            written.add(fd)
+            if failed.is_set():
+                time.sleep(0.05)
+            if fd in closed:
+                late.append(fd)
             return super().write_at(fd, data, offset)
 
-        def create(self, path, mode=0o666):
-            state["open"] += 1
-            return super().create(path, mode)
-
         def close(self, fd):
+            closed.update({fd} & written)
             super().close(fd)
-            if state["failed"]:
-                state["open"] = 0
 
     with pytest.raises(StorageError):
         go(folder, revisions[2], Failing())
-    assert state["failed"]
-    assert state["late"] == 0
+    assert failed.is_set()
+    assert closed
+    assert late == []
     assert (folder / MODEL).read_bytes() == contents[0]
 
 

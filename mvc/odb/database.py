@@ -79,6 +79,14 @@ class ObjectDatabase:
         """
         return self._get(identity, MAX_DEPTH + 1, _Budget())
 
+    def get_part(self, identity: ObjectId, offset: int, length: int) -> bytes:
+        """A stretch of an object's plain bytes.
+
+        Raises:
+            ObjectMissing, CorruptObject: as :meth:`get`.
+        """
+        return self.get(identity)[offset : offset + length]
+
     def get_into(self, identity: ObjectId, out: memoryview, *, keep: bool = False) -> None:
         """Put an object's plain bytes, as many as ``out`` has, where the caller wants them.
 

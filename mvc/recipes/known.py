@@ -94,7 +94,7 @@ def plain(database: ObjectDatabase, bases: Iterable[Base] | None) -> bytes | Non
     if bases is None:
         return None
     try:
-        return b"".join(database.get(base.id)[base.offset : base.offset + base.length] for base in bases)
+        return b"".join(database.get_part(*base) for base in bases)
     except (DamageError, UnsupportedFeature) as error:
         database.note_damage(f"{error.message}; stored without it as a base")
         return None

@@ -25,7 +25,7 @@ from mvc.spans import NotTileable, Region, Span, tile
 from mvc.upkeep.lines import Sequences
 from mvc.upkeep.within import Within
 
-ANCHOR_EVERY = 6
+ANCHOR_EVERY = 4
 """Versions of a tensor from one anchor to the next; docs/design/0009-gc.md has what others cost."""
 
 DEEPEST = 2
