@@ -26,7 +26,7 @@ _SAMPLE = 1 << 14  # elements of a piece that a pattern is looked for on; whole 
 class Pruned(TensorRecipe):
     """The recipes ``prune`` and ``n_of_m``: the other tensor, its small elements zero.
 
-    Where no threshold and no pattern says which, the other tensor alone predicts, and the mask is for a codec.
+    Where neither a threshold nor a pattern says which, the other tensor alone predicts.
     """
 
     relation = "prune"
