@@ -56,7 +56,7 @@ class SketchIndex:
     def __init__(self, io: FileIO, store: Path) -> None:
         self._io = io
         self._folder = store / FOLDER_NAME
-        self._stored: dict[int, Rows] = {}
+        self._stored: dict[int, tuple[NDArray[np.uint64], Rows]] = {}
         self._new: dict[int, list[Rows]] = {}
         self._found: dict[int, Rows] = {}
         self._lock = threading.Lock()
@@ -88,9 +88,16 @@ class SketchIndex:
         if found is None:
             bucket = bucket_of(key)
             if bucket not in self._stored:
-                self._stored[bucket] = self._read(bucket)
-            stored = self._stored[bucket]
-            found = np.concatenate([stored[stored["key"] == key], *self._new.get(key, ())])
+                rows = self._read(bucket)
+                # sorted once, because a file asks for as many keys as it has matrices
+                rows = rows[np.argsort(rows["key"], kind="stable")]
+                self._stored[bucket] = rows["key"].copy(), rows
+            keys, rows = self._stored[bucket]
+            first, last = (
+                np.searchsorted(keys, np.uint64(key)),
+                np.searchsorted(keys, np.uint64(key), "right"),
+            )
+            found = np.concatenate([rows[first:last], *self._new.get(key, ())])
             self._found[key] = found
         return found
 

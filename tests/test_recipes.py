@@ -256,8 +256,8 @@ RELATIONS: dict[str, Relation] = {
     "two of four": Relation(
         lambda: [{"m.safetensors": file_of(HALF)}, {"pruned.safetensors": file_of(mapped(two_of_four))}],
         "pruned.safetensors",
-        0.5,
-        "concat",
+        0.02,
+        "n_of_m",
     ),
     "masked at random": Relation(
         lambda: [{"m.safetensors": file_of(HALF)}, {"pruned.safetensors": file_of(mapped(half_at_random))}],

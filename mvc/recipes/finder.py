@@ -19,7 +19,7 @@ from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import Hint
 from mvc.predictors.floats import FLOATS
-from mvc.recipes import FINDERS
+from mvc.recipes import FINDERS, linear
 from mvc.recipes.adapters import FIRST_ADAPTER_KEY, adapter_key, adapter_module, partner_name
 from mvc.recipes.cast import CASTS, Cast
 from mvc.recipes.known import KnownFile, KnownTensor
@@ -43,6 +43,10 @@ _MOST, _FEWEST = 4096, 32
 
 _COMPARED = 200_000
 """Comparisons for all tensors of one size in a file."""
+
+_TRIED, _WORTH_A_FIT = 16, 256 << 10
+"""After so many tensors that are no merge, those of a file that have fewer bytes are not looked at for one: a
+fit takes as long as coding 64 KiB."""
 
 _CLEARLY = 0.75
 """Bits by which another tensor must be nearer than that of the file which is nearest in the mean."""
@@ -169,6 +173,7 @@ class FileRecipes:
         self._operands = list(operands)
         self._choices: dict[int, Choice] | None = None
         self._sketches: dict[int, Sketch] = {}
+        self._no_merge = 0
         self._lock = threading.Lock()
 
     def choice(self, span: Span) -> Choice:
@@ -273,9 +278,13 @@ class FileRecipes:
         )
         moved = False
         for find in FINDERS:
+            if find is linear.find and self._no_merge >= _TRIED and span.length < _WORTH_A_FIT:
+                continue
             for recipe in find(target):
                 moved = moved or isinstance(recipe, Moved)
+                self._no_merge -= _TRIED * isinstance(recipe, Combined)
                 yield recipe
+            self._no_merge += find is linear.find
         parent = None if self._parent is None else _same(self._parent, span)
         if parent is not None and not moved:  # the index was lost, or the tensor moved far
             yield Moved(parent)
