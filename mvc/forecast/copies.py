@@ -21,9 +21,7 @@ class Copy(NamedTuple):
     sources: tuple[int, ...]
 
 
-def copies(
-    files: Sequence[Surveyed], made_from: Mapping[Content, frozenset[Content]]
-) -> dict[int, Copy]:
+def copies(files: Sequence[Surveyed], made_from: Mapping[Content, frozenset[Content]]) -> dict[int, Copy]:
     """Which files are copies. A file that others are copies of is none itself.
 
     ``made_from`` says what tensors were calculated from: a file with what was made from another's is not what
@@ -51,7 +49,9 @@ def copies(
         free = {
             other
             for other in originals - {number}
-            if not any(made_from.get(content, _NOTHING) & held[number] for content in held[other] - held[number])
+            if not any(
+                made_from.get(content, _NOTHING) & held[number] for content in held[other] - held[number]
+            )
         }
         sources = _cover(number, held, owners, free)
         if sources is not None:
@@ -108,12 +108,7 @@ def _cover(
     left = set(held[number])
     sources: list[int] = []
     while left and len(sources) < _MOST_SOURCES:
-        shares = Counter(
-            other
-            for content in left
-            for other in owners[content]
-            if other in originals
-        )
+        shares = Counter(other for content in left for other in owners[content] if other in originals)
         if not shares:
             return None
         best = min(shares, key=lambda other: (-shares[other], other))

@@ -84,7 +84,9 @@ class Derivations:
         for file in self._files.values():
             places = [place for place in file.sketches if file.contents[place] not in done]
             self._index.hidden = {
-                self._first[content] for content in file.contents if content is not None and content in self._first
+                self._first[content]
+                for content in file.contents
+                if content is not None and content in self._first
             }
             done.update(content for content in file.contents if content is not None)
             recipes = FileRecipes(self._library, [file.spans[place] for place in places], file.read, None)
@@ -250,4 +252,3 @@ def _was_widened(
         back.relation == "cast" and back.operands[0] == content and content[0] < source[0]
         for back in all_made.get(source, ())
     )
-

@@ -28,9 +28,7 @@ class Price(NamedTuple):
     based: bool
 
 
-def price(
-    span: Span, groups: Sequence[tuple[bytes, bytes | None]], pieces: int, hint: Hint | None
-) -> Price:
+def price(span: Span, groups: Sequence[tuple[bytes, bytes | None]], pieces: int, hint: Hint | None) -> Price:
     """What ``pieces`` of a tensor's pieces would cost, by groups of samples and what is predicted of them.
 
     ``hint`` is that of the prediction, for what a record says of it.

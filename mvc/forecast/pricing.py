@@ -33,11 +33,13 @@ _MANIFEST_STEPS = 20
 
 @dataclass(slots=True)
 class Cost:
-    """What a file would take: ``stored`` bytes in all. ``recipes`` counts bytes of tensors by relation and
-    the path that they are predicted from."""
+    """What a file would take: ``stored`` bytes in all, ``coded`` those of new pieces as they are, of which
+    ``based`` are predicted from others. ``recipes`` counts the latter by relation and the path of the file
+    that they are predicted from."""
 
     stored: float = 0.0
     coded: int = 0
+    based: int = 0
     objects: int = 0
     recipes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -116,6 +118,7 @@ class Pricing:
         for piece in pieces:
             plans.append((piece, self._plan(span, piece, used)))
         if used is not None:
+            found.based += sum(piece.length for piece in pieces)
             source = self._files[used.operands[0].file.identity]
             found.recipes[used.relation, source.path] += sum(piece.length for piece in pieces)
         found.stored += best.stored
@@ -143,5 +146,3 @@ class Pricing:
             data = b"".join(file.read(*window) for window in windows(region))
             stored = int(len(encode_opaque(data, None).stored) / len(data) * piece.length)
         return stored + RECORD_BYTES + _MANIFEST_STEPS
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from stat import S_ISREG
 
@@ -16,13 +17,13 @@ _ENTRY_BYTES = 100  # what keeping a stretch costs beside its bytes
 
 
 class Reader:
-    """Reads stretches of the files below a folder, by their paths. ``read_bytes`` counts what was read from
-    the disk, over and over again where it was. Not for use by several threads at once."""
+    """Reads stretches of files, by what they are called; ``places`` says where they lie. ``read_bytes`` counts
+    what was read from the disk, over and over again where it was. Not for use by several threads at once."""
 
-    def __init__(self, io: FileIO, root: Path) -> None:
+    def __init__(self, io: FileIO, places: Mapping[str, Path]) -> None:
         self.io = io
         self.read_bytes = 0
-        self._root = root
+        self._places = places
         self._open: OrderedDict[str, _Counted] = OrderedDict()
         self._kept: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._kept_bytes = 0
@@ -38,7 +39,7 @@ class Reader:
         if found is None:
             while len(self._open) >= _OPEN_FILES:
                 self.io.close(self._open.popitem(last=False)[1].handle)
-            fd = self.io.open_read(self._root / path, follow=False)
+            fd = self.io.open_read(self._places[path], follow=False)
             try:
                 found = _Counted(self, fd, path.rsplit("/", 1)[-1])
                 if not S_ISREG(found.status.st_mode):
