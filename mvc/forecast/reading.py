@@ -9,6 +9,7 @@ from stat import S_ISREG
 
 from mvc.errors import FileChanged
 from mvc.fileio import FileIO
+from mvc.formats import View
 from mvc.source import OpenFile
 
 _OPEN_FILES = 64
@@ -69,10 +70,32 @@ class Reader:
             self._kept.move_to_end(key)
         return data
 
+    def view(self, path: str) -> View:
+        """A file as formats read it; what they read is kept, too.
+
+        Raises:
+            FileChanged, OSError: as :meth:`file`.
+        """
+        return _Kept(self, path)
+
     def close(self) -> None:
         """Let go of all files."""
         while self._open:
             self.io.close(self._open.popitem()[1].handle)
+
+
+class _Kept:
+    """A file's bytes through the reader."""
+
+    def __init__(self, reader: Reader, path: str) -> None:
+        source = reader.file(path)
+        self.name = source.name
+        self.size = source.size
+        self._reader = reader
+        self._path = path
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._reader.part(self._path, offset, length)
 
 
 class _Counted(OpenFile):

@@ -103,7 +103,11 @@ def estimate(io: FileIO, folders: Mapping[str, Path], monitor: Monitor) -> Estim
 
 def _costs(files: Sequence[Surveyed], found: Family, monitor: Monitor) -> dict[int, Cost]:
     pricing = Pricing({file.identity: file for file in files}, monitor)
-    return {number: pricing.add(files[number]) for number in found.order}
+    costs: dict[int, Cost] = {}
+    for number in found.order:
+        merged = any(origin.relation == "LoRA merge" for origin in found.origins[number])
+        costs[number] = pricing.add(files[number], merged=merged)
+    return costs
 
 
 def _parents(files: Sequence[Surveyed], found: Family, number: int) -> Iterator[Parent]:
@@ -156,10 +160,11 @@ def _files(io: FileIO, folder: Path, name: str, result: Estimate) -> Iterator[st
 
 def _look(reader: Reader, describer: Describer, called: str, path: str) -> Surveyed:
     """A file with all that is read of it for itself."""
-    source = reader.file(called)
-    description = describer.describe(path, source)
-    values = read_values(description.layout.format, source, _no_sibling)
-    file = Surveyed(reader, called, source.size, source.status.st_mtime_ns, description, values)
+    view = reader.view(called)
+    description = describer.describe(path, view)
+    values = read_values(description.layout.format, view, _no_sibling)
+    modified = reader.file(called).status.st_mtime_ns
+    file = Surveyed(reader, called, view.size, modified, description, values)
     _ = file.contents, file.sketches, file.pieces
     return file
 
