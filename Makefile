@@ -67,13 +67,12 @@ bench: $(STAMP)
 # Up to an hour, with the peers that pip can install; figures go to benchmarks/results/ and from there to docs/.
 bench-full: $(BENCH) $(PEERS)/.installed
 	mkdir -p benchmarks/results
-	$(BIN)/python -m benchmarks.ratios --data $(BENCH_DATA) --json benchmarks/results/ratios.json
+	$(BIN)/python -m benchmarks.ratios --data $(BENCH_DATA) --peers-python $(PEERS)/bin/python \
+	  --json benchmarks/results/ratios.json
 	$(BIN)/python -m benchmarks.ratio_page benchmarks/results/ratios.json docs
-	$(BIN)/python -m benchmarks.endtoend --data $(BENCH_DATA)/checkpoints --json benchmarks/results/endtoend.json
-	$(BIN)/python -m benchmarks.depth --plots docs/plots --json benchmarks/results/depth.json
-	$(BIN)/python -m benchmarks.status --json benchmarks/results/status.json
-	$(BIN)/python -m benchmarks.scaling --json benchmarks/results/scaling.json
-	$(BIN)/python -m benchmarks.growth --plots docs/plots --json benchmarks/results/growth.json
+	$(BIN)/python -m benchmarks.endtoend --data $(BENCH_DATA)/checkpoints --json benchmarks/results/endtoend.json --docs docs
+	for name in depth status scaling growth; do \
+	  $(BIN)/python -m benchmarks.$$name --json benchmarks/results/$$name.json --docs docs || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis

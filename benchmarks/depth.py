@@ -1,7 +1,7 @@
 """Checkout of old and new versions of a long history, before and after gc, beside git-lfs and cp.
 
     python -m benchmarks.depth [--megabytes 200] [--versions 50] [--repetitions 3] [--quick] [--peers .peers]
-        [--json FILE] [--plots docs/plots]
+        [--json FILE] [--docs docs]
 
 Fifty versions, each moved from the one before by 1 % of its norm, are committed and removed; the first, the
 tenth and the last are then checked out in turn, in mvc, in git-lfs and, as a copy that is synced, with
@@ -121,7 +121,7 @@ def measure(options: argparse.Namespace, place: Path) -> dict[str, Any]:
     return out
 
 
-def show(out: dict[str, Any], versions: int) -> None:
+def show(page: report.Page, out: dict[str, Any], versions: int) -> None:
     """The table, and the goals."""
     before = out["before"]
     after = out.get("after", {}).get("mvc")
@@ -144,20 +144,20 @@ def show(out: dict[str, Any], versions: int) -> None:
     rows += [[f"{name}: {why}", *["–"] * (len(numbers) + 1)] for name, why in out["missing"].items()]
     copied = report.figure(median(out["cp + fsync"]), 3)
     rows.append(["cp + fsync", *[copied] * len(numbers), "1.000"])
-    print(report.table(heads, rows))
+    page.say(report.table(heads, rows))
     last, first = numbers[-1], numbers[0]
-    print(
+    page.say(
         f"\nnewest ÷ first before gc: {median(before['mvc'][last]) / median(before['mvc'][first]):.2f} (≤ 4)"
     )
     if after:
-        print(f"newest ÷ first after gc: {median(after[last]) / median(after[first]):.2f} (≤ 1.5)")
+        page.say(f"newest ÷ first after gc: {median(after[last]) / median(after[first]):.2f} (≤ 1.5)")
         if "git-lfs" in before:
             ratio = median(after[last]) / median(before["git-lfs"][last])
-            print(f"newest after gc ÷ git-lfs: {ratio:.2f} (≤ 1)")
-        print(f"gc took {out['gc seconds']:.1f} s")
+            page.say(f"newest after gc ÷ git-lfs: {ratio:.2f} (≤ 1)")
+        page.say(f"gc took {out['gc seconds']:.1f} s")
     early, late = out["commits"]["mvc"][1:4], out["commits"]["mvc"][-3:]
     if versions > 8:
-        print(f"commit of the last three ÷ second to fourth: {median(late) / median(early):.2f}")
+        page.say(f"commit of the last three ÷ second to fourth: {median(late) / median(early):.2f}")
 
 
 def main() -> None:
@@ -168,27 +168,25 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int)
     parser.add_argument("--peers", type=Path, default=Path(".peers"))
     parser.add_argument("--without-peers", action="store_true")
-    parser.add_argument("--plots", type=Path, help="draw the seconds of each commit into this folder")
     options = parser.parse_args()
     quick = options.quick
     options.megabytes = options.megabytes or (17 if quick else 200)
     options.versions = options.versions or (12 if quick else 50)
     options.repetitions = options.repetitions or (1 if quick else 3)
     options.peers = options.peers.absolute()
+    page = report.Page("depth", options)
     with tempfile.TemporaryDirectory() as name:
         out = measure(options, Path(name))
     each = out["raw"] / 1e6 / options.versions
-    print(f"{options.versions} versions of {each:.0f} MB, {options.repetitions} repetitions\n")
-    show(out, options.versions)
-    if options.plots is not None:
-        series = {
-            name: [(float(n + 1), value) for n, value in enumerate(values)]
-            for name, values in out["commits"].items()
-        }
-        title = f"Commit of each of {options.versions} versions of {each:.0f} MB"
-        options.plots.mkdir(parents=True, exist_ok=True)
-        (options.plots / "depth-commit.svg").write_text(plots.line_chart(title, "version", "seconds", series))
-    report.finish("depth", options, out)
+    page.say(f"{options.versions} versions of {each:.0f} MB, {options.repetitions} repetitions\n")
+    show(page, out, options.versions)
+    series = {
+        name: [(float(number + 1), value) for number, value in enumerate(values)]
+        for name, values in out["commits"].items()
+    }
+    title = f"Commit of each of {options.versions} versions of {each:.0f} MB"
+    page.chart("depth-commit", plots.line_chart(title, "version", "seconds", series))
+    page.finish(out)
 
 
 if __name__ == "__main__":

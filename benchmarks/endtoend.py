@@ -1,7 +1,9 @@
 """Commit and checkout end to end, beside the installed peers: rate, stored bytes, memory, processor time.
 
     python -m benchmarks.endtoend [--megabytes 200] [--versions 4] [--repetitions 3] [--quick]
-        [--peers .peers] [--only mvc,git-lfs] [--data ../shared/data/checkpoints] [--json FILE]
+        [--peers .peers] [--only mvc,git-lfs] [--parts processes,one,trained]
+        [--data ../shared/data/checkpoints] [--json FILE]
+        [--docs docs]
 
 Three parts, each on versions that are related as those of a fine-tune are (:mod:`benchmarks.related`):
 
@@ -20,17 +22,24 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report
 from benchmarks.peers import PEERS, Peer, Tools
+from benchmarks.peers.base import PeerFailed
+from benchmarks.peers.mvc import Mvc
 from benchmarks.related import Model, written
+
+PARTS = ("processes", "one", "trained")
 
 Measured = dict[str, float]
 """Seconds, processor seconds and bytes by what they are of."""
+
+Results = dict[str, list[Measured]]
+"""Every repetition, by peer."""
 
 
 @contextmanager
@@ -50,7 +59,7 @@ def size(folder: Path) -> int:
 def check(peer: Peer, version: Path) -> None:
     """Refuse to go on with what came back different."""
     if not peer.holds(version):
-        raise SystemExit(f"{peer.name} gave back other bytes")
+        raise PeerFailed("gave back other bytes")
 
 
 def in_processes(peer: Peer, versions: Sequence[Path]) -> Measured:
@@ -80,8 +89,10 @@ def in_processes(peer: Peer, versions: Sequence[Path]) -> Measured:
     return out
 
 
-def in_one_process(peer: Peer, versions: Sequence[Path]) -> Measured:
-    """The same, without start-up."""
+def in_one_process(peer: Peer, versions: Sequence[Path]) -> Measured | None:
+    """The same, without start-up; None where a peer has no session."""
+    if peer.session() is None:
+        return None
     out: Measured = {"commit": 0.0, "commit cpu": 0.0}
     session = peer.open_session()
     for number, version in enumerate(versions):
@@ -131,33 +142,44 @@ class Run:
         self.kinds = [kind for kind in kinds if kind.name not in self.missing]
         self.versions = {kind.name: kind.version(self.tools) for kind in self.kinds}
 
-    def processes(self, versions: Sequence[Path]) -> dict[str, list[Measured]]:
+    def processes(self, versions: Sequence[Path]) -> Results:
         """Every repetition of every peer; memory is measured once."""
-        out: dict[str, list[Measured]] = {kind.name: [] for kind in self.kinds}
+        out: Results = {}
         for _ in range(self.repetitions):
-            for kind in self.kinds:
-                with fresh(kind, self.place, self.tools) as peer:
-                    out[kind.name].append(in_processes(peer, versions))
-        for kind in self.kinds:
-            with fresh(kind, self.place, self.tools) as peer:
-                peaks = memory(peer, versions)
-            for one in out[kind.name]:
-                one.update(peaks)
-        return out
+            self._each(out, in_processes, versions)
+        peaks: Results = {}
+        self._each(peaks, memory, versions)
+        for name, found in peaks.items():
+            for one in out[name]:
+                one.update(found[0])
+        return {name: found for name, found in out.items() if name not in self.missing}
 
-    def one_process(self, versions: Sequence[Path]) -> dict[str, list[Measured]]:
+    def one_process(self, versions: Sequence[Path]) -> Results:
         """Every repetition of every peer that has a session."""
-        out: dict[str, list[Measured]] = {}
+        out: Results = {}
         for _ in range(self.repetitions):
-            for kind in self.kinds:
-                with fresh(kind, self.place, self.tools) as peer:
-                    if peer.session() is not None:
-                        out.setdefault(kind.name, []).append(in_one_process(peer, versions))
-        return out
+            self._each(out, in_one_process, versions)
+        return {name: found for name, found in out.items() if name not in self.missing}
 
-    def rows(
-        self, measured: dict[str, list[Measured]], raw: int, versions: int, *, missing: bool
-    ) -> list[list[str]]:
+    def _each(
+        self, out: Results, way: Callable[[Peer, Sequence[Path]], Measured | None], versions: Sequence[Path]
+    ) -> None:
+        """Measure every peer once; one that fails is from then on missing, and says why. mvc must not."""
+        for kind in self.kinds:
+            if kind.name in self.missing:
+                continue
+            try:
+                with fresh(kind, self.place, self.tools) as peer:
+                    found = way(peer, versions)
+            except PeerFailed as failure:
+                if kind is Mvc:
+                    raise
+                self.missing[kind.name] = str(failure).strip().splitlines()[0][:90]
+                continue
+            if found is not None:
+                out.setdefault(kind.name, []).append(found)
+
+    def rows(self, measured: Results, raw: int, versions: int, *, missing: bool) -> list[list[str]]:
         """Rows of a table; rates are megabytes of files a second, sizes of memory megabytes."""
         out = []
         for name, repetitions in measured.items():
@@ -231,18 +253,40 @@ def said(goals: Sequence[tuple[str, float | None, float]]) -> str:
     return report.table(("mvc's goals", "measured", "goal", "reached"), rows)
 
 
-def trained(run: Run, data: Path) -> dict[str, Any]:
+def related(page: report.Page, run: Run, options: argparse.Namespace, parts: Sequence[str]) -> dict[str, Any]:
+    """Related versions, a process a version and in one process."""
+    versions = list(written(Model(options.megabytes), run.place / "versions", options.versions))
+    raw = sum(size(version) for version in versions)
+    each = raw / 1e6 / len(versions)
+    what = f"{len(versions)} versions of {each:.0f} MB, {options.repetitions} repetitions"
+    processes: Results = {}
+    one_process: Results = {}
+    if "processes" in parts:
+        page.say(f"### A process a version: {what}\n")
+        processes = run.processes(versions)
+        page.say(report.table(HEADS, run.rows(processes, raw, len(versions), missing=True)))
+    if "one" in parts:
+        page.say(f"\n### In one process, without start-up: {what}\n")
+        one_process = run.one_process(versions)
+        page.say(report.table(HEADS, run.rows(one_process, raw, len(versions), missing=False)))
+    both = [{key: medians(value) for key, value in part.items()} for part in (processes, one_process)]
+    goals = list(compared(both[0], both[1], raw))
+    page.say(f"\n{said(goals)}")
+    return {"raw": raw, "processes": processes, "one process": one_process, "goals": goals}
+
+
+def trained(page: report.Page, run: Run, data: Path) -> dict[str, Any]:
     """A folder of checkpoints as one version."""
     raw = size(data)
-    print(f"\n### A folder of trained checkpoints as one version, {raw / 1e6:.0f} MB\n")
+    page.say(f"\n### A folder of trained checkpoints as one version, {raw / 1e6:.0f} MB\n")
     measured = run.processes([data])
-    print(report.table(HEADS, run.rows(measured, raw, 1, missing=True)), flush=True)
+    page.say(report.table(HEADS, run.rows(measured, raw, 1, missing=True)))
     stored = {name: medians(one)["stored"] for name, one in measured.items() if "stored" in one[0]}
     others = {name: value for name, value in stored.items() if name != "mvc"}
     if "mvc" in stored and others:
         best = min(others, key=lambda name: others[name])
         saved = 1 - stored["mvc"] / others[best]
-        print(f"\nmvc stores {saved:.0%} less than the best peer, {best}; goal: at least 25 %.")
+        page.say(f"\nmvc stores {saved:.0%} less than the best peer, {best}; goal: at least 25 %.")
     return {"raw": raw, "processes": measured}
 
 
@@ -255,36 +299,29 @@ def main() -> None:
     parser.add_argument("--only", help="peers, with commas between them")
     parser.add_argument("--peers", type=Path, default=Path(".peers"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data/checkpoints"))
+    parser.add_argument("--parts", default=",".join(PARTS), help="parts, with commas between them")
     options = parser.parse_args()
     quick = options.quick
     options.megabytes = options.megabytes or (25 if quick else 200)
     options.versions = options.versions or (2 if quick else 4)
     options.repetitions = options.repetitions or (1 if quick else 3)
     options.peers, options.data = options.peers.absolute(), options.data.absolute()
+    parts = options.parts.split(",")
+    unknown = set(parts) - set(PARTS)
+    if unknown:
+        raise SystemExit(f"no such part: {', '.join(sorted(unknown))}")
     result: dict[str, Any] = {}
+    page = report.Page("endtoend", options)
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        run = Run(options, place)
-        versions = list(written(Model(options.megabytes), place / "versions", options.versions))
-        raw = sum(size(version) for version in versions)
-        each = raw / 1e6 / len(versions)
-        what = f"{len(versions)} versions of {each:.0f} MB, {options.repetitions} repetitions"
-        print(f"### A process a version: {what}\n")
-        processes = run.processes(versions)
-        print(report.table(HEADS, run.rows(processes, raw, len(versions), missing=True)), flush=True)
-        print(f"\n### In one process, without start-up: {what}\n")
-        one_process = run.one_process(versions)
-        print(report.table(HEADS, run.rows(one_process, raw, len(versions), missing=False)), flush=True)
-        both = [{key: medians(value) for key, value in part.items()} for part in (processes, one_process)]
-        goals = list(compared(both[0], both[1], raw))
-        print(f"\n{said(goals)}")
-        result |= {"raw": raw, "processes": processes, "one process": one_process, "goals": goals}
+        run = Run(options, Path(name))
+        if {"processes", "one"} & set(parts):
+            result |= related(page, run, options, parts)
+        if "trained" in parts and options.data.is_dir():
+            result["trained"] = trained(page, run, options.data)
+        elif "trained" in parts:
+            page.say("\nNo folder of trained checkpoints (--data): that part is left out.")
         result |= {"peers": run.versions, "missing": run.missing}
-        if options.data.is_dir():
-            result["trained"] = trained(run, options.data)
-        else:
-            print("\nNo folder of trained checkpoints (--data): that part is left out.")
-    report.finish("endtoend", options, result)
+    page.finish(result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a repository costs as it grows: versions, commits, tensors in one file, packs.
 
     python -m benchmarks.growth [--only versions,commits,tensors,packs] [--quick] [--json FILE]
-        [--plots docs/plots]
+        [--docs docs]
 
 - *versions*: version n of a model of a megabyte, every one moved by 1 % of its norm, up to n = 1,000: seconds
   and stored bytes. Then two repositories, with 10 and with 1,000 versions, take turns to commit twenty more;
@@ -11,7 +11,7 @@
 - *packs*: 10 to 1,000 packs, which is as many as commits once joining small packs is switched off: a commit
   and the checkout of the oldest version with nothing in memory yet.
 
-All in this process, start-up not counted. ``--plots`` draws each part.
+All in this process, start-up not counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,13 @@ MORE = 20
 """Commits of each of two repositories that take turns."""
 
 
+class Spent(NamedTuple):
+    """Seconds of the wall clock, and of processors, which hardly depend on how busy the machine is."""
+
+    seconds: float
+    cpu: float
+
+
 class Growing:
     """A repository, and what writes the next version into it."""
 
@@ -50,14 +57,14 @@ class Growing:
         self.repository = init(FileIO(), folder, Monitor())
         self.ids: list[str] = []
 
-    def commit(self) -> float:
-        """Seconds of the next version's commit."""
+    def commit(self) -> Spent:
+        """What the next version's commit takes."""
         self._write(self.folder)
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         done = commit(self.repository, Request(f"version {len(self.ids)}", WHO, now()))
-        seconds = time.perf_counter() - began
+        spent = Spent(time.perf_counter() - began, time.process_time() - cpu)
         self.ids.append(done.id.hex())
-        return seconds
+        return spent
 
     def reopen(self) -> None:
         """Forget what is in memory."""
@@ -102,6 +109,12 @@ def windows(values: Sequence[float], width: int) -> list[tuple[float, float]]:
     ]
 
 
+def _both(seconds: Sequence[float], cpu: Sequence[float], width: int) -> dict[str, list[tuple[float, float]]]:
+    """Milliseconds of both clocks, medians of windows."""
+    found = {"wall clock, median of a window": seconds, "processor time": cpu}
+    return {name: [(x, y * 1e3) for x, y in windows(values, width)] for name, values in found.items()}
+
+
 def grow_versions(place: Path, quick: bool) -> dict[str, Any]:
     """Seconds and stored bytes of each version of a small model."""
     count, megabytes = (100, 0.25) if quick else (1000, 1.0)
@@ -109,52 +122,58 @@ def grow_versions(place: Path, quick: bool) -> dict[str, Any]:
         Growing(place / "old", moving_model(megabytes)),
         Growing(place / "young", moving_model(megabytes)),
     )
-    seconds, stored = [], []
+    spent, stored = [], []
     for number in range(count):
-        seconds.append(old.commit())
+        spent.append(old.commit())
         if number % 5 == 4:
             stored.append((number + 1, old.stored()))
     for _ in range(10):
         young.commit()
     pairs = [(young.commit(), old.commit()) for _ in range(MORE)]
-    ratio = statistics.median(later for _, later in pairs) / statistics.median(early for early, _ in pairs)
+    ratio = []
+    for kind in (0, 1):
+        early, late = (statistics.median(pair[side][kind] for pair in pairs) for side in (0, 1))
+        ratio.append(late / early)
     back = [(number + 1, old.checkout(number)) for number in (0, count // 2, count - 1)]
-    return {"seconds": seconds, "stored": stored, "pairs": pairs, "ratio": ratio, "checkout": back}
+    return {"spent": spent, "stored": stored, "pairs": pairs, "ratio": ratio, "checkout": back}
 
 
-def show_versions(out: dict[str, Any]) -> dict[str, str]:
+def show_versions(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
-    seconds, stored = out["seconds"], out["stored"]
-    count = len(seconds)
+    seconds, cpu = zip(*out["spent"], strict=True)
+    stored, count = out["stored"], len(seconds)
     width = max(1, count // 40)
     per = [(b[0], (b[1] - a[1]) / (b[0] - a[0]) / 1e3) for a, b in pairwise(stored)]
-    print(f"### {count} versions of a small model\n")
+    page.say(f"### {count} versions of a small model\n")
     tenth = count // 10
     rows = [
         [
             f"{low + 1}–{low + tenth}",
             report.figure(statistics.median(seconds[low : low + tenth]) * 1e3, 1),
             report.figure(statistics.mean(seconds[low : low + tenth]) * 1e3, 1),
+            report.figure(statistics.median(cpu[low : low + tenth]) * 1e3, 1),
             report.figure(statistics.mean(kb for n, kb in per if low < n <= low + tenth), 1),
         ]
         for low in (0, count // 2 - tenth, count - tenth)
     ]
-    print(report.table(("versions", "median ms", "mean ms", "stored kB a version"), rows))
-    print(f"\ntaking turns, a commit after {count} versions ÷ after 10: {out['ratio']:.2f} (goal: ≤ 1.2)")
+    page.say(report.table(("versions", "median ms", "mean ms", "processor ms", "stored kB a version"), rows))
+    page.say(
+        f"\ntaking turns, a commit after {count} versions ÷ after 10: {out['ratio'][0]:.2f}, "
+        f"in processor time {out['ratio'][1]:.2f} (goal: ≤ 1.2)"
+    )
     told = ", ".join(f"version {number} {value:.3f} s" for number, value in out["checkout"])
-    print(f"checkout with nothing in memory: {told}\n", flush=True)
-    series = {"median of a window": [(x, y * 1e3) for x, y in windows(seconds, width)]}
-    return {
-        "growth-versions": plots.line_chart("Commit of version n", "version", "ms", series),
-        "growth-stored": plots.line_chart("Stored for version n", "version", "kB", {"mean of five": per}),
-    }
+    page.say(f"checkout with nothing in memory: {told}\n")
+    series = _both(seconds, cpu, width)
+    page.chart("growth-versions", plots.line_chart("Commit of version n", "version", "ms", series))
+    stored_kb = {"mean of five": per}
+    page.chart("growth-stored", plots.line_chart("Stored for version n", "version", "kB", stored_kb))
 
 
 def grow_commits(place: Path, quick: bool) -> dict[str, Any]:
     """Seconds of each of many commits of a tiny file."""
     growing = Growing(place / "commits", _counter())
-    seconds = [growing.commit() for _ in range(300 if quick else 10_000)]
-    return {"seconds": seconds, "stored": growing.stored(), "packs": growing.packs()}
+    spent = [growing.commit() for _ in range(300 if quick else 10_000)]
+    return {"spent": spent, "stored": growing.stored(), "packs": growing.packs()}
 
 
 def _counter() -> Callable[[Path], object]:
@@ -168,28 +187,29 @@ def _counter() -> Callable[[Path], object]:
     return write
 
 
-def show_commits(out: dict[str, Any]) -> dict[str, str]:
+def show_commits(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
-    seconds = out["seconds"]
+    seconds, cpu = zip(*out["spent"], strict=True)
     count = len(seconds)
     part = count // 10
-    first, last = seconds[:part], seconds[-part:]
-    print(f"### {count:,} commits of a tiny file\n")
+    page.say(f"### {count:,} commits of a tiny file\n")
     rows = [
         [
             name,
-            report.figure(statistics.median(values) * 1e3, 2),
-            report.figure(statistics.mean(values) * 1e3, 2),
-            report.figure(max(values) * 1e3, 1),
+            report.figure(statistics.median(seconds[which]) * 1e3, 2),
+            report.figure(statistics.mean(seconds[which]) * 1e3, 2),
+            report.figure(max(seconds[which]) * 1e3, 1),
+            report.figure(statistics.median(cpu[which]) * 1e3, 2),
         ]
-        for name, values in ((f"the first {part}", first), (f"the last {part}", last))
+        for name, which in (
+            (f"the first {part:,}", slice(part)),
+            (f"the last {part:,}", slice(count - part, count)),
+        )
     ]
-    print(report.table(("commits", "median ms", "mean ms", "slowest ms"), rows))
-    print(f"\n{out['stored'] / count:.0f} stored bytes a commit, {out['packs']} packs\n", flush=True)
-    series = {
-        "median of a window": [(x, y * 1e3) for x, y in windows(seconds, max(1, count // 40))],
-    }
-    return {"growth-commits": plots.line_chart("Commit n of a tiny file", "commit", "ms", series)}
+    page.say(report.table(("commits", "median ms", "mean ms", "slowest ms", "processor ms"), rows))
+    page.say(f"\n{out['stored'] / count:.0f} stored bytes a commit, {out['packs']} packs\n")
+    series = _both(seconds, cpu, max(1, count // 40))
+    page.chart("growth-commits", plots.line_chart("Commit n of a tiny file", "commit", "ms", series))
 
 
 def grow_tensors(place: Path, quick: bool) -> dict[str, Any]:
@@ -197,7 +217,7 @@ def grow_tensors(place: Path, quick: bool) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for count in (100, 1000) if quick else (100, 1000, 10_000, 100_000):
         growing = Growing(place / f"tensors{count}", _many_tensors(count))
-        first, moved = growing.commit(), growing.commit()
+        first, moved = growing.commit().seconds, growing.commit().seconds
         size = (growing.folder / "model.safetensors").stat().st_size
         stored = growing.stored() / (2 * size)
         back = growing.checkout(0)
@@ -218,9 +238,9 @@ def _many_tensors(count: int) -> Callable[[Path], object]:
     return write
 
 
-def show_tensors(out: dict[str, Any]) -> dict[str, str]:
+def show_tensors(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
-    print("### Tensors in one file\n")
+    page.say("### Tensors in one file\n")
     rows, series = [], {"first commit": [], "commit, all moved": [], "checkout": []}
     for count, one in out.items():
         each = [one[key] / int(count) * 1e3 for key in ("first", "moved", "checkout")]
@@ -229,10 +249,10 @@ def show_tensors(out: dict[str, Any]) -> dict[str, str]:
         seconds = [report.figure(one[key], 2) for key in ("first", "moved", "checkout")]
         rows.append([f"{int(count):,}", *seconds, report.figure(each[1], 2), report.figure(one["stored"], 3)])
     heads = ("tensors", "first commit s", "all moved s", "checkout s", "moved, ms a tensor", "stored ÷ raw")
-    print(report.table(heads, rows), flush=True)
-    print()
+    page.say(report.table(heads, rows))
+    page.say()
     chart = plots.line_chart("One file of n tensors of 2 KiB", "tensors", "ms a tensor", series, log_x=True)
-    return {"growth-tensors": chart}
+    page.chart("growth-tensors", chart)
 
 
 def grow_packs(place: Path, quick: bool) -> dict[str, Any]:
@@ -254,32 +274,36 @@ def grow_packs(place: Path, quick: bool) -> dict[str, Any]:
                 backs.append(growing.checkout(0))
                 growing.checkout(-1)
             checkout(growing.repository, "main", WHO, now())
-            out[str(found)] = {"commit": statistics.median(commits), "checkout": statistics.median(backs)}
+            out[str(found)] = {
+                "commit": statistics.median(one.seconds for one in commits),
+                "commit, processor": statistics.median(one.cpu for one in commits),
+                "checkout": statistics.median(backs),
+            }
         return out
     finally:
         consolidate.MAX_PACKS = kept
 
 
-def show_packs(out: dict[str, Any]) -> dict[str, str]:
+def show_packs(page: report.Page, out: dict[str, Any]) -> None:
     """Says and draws it."""
-    print("### Packs that are never joined\n")
+    page.say("### Packs that are never joined\n")
     rows = [
-        [count, report.figure(one["commit"] * 1e3, 1), report.figure(one["checkout"] * 1e3, 1)]
+        [count, *(report.figure(one[key] * 1e3, 1) for key in ("commit", "commit, processor", "checkout"))]
         for count, one in out.items()
     ]
-    print(report.table(("packs", "commit ms", "checkout of the oldest ms"), rows), flush=True)
-    print()
+    page.say(report.table(("packs", "commit ms", "processor ms", "checkout of the oldest ms"), rows))
+    page.say()
     series = {
         what: [(float(count), one[what] * 1e3) for count, one in out.items()]
         for what in ("commit", "checkout")
     }
     chart = plots.line_chart("Packs that are never joined", "packs", "ms", series, log_x=True)
-    return {"growth-packs": chart}
+    page.chart("growth-packs", chart)
 
 
 PARTS: dict[
     str,
-    tuple[Callable[[Path, bool], dict[str, Any]], Callable[[dict[str, Any]], dict[str, str]]],
+    tuple[Callable[[Path, bool], dict[str, Any]], Callable[[report.Page, dict[str, Any]], None]],
 ] = {
     "versions": (grow_versions, show_versions),
     "commits": (grow_commits, show_commits),
@@ -292,24 +316,22 @@ def main() -> None:
     """Print the tables, draw the charts."""
     parser = report.parser(__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between them")
-    parser.add_argument("--plots", type=Path, help="draw into this folder")
     options: argparse.Namespace = parser.parse_args()
     wanted = options.only.split(",")
     unknown = set(wanted) - set(PARTS)
     if unknown:
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}")
     measured: dict[str, Any] = {}
+    page = report.Page("growth", options)
     for name in wanted:
         grow, show = PARTS[name]
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as place:
             measured[name] = grow(Path(place), options.quick)
-        measured[name]["took"] = time.perf_counter() - began
-        charts = show({key: value for key, value in measured[name].items() if key != "took"})
-        for chart, drawn in charts.items() if options.plots is not None else ():
-            options.plots.mkdir(parents=True, exist_ok=True)
-            (options.plots / f"{chart}.svg").write_text(drawn)
-    report.finish("growth", options, measured)
+        took = time.perf_counter() - began
+        show(page, measured[name])
+        measured[name] = {"took": took, "values": measured[name]}
+    page.finish(measured)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """How long small commands take: with a small history and with 10,000 commits, as multiples of bare Python.
 
-python -m benchmarks.latency [--commits 10000] [--runs 15]
+python -m benchmarks.latency [--commits 10000] [--runs 15] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.timing import interleaved, mvc_command, run
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
@@ -46,10 +47,14 @@ def build(folder: Path, commits: int) -> float:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--commits", type=int, default=10_000)
-    parser.add_argument("--runs", type=int, default=15)
+    parser = report.parser(__doc__, page=False)
+    parser.add_argument("--commits", type=int)
+    parser.add_argument("--runs", type=int)
     options = parser.parse_args()
+    options.commits = options.commits or (100 if options.quick else 10_000)
+    options.runs = options.runs or (2 if options.quick else 15)
+    load = os.getloadavg()[0]
+    measured: dict[str, dict[str, float]] = {}
     mvc = mvc_command()
     with tempfile.TemporaryDirectory() as place:
         for commits in (10, options.commits):
@@ -62,11 +67,13 @@ def main() -> None:
             jobs = {name: partial(run, [*mvc, *words], folder) for name, words in COMMANDS.items()}
             jobs["python -c pass"] = partial(run, [sys.executable, "-c", "pass"], folder)
             medians = interleaved(jobs, options.runs)
+            measured[str(commits)] = dict(medians)
             bare = medians.pop("python -c pass")
             print(f"{'command':24s} {'median ms':>10s} {'x bare python':>14s}")
             print(f"{'python -c pass':24s} {bare * 1e3:10.1f} {1:14.1f}")
             for name, seconds in medians.items():
                 print(f"{name:24s} {seconds * 1e3:10.1f} {seconds / bare:14.1f}")
+    report.keep("latency", options, measured, load)
 
 
 if __name__ == "__main__":

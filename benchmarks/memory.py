@@ -1,17 +1,18 @@
 """Peak memory of committing, checking and restoring one large file, summed over all processes.
 
-python -m benchmarks.memory [--gigabytes 4]
+python -m benchmarks.memory [--gigabytes 4] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import report
 from benchmarks.timing import mvc_command, peak_memory, run
 
 
@@ -33,9 +34,12 @@ def make_file(path: Path, gigabytes: float) -> None:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gigabytes", type=float, default=4.0)
+    parser = report.parser(__doc__, page=False)
+    parser.add_argument("--gigabytes", type=float)
     options = parser.parse_args()
+    options.gigabytes = options.gigabytes or (0.2 if options.quick else 4.0)
+    load = os.getloadavg()[0]
+    measured: dict[str, dict[str, float]] = {}
     mvc = mvc_command()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -44,19 +48,21 @@ def main() -> None:
         size = (folder / "model.safetensors").stat().st_size
         print(f"one bf16 safetensors file of {size / 1e9:.2f} GB")
 
-        def report(words: list[str]) -> None:
+        def told(words: list[str]) -> None:
             peak, seconds = peak_memory([*mvc, *words], folder)
             rate = size / 1e6 / seconds
+            measured[" ".join(words)] = {"peak": peak, "seconds": seconds}
             print(f"mvc {words[0]:10s} peak {peak / 1e6:6.0f} MB  {seconds:6.1f} s  {rate:6.0f} MB/s")
 
-        report(["commit", "-q", "-m", "base"])
+        told(["commit", "-q", "-m", "base"])
         with (folder / "model.safetensors").open("r+b") as file:
             file.seek(size // 2)
             file.write(bytes(1000))
-        report(["status"])
-        report(["commit", "-q", "-m", "moved"])
-        report(["checkout", "HEAD~1"])
-        report(["fsck", "--full"])
+        told(["status"])
+        told(["commit", "-q", "-m", "moved"])
+        told(["checkout", "HEAD~1"])
+        told(["fsck", "--full"])
+    report.keep("memory", options, measured, load)
 
 
 if __name__ == "__main__":

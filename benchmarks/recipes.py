@@ -26,7 +26,7 @@ import numpy as np
 
 from mvc.dtypes import DTYPES
 from mvc.odb.encoder import encode_tensor
-from mvc.predictors import PREDICTORS, absmax, cast, linear, lora, prune, q8_0, quantise
+from mvc.predictors import PREDICTORS, absmax, cast, linear, lora, n_of_m, prune, q8_0, quantise
 from mvc.predictors.floats import F32, load, store, width_of
 
 PIECE = 1 << 20
@@ -145,6 +145,14 @@ def made_up() -> Iterator[tuple[str, Job]]:
         "prune, half of a BF16 tensor",
         Job("BF16", pruned.tobytes(), "prune", found(prune.find(pruned, half)), raw[:1]),
     )
+
+    four_of = half.reshape(-1, 4)
+    order = np.argsort(-(four_of & 0x7FFF).astype("i4"), axis=1, kind="stable")[:, :2]
+    mask = np.zeros(four_of.shape, bool)
+    np.put_along_axis(mask, order, True, axis=1)
+    pattern = np.where(mask, four_of, 0).astype("<u2").reshape(-1)
+    params = found(n_of_m.find(pattern[:4096], half[:4096]))
+    yield "n_of_m, 2 of 4 of a BF16 tensor", Job("BF16", pattern.tobytes(), "n_of_m", params, raw[:1])
 
     scales = np.abs(wide).max(1, keepdims=True) / np.float32(127)
     whole = np.rint(wide / scales).astype("i1").reshape(-1)

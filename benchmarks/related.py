@@ -52,9 +52,12 @@ class Model:
     """Weights that move; :meth:`write` puts the present version into a folder, :meth:`move` makes the next.
 
     ``megabytes`` are those of all ``files`` together; a file has at least one matrix of ``rows`` × 1024.
+    ``frozen`` is the share of matrices that never move.
     """
 
-    def __init__(self, megabytes: float, *, files: int = 1, rows: int = ROWS, seed: int = 1) -> None:
+    def __init__(
+        self, megabytes: float, *, files: int = 1, rows: int = ROWS, seed: int = 1, frozen: float = 0.0
+    ) -> None:
         self._rng = np.random.default_rng(seed)
         matrices = max(1, round(megabytes * 1e6 / (rows * COLUMNS * 2 * files)))
         self._files = {
@@ -64,6 +67,7 @@ class Model:
             }
             for number in range(files)
         }
+        self._still = round(frozen * matrices)
 
     def _normal(self, rows: int) -> np.ndarray:
         return self._rng.standard_normal((rows, COLUMNS), dtype=np.float32)
@@ -77,10 +81,10 @@ class Model:
         return [folder / name for name in self._files]
 
     def move(self) -> None:
-        """Every weight takes a small step."""
+        """Every weight that is not frozen takes a small step."""
         step = SCALE * np.float32(MOVE)
         for tensors in self._files.values():
-            for values in tensors.values():
+            for values in list(tensors.values())[self._still :]:
                 values += self._normal(len(values)) * step
 
 

@@ -26,11 +26,16 @@ BORDERS: dict[str, tuple[str, ...]] = {
     ),
     "write": (
         "mvc.fileio:FileIO.write",
+        "mvc.fileio:FileIO.write_at",
         "mvc.fileio:FileIO.sync",
         "mvc.fileio:FileIO.sync_folder",
         "mvc.fileio:FileIO.replace",
     ),
-    "look up": ("mvc.odb.database:ObjectDatabase.entries", "mvc.bases:FileBases.tensor_piece"),
+    "find bases": (
+        "mvc.odb.database:ObjectDatabase.entries",
+        "mvc.bases:BaseFinder.file",
+        "mvc.bases:FileBases.choice",
+    ),
     "predict": ("mvc.odb.database:ObjectDatabase.predict",),
     "decode": ("mvc.odb.database:decode_chain", "mvc.odb.database:decode_chain_into"),
     "choose": ("mvc.odb.estimate:choose",),
@@ -50,6 +55,7 @@ class Stages:
         self._lock = threading.Lock()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._began = time.process_time()
+        self._waited = 0.0
 
     def install(self) -> None:
         """Put the clocks in.
@@ -68,6 +74,23 @@ class Stages:
             module.blake3 = functools.partial(_Hasher, self._timed, module.blake3)  # type: ignore[attr-defined]
         sha256 = functools.partial(_Hasher, self._timed, hashlib.sha256)
         importlib.import_module("mvc.ingest").hashlib = SimpleNamespace(sha256=sha256)  # type: ignore[attr-defined]
+        writer = importlib.import_module("mvc.odb.pack").PackWriter
+        writer.flush = self._waiting(writer.flush)
+
+    def _waiting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def waiting(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._waited += time.perf_counter() - began
+
+        return waiting
+
+    def waited(self) -> float:
+        """Seconds of the wall clock that flushing packs took since the last time; begins anew."""
+        waited, self._waited = self._waited, 0.0
+        return waited
 
     def _timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:

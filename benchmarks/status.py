@@ -1,7 +1,7 @@
 """``status`` of a gigabyte: clean, after touch, after one file changed; beside git-lfs and DVC.
 
     python -m benchmarks.status [--megabytes 1000] [--files 8] [--repetitions 5] [--quick] [--peers .peers]
-        [--json FILE]
+        [--json FILE] [--docs docs]
 
 One version of so many files is committed. *clean*: nothing was touched since the last look. *touched*: every
 file has a new time and its old bytes before each look, so all of them are to be read again. *one changed*:
@@ -87,10 +87,11 @@ def main() -> None:
     options.megabytes = options.megabytes or (100 if options.quick else 1000)
     options.repetitions = options.repetitions or (2 if options.quick else 5)
     options.peers = options.peers.absolute()
+    page = report.Page("status", options)
     with tempfile.TemporaryDirectory() as name:
         out = measure(options, Path(name))
     gigabytes = out["raw"] / 1e9
-    print(f"{options.files} files, {gigabytes:.2f} GB, {options.repetitions} repetitions\n")
+    page.say(f"{options.files} files, {gigabytes:.2f} GB, {options.repetitions} repetitions\n")
     medians = {
         state: {name: statistics.median(values) for name, values in found.items()}
         for state, found in out["seconds"].items()
@@ -99,11 +100,11 @@ def main() -> None:
         [name, *(report.figure(medians[state][name], 3) for state in STATES)] for name in medians["clean"]
     ]
     rows += [[f"{name}: {why}", *["–"] * len(STATES)] for name, why in out["missing"].items()]
-    print(report.table(["seconds of a status", *STATES], rows))
-    print()
+    page.say(report.table(["seconds of a status", *STATES], rows))
+    page.say()
     for state, most in GOALS.items():
-        print(f"mvc, {state}: {medians[state]['mvc']:.3f} s; goal for one gigabyte: ≤ {most:g} s")
-    report.finish("status", options, out)
+        page.say(f"mvc, {state}: {medians[state]['mvc']:.3f} s; goal for one gigabyte: ≤ {most:g} s")
+    page.finish(out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Files of many small tensors: commit, list and load them, as whole processes, as multiples of bare Python.
 
-python -m benchmarks.tensors [--tensors 10000] [--runs 7]
+python -m benchmarks.tensors [--tensors 10000] [--runs 7] [--quick] [--json FILE]
 
 The file has normally distributed bf16 tensors of 2 KiB. A first version of it is committed, then one in which
 every tensor moved by about 1 %, and the listings are of that one. ``load`` is one state dict in a fresh
@@ -10,7 +10,7 @@ process, where importing does not count, of the second version and of the first,
 
 from __future__ import annotations
 
-import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import report
 from benchmarks.related import bf16, safetensors
 from benchmarks.timing import interleaved, mvc_command, run, seconds_told
 
@@ -75,10 +76,13 @@ def commit(mvc: list[str], folder: Path, versions: list[Path]) -> float:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tensors", type=int, default=10_000)
-    parser.add_argument("--runs", type=int, default=7)
+    parser = report.parser(__doc__, page=False)
+    parser.add_argument("--tensors", type=int)
+    parser.add_argument("--runs", type=int)
     options = parser.parse_args()
+    options.tensors = options.tensors or (500 if options.quick else 10_000)
+    options.runs = options.runs or (1 if options.quick else 7)
+    load = os.getloadavg()[0]
     mvc = mvc_command()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -102,6 +106,7 @@ def main() -> None:
         print(f"{'command':24s} {'median s':>10s} {'x bare python':>14s}")
         for title, seconds in medians.items():
             print(f"{title:24s} {seconds:10.3f} {seconds / bare:14.1f}")
+        report.keep("tensors", options, medians, load)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ from mvc.upkeep.lines import lines
 from mvc.upkeep.mark import Marks, mark
 from mvc.upkeep.reencode import Reencoder
 from mvc.upkeep.standing import Plan, Target
-from mvc.upkeep.usage import PackUse, pack_uses, unused, worth_rewriting
+from mvc.upkeep.usage import MOST_GARBAGE, PackUse, pack_uses, unused, worth_rewriting
+from mvc.upkeep.within import leaning_within
 from mvc.weighing import sweep_notes
 from mvc.workspace import locked
 from mvc.worktree.index import StatCache
@@ -54,6 +55,7 @@ ATTEMPTS = 200
 ROUND_BYTES = 128 << 20
 """Bytes of packs that are rewritten before they are condemned: what a collection needs free on the disk, with
 the index and what readers still hold."""
+_LEAST_GARBAGE = 0.01  # of a pack that is rewritten where everything is stored anew anyway
 
 
 @contextmanager
@@ -233,12 +235,12 @@ def _mentions_fossils(view: View) -> bool:
     return any(not dead.isdisjoint(view.index.segment(row.name).packs) for row in view.index.rows)
 
 
-def rewrite_packs(repository: Repository) -> None:
-    """Copy what is needed of packs with much garbage, and of small ones, into new packs; the index holds
-    nothing else by now."""
+def rewrite_packs(repository: Repository, most_garbage: float = MOST_GARBAGE) -> None:
+    """Copy what is needed of packs with more than this share of garbage, and of small ones, into new packs;
+    the index holds nothing else by now."""
     with repository.reading() as view:
         found = uses(view, None)
-        waiting = [(name, found[name].size) for name in worth_rewriting(found)]
+        waiting = [(name, found[name].size) for name in worth_rewriting(found, most_garbage)]
     batch: list[bytes] = []
     room = ROUND_BYTES
     for name, size in waiting:
@@ -350,7 +352,7 @@ def plan_standing(view: View, everything: bool) -> dict[ObjectId, Target]:
     heads[:0] = [] if head is None else [head]
     # what only the operation log names, too: it leans on versions that are stored anew
     others += [start for start in starting_points(view, None) if isinstance(start, CommitId)]
-    plan = Plan(view.objects)
+    plan = Plan(view.objects, leaning_within(view.objects, heads))
     for sequences in lines(view.objects, heads, list(dict.fromkeys(others))):
         plan.add(sequences)
     return plan.targets
@@ -515,8 +517,7 @@ def collect(repository: Repository, since: int | None, effort: Effort = Effort()
         sweep_condemned(repository)
         if effort.repack:
             repack(repository, best=effort.best, everything=effort.all_refs)
-        else:
-            rewrite_packs(repository)
+        rewrite_packs(repository, _LEAST_GARBAGE if effort.repack else MOST_GARBAGE)
         merge_index(repository)
         sweep_condemned(repository)
         remove_derived(repository)

@@ -100,8 +100,10 @@ class FileIO:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, mode)
 
     def open_append(self, path: Path) -> int:
-        """Open a file, made where there is none, so that all that is written lands behind what is there."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | _CLOEXEC, 0o666)
+        """Open a file, made where there is none, so that all that is written lands behind what is there;
+        never blocks on a FIFO."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(path, flags | _CLOEXEC, 0o666)
 
     def write(self, fd: int, data: Buffer) -> int:
         """Write once, perhaps short; returns the bytes written."""

@@ -21,7 +21,7 @@ from mvc.objectid import ObjectId
 from mvc.objects import Manifest, Part
 from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.parallel import Behind, batches, ordered_map
-from mvc.reuse import OldFile, read_part
+from mvc.reuse import MOST_BYTES, OldFile, OldFileCache, read_part
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 BATCH_BYTES = 1 << 20
 SYNC_BYTES = 16 << 20
 """Bytes that are written between two syncs, which run while more is decoded."""
-
-_BUFFER = 1 << 20
-"""The longest part that is put into a buffer made for it: what a manifest says of longer ones is believed
-only once they are there."""
 
 _CLONE_SHARE = 0.5
 """Share of a file that must lie at the same place in the old one for a clone to be made."""
@@ -53,8 +49,11 @@ _Placed = tuple[int, Part]
 
 
 class Filler:
-    """Fills files of one version. Counts ``reused_bytes`` (read from old files), ``cloned_bytes`` (shared
-    with them on disk) and ``refused_clones`` (the file system has none)."""
+    """Fills files of one version.
+
+    Counts ``reused_bytes`` (read from old files), ``reused_base_bytes`` (read there to decode others),
+    ``cloned_bytes`` (shared with them on disk) and ``refused_clones`` (the file system has none).
+    """
 
     def __init__(self, io: FileIO, database: ObjectDatabase, monitor: Monitor) -> None:
         self._io = io
@@ -70,11 +69,17 @@ class Filler:
             OSError: the file cannot be written.
         """
         clone = None if old is None else self._clone(fd, path, manifest, old)
+        database, lent = self._database, None
+        if old is not None and manifest.size > BATCH_BYTES:
+            lent = OldFileCache(old)
+            database = ObjectDatabase(database.backend, database.index, self._monitor, lent)
         try:
-            self._fill(fd, manifest, _Parts(self._database, manifest, self._io, old, clone))
+            self._fill(fd, manifest, _Parts(database, manifest, self._io, old, clone))
         finally:
             if clone is not None:
                 self._io.close(clone)
+        if lent is not None:
+            self._monitor.count("reused_base_bytes", lent.borrowed_bytes)
 
     def _fill(self, fd: int, manifest: Manifest, parts: _Parts) -> None:
         io = self._io
@@ -162,20 +167,26 @@ class _Parts:
 
     def put(self, batch: list[_Placed], write: Callable[[int, Buffer], None]) -> None:
         """Have the bytes of some parts written, but for those that a clone has."""
-        buffer = self._buffers.pop() if self._buffers else bytearray(_BUFFER)
+        buffer = self._buffers.pop() if self._buffers else bytearray(MOST_BYTES)
         left = [placed for placed in batch if not self._from_old(*placed, memoryview(buffer), write)]
         small = self._database.get_small(
             part.blob for _offset, part in left if part.blob is not None and part.length <= SMALL_BYTES
         )
+        run = _Run(write)
         for offset, part in left:
-            data = None if part.blob is None else small.get(part.blob)
-            write(offset, self._plain(part, memoryview(buffer)) if data is None else _checked(data, part))
+            if part.blob is None:
+                run.add(offset, part.inline)
+            elif part.blob in small:
+                run.add(offset, _checked(small[part.blob], part))
+            else:
+                write(offset, self._plain(part.blob, part, memoryview(buffer)))
+        run.end()
         self._buffers.append(buffer)
 
     def _from_old(
         self, offset: int, part: Part, buffer: memoryview, write: Callable[[int, Buffer], None]
     ) -> bool:
-        if self._old is None or part.length > _BUFFER:
+        if self._old is None or part.length > MOST_BYTES:
             return False
         out = buffer[: part.length]
         if (
@@ -191,14 +202,38 @@ class _Parts:
         self._reused.append(part.length)
         return True
 
-    def _plain(self, part: Part, buffer: memoryview) -> Buffer:
-        if part.blob is None:
-            return part.inline
-        if part.length > _BUFFER:
-            return _checked(self._database.get(part.blob), part)
+    def _plain(self, blob: ObjectId, part: Part, buffer: memoryview) -> Buffer:
+        if part.length > MOST_BYTES:
+            return _checked(self._database.get(blob), part)
         out = buffer[: part.length]
-        self._database.get_into(part.blob, out, keep=part.blob in self._repeated)
+        self._database.get_into(blob, out, keep=blob in self._repeated)
         return out
+
+
+class _Run:
+    """Small parts that follow each other, written together: a call for each would trade the interpreter's
+    lock thousands of times."""
+
+    def __init__(self, write: Callable[[int, Buffer], None]) -> None:
+        self._write = write
+        self._pieces: list[bytes] = []
+        self._start = 0
+        self._length = 0
+
+    def add(self, offset: int, data: bytes) -> None:
+        """A part's bytes; what came before and does not reach up to them is written now."""
+        if offset != self._start + self._length:
+            self.end()
+            self._start = offset
+        self._pieces.append(data)
+        self._length += len(data)
+
+    def end(self) -> None:
+        """Write what is left."""
+        if self._pieces:
+            self._write(self._start, b"".join(self._pieces))
+        self._start += self._length
+        self._pieces, self._length = [], 0
 
 
 def _checked(plain: bytes, part: Part) -> bytes:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 BATCH_BYTES = TENSOR_PIECE
 
-EXACT_PAYS = 20
+EXACT_PAYS = 100
 """A recipe that leaves less than this part of a piece is not compared with others."""
 
 SMALL_TENSOR = 128 << 10

@@ -32,6 +32,8 @@ Sketch = NDArray[np.uint16]
 FAR = 512
 """Most steps that two values count as apart: a factor of 16."""
 
+_BITS = np.log2(1 + np.arange(FAR + 1)).astype(np.float32)
+
 _EIGHT_BITS = {"F8_E4M3": (4, 3, 7, False), "F8_E5M2": (5, 2, 15, True)}
 
 
@@ -68,8 +70,9 @@ def _of_blocks(begin: list[int], read: Callable[[int, int], bytes]) -> Sketch:
     runs: list[NDArray[np.float32]] = []
     for place in begin:
         block = read(place // 32 * 34, 34)
-        scale = np.frombuffer(block[:2], "<f2").astype(np.float32)
-        runs.append(scale * np.frombuffer(block[2:], np.int8)[place % 32 :][:RUN])
+        codes = np.frombuffer(block[2:], np.int8)[place % 32 :][:RUN]
+        with np.errstate(invalid="ignore"):  # any scale: infinite, a signalling NaN
+            runs.append(np.frombuffer(block[:2], "<f2").astype(np.float32) * codes)
     return _upper(np.concatenate(runs))
 
 
@@ -111,19 +114,23 @@ def _table(dtype: str) -> NDArray[np.float32]:
 
 def ordered(values: Sketch) -> NDArray[np.int32]:
     """Values as integers of the same order; neighbours differ by 1, and both zeros are 0."""
-    magnitude = (values & 0x7FFF).astype(np.int32)
-    return np.where(values >> 15, -magnitude, magnitude)
+    seen = np.ascontiguousarray(values).view(np.int16)
+    magnitude = seen & np.int16(0x7FFF)
+    return np.where(seen < 0, -magnitude, magnitude).astype(np.int32)
 
 
 def numbers(values: Sketch) -> NDArray[np.float64]:
     """Values as numbers."""
-    return (values.astype("<u4") << 16).view("<f4").astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return (values.astype("<u4") << 16).view("<f4").astype(np.float64)
 
 
 def bits(apart: NDArray[np.int32]) -> NDArray[np.float64]:
     """How far values are apart that differ by so many steps: mean bits that it takes to say so. Shape (n,
     VALUES) becomes (n,)."""
-    result: NDArray[np.float64] = np.log2(1 + np.minimum(np.abs(apart), FAR)).mean(axis=-1)
+    steps = np.abs(apart)
+    np.minimum(steps, FAR, out=steps)
+    result: NDArray[np.float64] = _BITS.take(steps).mean(axis=-1, dtype=np.float64)
     return result
 
 

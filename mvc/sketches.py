@@ -40,10 +40,11 @@ Rows = NDArray[Any]
 
 BUCKETS = 16
 MOST_ROWS = 48_000
-"""Rows of a bucket that are read, the newest; about 4 MB."""
+"""Rows of a bucket that are read, the newest; about 6 MB."""
 
 _SPREAD = 0x9E3779B97F4A7C15  # Knuth's multiplicative hash for 64 bits
 _MASK = (1 << 64) - 1
+_FACTORS = np.array([pow(_SPREAD, power, 1 << 64) for power in range(1, 1 + VALUES // 4)], np.uint64)
 
 
 class SketchIndex:
@@ -56,29 +57,50 @@ class SketchIndex:
         self._io = io
         self._folder = store / FOLDER_NAME
         self._stored: dict[int, Rows] = {}
-        self._new: list[Rows] = []
+        self._new: dict[int, list[Rows]] = {}
+        self._found: dict[int, Rows] = {}
         self._lock = threading.Lock()
 
     def find(self, key: int) -> Rows:
         """The rows of a key, newest last."""
         with self._lock:
+            return self._find(key)
+
+    def add(self, rows: Rows, lives: Callable[[int], bool]) -> None:
+        """Tensors of a file that was stored; those that the index has already, in a manifest that lives, are
+        left out. ``lives`` is as for :meth:`keep`."""
+        with self._lock:
+            for key in np.unique(rows["key"]).tolist():
+                new = rows[rows["key"] == key]
+                tags = _tags(new)
+                new = new[np.sort(np.unique(tags, return_index=True)[1])]
+                known = self._find(key)
+                known = known[np.isin(_tags(known), tags)]
+                alive = [name for name in np.unique(known["manifest"]).tolist() if lives(name)]
+                known = known[np.isin(known["manifest"], np.array(alive, np.uint64))]
+                new = new[~np.isin(_tags(new), _tags(known))]
+                if new.size:
+                    self._new.setdefault(key, []).append(new)
+                    self._found.pop(key, None)
+
+    def _find(self, key: int) -> Rows:
+        found = self._found.get(key)
+        if found is None:
             bucket = bucket_of(key)
             if bucket not in self._stored:
                 self._stored[bucket] = self._read(bucket)
             stored = self._stored[bucket]
-            return np.concatenate([rows[rows["key"] == key] for rows in (stored, *self._new)])
-
-    def add(self, rows: Rows) -> None:
-        """Tensors of a file that was stored."""
-        if rows.size:
-            with self._lock:
-                self._new.append(rows)
+            found = np.concatenate([stored[stored["key"] == key], *self._new.get(key, ())])
+            self._found[key] = found
+        return found
 
     def save(self) -> None:
         """Append what was added. Where the store takes no files, later versions go without."""
         with self._lock:
-            rows = np.concatenate(self._new) if self._new else np.empty(0, ROW)
-            self._new, self._stored = [], {}
+            rows = np.concatenate(
+                [np.empty(0, ROW), *(new for listed in self._new.values() for new in listed)]
+            )
+            self._new, self._stored, self._found = {}, {}, {}
         buckets = np.array([bucket_of(int(key)) for key in rows["key"]])
         for bucket in np.unique(buckets):
             with suppress(OSError):
@@ -93,9 +115,9 @@ class SketchIndex:
         """
         for bucket in range(BUCKETS):
             rows = self._read(bucket)
-            alive = {int(name): lives(int(name)) for name in np.unique(rows["manifest"])}
-            kept = rows[np.array([alive[int(name)] for name in rows["manifest"]], bool)]
-            if kept.size < rows.size:
+            alive = [name for name in np.unique(rows["manifest"]).tolist() if lives(name)]
+            kept = rows[np.isin(rows["manifest"], np.array(alive, np.uint64))]
+            if kept.size < rows.size or rows.size == MOST_ROWS:  # what is older is not read
                 write_durable(self._io, temporary.new(), self._path(bucket), [kept.tobytes()], replace=True)
 
     def _append(self, bucket: int, data: bytes) -> None:
@@ -113,27 +135,37 @@ class SketchIndex:
             self._io.close(fd)
 
     def _read(self, bucket: int) -> Rows:
-        try:
+        data = b""
+        with suppress(OSError):
             fd = self._io.open_read(self._path(bucket), follow=False)
-        except OSError:
-            return np.empty(0, ROW)
-        try:
-            count = self._io.stat_handle(fd).st_size // ROW.itemsize
-            first = max(count - MOST_ROWS, 0)
-            data = self._io.read_at(fd, (count - first) * ROW.itemsize, first * ROW.itemsize)
-        except OSError:
-            return np.empty(0, ROW)
-        finally:
-            self._io.close(fd)
+            try:
+                count = self._io.stat_handle(fd).st_size // ROW.itemsize
+                first = max(count - MOST_ROWS, 0)
+                data = self._io.read_at(fd, (count - first) * ROW.itemsize, first * ROW.itemsize)
+            finally:
+                self._io.close(fd)
         return np.frombuffer(data, ROW, len(data) // ROW.itemsize)
 
     def _path(self, bucket: int) -> Path:
         return self._folder / f"{bucket:x}"
 
 
+def _tags(rows: Rows) -> NDArray[np.uint64]:
+    """A number for each tensor: the same for the same sketch and first piece."""
+    blobs = np.ascontiguousarray(rows["blob"]).view("<u8").reshape(rows.size, ID_BYTES // 8)
+    values = np.ascontiguousarray(rows["values"]).view("<u8").reshape(rows.size, VALUES // 4)
+    tags: NDArray[np.uint64] = blobs[:, 0] + (values * _FACTORS).sum(axis=1, dtype=np.uint64)
+    return tags
+
+
 def bucket_of(key: int) -> int:
     """The bucket of a key."""
     return (key * _SPREAD & _MASK) * BUCKETS >> 64
+
+
+def kind_of(dtype: str) -> int:
+    """What a row keeps of an element type; one number for all that are not sketched."""
+    return KINDS.index(dtype) if dtype in KINDS else len(KINDS)
 
 
 def short_name(manifest: ManifestId) -> int:
@@ -158,7 +190,7 @@ def rows_of(manifest: ManifestId, found: Iterable[NewRow]) -> Rows:
     for row, (key, tensor, blob, dtype, values) in zip(rows, listed, strict=True):
         row["key"], row["manifest"], row["tensor"] = key, short_name(manifest), tensor
         row["blob"] = np.frombuffer(blob, np.uint8)
-        row["kind"] = KINDS.index(dtype) if dtype in KINDS else len(KINDS)
+        row["kind"] = kind_of(dtype)
         if values is not None:
             row["values"] = values
     return rows

@@ -12,7 +12,7 @@ from faults import FaultIO, PowerCut, Recorder, fork, lay_out, run_killed, snaps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvc.backends import BACKENDS, NotFound, check_key
+from mvc.backends import BACKENDS, NotFound, check_key, folder
 from mvc.backends.folder import FolderBackend
 from mvc.errors import CorruptFile, InvalidName, RootMoved, StorageError
 from mvc.fileio import FileIO, TemporaryNames
@@ -57,6 +57,34 @@ def test_what_is_put_comes_back(backend):
     assert backend.get_range(KEY, 4, 4) == b"body"
     assert backend.get_range(KEY, 0, 12) == b"headbodytail"
     assert backend.get_range(KEY, 12, 0) == b""
+
+
+def test_what_comes_piece_by_piece_is_an_object_at_the_end(backend):
+    incoming = backend.begin()
+    for piece in (b"head", memoryview(b"body"), bytearray(b"tail")):
+        incoming.add(piece)
+        assert list(backend.list("")) == []
+    assert incoming.finish(KEY)
+    assert backend.get(KEY) == b"headbodytail"
+    incoming.discard()
+    assert backend.get(KEY) == b"headbodytail"
+    again = backend.begin()
+    again.add(b"other")
+    assert not again.finish(KEY)
+    assert backend.get(KEY) == b"headbodytail"
+
+
+def test_what_is_discarded_never_was(backend):
+    incoming = backend.begin()
+    incoming.add(b"bytes")
+    incoming.discard()
+    incoming.discard()
+    assert list(backend.list("")) == []
+    refused = backend.begin()
+    refused.add(b"bytes")
+    with pytest.raises(InvalidName):
+        refused.finish("../outside")
+    assert list(backend.list("")) == []
 
 
 def test_an_empty_object_is_an_object(backend):
@@ -303,10 +331,32 @@ def test_a_store_whose_folder_is_gone_says_so(tmp_path):
         backend.put(KEY, [b"x"])
 
 
-def change(root, io):
+def put_whole(backend):
+    backend.put(KEY, [b"new pack"])
+
+
+def put_by_pieces(backend):
+    incoming = backend.begin()
+    try:
+        for piece in (b"new", b" ", b"pack"):
+            incoming.add(piece)
+        incoming.finish(KEY)
+    finally:
+        incoming.discard()
+
+
+WAYS = pytest.mark.parametrize("put", [put_whole, put_by_pieces])
+
+
+@pytest.fixture(autouse=True)
+def synced_often(monkeypatch):
+    monkeypatch.setattr(folder, "SYNC_BYTES", 4)
+
+
+def change(root, io, put=put_whole):
     """One commit in small: an object, then the swap that makes it count."""
     backend = folder_backend(root, io)
-    backend.put(KEY, [b"new pack"])
+    put(backend)
     backend.replace("root", b"old", b"new")
 
 
@@ -328,14 +378,15 @@ def start(root):
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("late", [False, True])
-def test_an_error_at_any_step_is_a_storage_error_and_harms_nothing(tmp_path, error, late):
+@WAYS
+def test_an_error_at_any_step_is_a_storage_error_and_harms_nothing(tmp_path, error, late, put):
     step = 0
     while True:
         step += 1
         root = start(tmp_path / str(step))
         io = FaultIO(fail_at=step, error=error, late=late)
         try:
-            change(root, io)
+            change(root, io, put)
         except StorageError:
             holds(root)
         else:
@@ -348,12 +399,13 @@ def test_an_error_at_any_step_is_a_storage_error_and_harms_nothing(tmp_path, err
     assert step > 15
 
 
-def test_a_kill_at_any_step_harms_nothing(tmp_path):
+@WAYS
+def test_a_kill_at_any_step_harms_nothing(tmp_path, put):
     step, seen = 0, set()
     while True:
         step += 1
         root = start(tmp_path / str(step))
-        if not run_killed(lambda io, root=root: change(root, io), step):
+        if not run_killed(lambda io, root=root: change(root, io, put), step):
             break
         seen.add(holds(root))
         if holds(root) == b"old":
@@ -362,11 +414,11 @@ def test_a_kill_at_any_step_harms_nothing(tmp_path):
     assert seen == {b"old", b"new"}
 
 
-def power_cut(tmp_path, forget=()):
+def power_cut(tmp_path, put, forget=()):
     """How often a power cut left damage, or lost what was acknowledged."""
     root = start(tmp_path / "store")
     before, io = snapshot(root), Recorder()
-    change(root, io)
+    change(root, io, put)
     rng, damaged, lost, number = random.Random(5), 0, 0, 0
     model = PowerCut(root, before, io.trace, forget)
     for cut in range(len(io.trace) + 1):
@@ -381,13 +433,15 @@ def power_cut(tmp_path, forget=()):
     return damaged, lost
 
 
-def test_a_power_cut_harms_nothing(tmp_path):
-    assert power_cut(tmp_path) == (0, 0)
+@WAYS
+def test_a_power_cut_harms_nothing(tmp_path, put):
+    assert power_cut(tmp_path, put) == (0, 0)
 
 
 @pytest.mark.parametrize("forget", ["sync", "sync_folder"])
-def test_each_kind_of_sync_is_needed(tmp_path, forget):
-    assert sum(power_cut(tmp_path, (forget,))) > 0
+@WAYS
+def test_each_kind_of_sync_is_needed(tmp_path, forget, put):
+    assert sum(power_cut(tmp_path, put, (forget,))) > 0
 
 
 def test_an_object_that_was_there_is_durable_before_put_says_so(tmp_path):

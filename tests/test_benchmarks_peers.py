@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks import report
-from benchmarks.endtoend import compared, in_one_process, in_processes, medians
+from benchmarks.endtoend import Run, compared, in_one_process, in_processes, medians
 from benchmarks.growth import windows
 from benchmarks.peers import PEERS, Peer, Tools
 from benchmarks.peers.cp import Copy
@@ -98,6 +99,18 @@ def test_mvc_is_measured_in_processes_and_in_one(versions, tmp_path) -> None:
         assert all(measured[key] > 0 for key in wanted - {"commit cpu"})
 
 
+def test_a_peer_that_fails_is_a_row_that_says_so(versions, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Copy, "checkout", lambda _self, number: [["false", f"version {number}"]])
+    options = argparse.Namespace(peers=tmp_path / "none", repetitions=1, only="cp + fsync,zipnn")
+    run = Run(options, tmp_path)
+    measured = run.processes(versions)
+    assert measured == {}
+    assert run.missing["cp + fsync"] == "false version 0 failed (1):"
+    rows = run.rows(measured, 1, 1, missing=True)
+    assert [row[0] for row in rows] == [f"{name}: {why}" for name, why in run.missing.items()]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_stages_add_up_to_what_the_process_took(versions, tmp_path) -> None:
     peer = Mvc(tmp_path, TOOLS)
     peer.init()
@@ -140,7 +153,9 @@ def test_a_goal_whose_peer_is_missing_is_not_measured() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["endtoend", "depth", "status", "scaling", "growth"])
+@pytest.mark.parametrize(
+    "name", ["endtoend", "depth", "status", "scaling", "growth", "latency", "tensors", "memory"]
+)
 def test_each_benchmark_runs(name, tmp_path) -> None:
     words = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", tmp_path / "result.json"]
     if name == "endtoend":
@@ -150,3 +165,31 @@ def test_each_benchmark_runs(name, tmp_path) -> None:
     assert result["benchmark"] == name
     assert result["machine"]["cores"]
     assert result["measured"]
+
+
+def test_a_page_goes_between_its_markers_and_nowhere_else(tmp_path, capsys) -> None:
+    page = "before\n<!-- depth: made by benchmarks.depth -->\nold\n<!-- end of depth -->\nafter\n"
+    (tmp_path / "benchmarks.md").write_text(page)
+    options = report.parser("").parse_args(
+        ["--docs", str(tmp_path), "--json", str(tmp_path / "x" / "a.json")]
+    )
+    made = report.Page("depth", options)
+    made.say("a table")
+    made.chart("depth-commit", "<svg/>")
+    made.finish({"seconds": 1})
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert text.startswith("before\n<!-- depth")
+    assert text.endswith("<!-- end of depth -->\nafter\n")
+    assert "a table\n\n![depth commit](plots/depth-commit.svg)" in text
+    assert "old" not in text
+    assert (tmp_path / "plots" / "depth-commit.svg").read_text() == "<svg/>"
+    assert json.loads((tmp_path / "x" / "a.json").read_text())["measured"] == {"seconds": 1}
+    assert "a table" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no section"):
+        report.replaced("nothing", "depth", "text")
+
+
+def test_every_benchmark_with_a_page_has_its_place_in_the_document() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    for name in ("endtoend", "depth", "status", "scaling", "growth"):
+        assert "here" in report.replaced(page, name, "here")

@@ -45,6 +45,10 @@ PARAMS: dict[tuple[str, int], list[dict[str, Any]]] = {
         for block in (4096, BLOCK)
     ],
     ("planes", 1): [{"width": w, "block": block} for w in (1, 2, 4, 8) for block in (4096, BLOCK)],
+    ("buckets", 1): [
+        {"width": w, "low": low}
+        for w, low in ((1, 0), (1, 7), (2, 0), (2, 5), (2, 15), (4, 21), (4, 31), (8, 48), (8, 50), (8, 63))
+    ],
     ("tokens", 1): [
         {"width": w, "shift": s, "bits": b}
         for w, s, b in (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_predictors import FROZEN, cut
 
 from mvc.backends.memory import MemoryBackend
 from mvc.codecs import CODECS, Step
@@ -289,6 +290,22 @@ def test_a_predictor_may_need_no_base(monkeypatch):
         Record(BlobId.of(plain), 300, 0, chain, Recipe("constant", 1, {"byte": 7}), (), bytes(residual))
     )
     assert store.open().get(BlobId.of(plain)) == plain
+
+
+@pytest.mark.parametrize(("key", "lengths", "params", "length", "_digest"), FROZEN)
+def test_every_recipe_survives_the_record(key, lengths, params, length, _digest):
+    """Its parameters and its operands, spread over several objects."""
+    store, data = Store(), b"".join(cut(lengths))
+    pieces = [data[start : start + 1000] for start in range(0, len(data), 1000)]
+    plain = bytes(PREDICTORS[key].predict([data], params, length))
+    store.put_records(*map(raw, dict.fromkeys(pieces)))
+    bases = tuple(Base(BlobId.of(piece), 0, len(piece)) for piece in pieces)
+    layout = {"width": 1, "shift": 0, "bits": 0, "block": 4096}
+    chain = (Step("ig", 1, layout, length),)
+    store.put_records(raw(plain, 1, bases, chain, Recipe(*key, params), bytes(length)))
+    identity = BlobId.of(plain)
+    assert store.open().record(identity).recipe == (*key, params)
+    assert store.open().get(identity) == plain
 
 
 # --- straight into the caller's memory ---------------------------------------------------------------------

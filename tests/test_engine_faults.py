@@ -19,6 +19,7 @@ from tests.engine import (
     ME,
     assert_sound,
     history,
+    make_repository,
     now,
     open_repository,
     snapshot,
@@ -27,6 +28,7 @@ from tests.engine import (
     two_versions,
     weights_versions,
 )
+from tests.family import file_of, tuned, weights
 from tests.faults import CHANGING, NEEDS_SPACE, READING, WRITING, FaultIO, run_killed
 
 
@@ -44,6 +46,14 @@ def do_undo(repository: Repository) -> None:
 
 def prepare(action: str, folder: Path) -> None:
     """The state from which an action starts."""
+    if action == "commit of relatives":
+        repository = make_repository(folder)
+        model = weights(1, {"w": (40, 256)})
+        (folder / "wide.safetensors").write_bytes(file_of(model, "F32"))
+        snapshot(repository, "one")
+        (folder / "narrow.safetensors").write_bytes(file_of(model))
+        (folder / "wide.safetensors").write_bytes(file_of(tuned(model, 2), "F32"))
+        return
     repository, _one, two = two_versions(folder)
     if action == "commit":
         (folder / "model.safetensors").write_bytes(weights_versions(3)[2])
@@ -55,6 +65,7 @@ def prepare(action: str, folder: Path) -> None:
 
 ACTIONS: dict[str, Callable[[Repository], None]] = {
     "commit": do_commit,
+    "commit of relatives": do_commit,
     "checkout": do_checkout,
     "undo": do_undo,
 }
@@ -103,7 +114,7 @@ class Scene:
 
 @pytest.fixture(scope="module", params=sorted(ACTIONS))
 def scene(request, tmp_path_factory) -> Scene:
-    return Scene(request.param, tmp_path_factory.mktemp(request.param))
+    return Scene(request.param, tmp_path_factory.mktemp(request.param.split()[-1]))
 
 
 def test_killed_at_every_step(scene):

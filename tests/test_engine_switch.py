@@ -317,13 +317,13 @@ def test_no_thread_reads_after_the_file_was_closed(tmp_path, monkeypatch):
     late: list[int] = []
 
     class Slow(FileIO):
-        def read_at(self, fd, length, offset):
+        def read_into(self, fd, buffer, offset):
             if offset:
                 closed.wait(0.2)
             if closed.is_set():
                 late.append(offset)
-                return b""
-            return super().read_at(fd, length, offset)
+                return 0
+            return super().read_into(fd, buffer, offset)
 
         def close(self, fd):
             closed.set()

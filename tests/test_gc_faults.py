@@ -34,7 +34,16 @@ def collect(repository: Repository) -> None:
     gc(repository, Request(now(), 0))
 
 
-ACTIONS: dict[str, Callable[[Repository], None]] = {"gc": collect}
+def collect_and_repack(repository: Repository) -> None:
+    gc(repository, Request(now(), 0, repack=True))
+
+
+ACTIONS: dict[str, Callable[[Repository], None]] = {"gc": collect, "repack": collect_and_repack}
+
+strided = pytest.mark.parametrize(
+    "stride", [13, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "every"]
+)
+"""Every thirteenth step goes wrong, or, in the long tests, each one."""
 
 
 def prepare(folder: Path) -> None:
@@ -88,28 +97,31 @@ def scene(request, tmp_path_factory) -> Scene:
     return Scene(request.param, tmp_path_factory.mktemp("gc"))
 
 
-def test_killed_at_every_step(scene):
-    died = 0
+@strided
+def test_killed_at_a_step(scene, stride):
+    died, step = 0, -2
     while True:
+        step += stride
         folder = scene.copy()
         if not run_killed(
-            lambda io, folder=folder: scene.act(open_repository(folder, io)), died + 1, CHANGING
+            lambda io, folder=folder: scene.act(open_repository(folder, io)), max(step, 1), CHANGING
         ):
             break
         died += 1
         scene.check(folder)
-    assert died >= 30
+    assert died * stride >= 30
     scene.check(folder)
 
 
+@strided
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "from-then-on"])
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
-def test_refused_at_every_step(scene, error, for_ever):
+def test_refused_at_a_step(scene, error, for_ever, stride):
     full = error == errno.ENOSPC
     kinds = tuple(NEEDS_SPACE) if full else WRITING
-    step, refused = 0, 0
+    step, refused = 1 - stride, 0
     while True:
-        step += 1
+        step += stride
         folder = scene.copy()
         io = FaultIO(fail_at=step, error=error, for_ever=for_ever, failing=frozenset(kinds), counted=kinds)
         try:
@@ -120,17 +132,19 @@ def test_refused_at_every_step(scene, error, for_ever):
         if not io.failed:
             break
         scene.check(folder)
-    assert refused >= 10
+    assert refused * stride >= 10
 
 
-def test_short_writes_change_nothing(scene):
-    for step in range(1, scene.names.count("write") + 1):
+@strided
+def test_short_writes_change_nothing(scene, stride):
+    for step in range(1, scene.names.count("write") + 1, stride):
         folder = scene.copy()
         scene.act(open_repository(folder, FaultIO(short_at=step, counted=("write",))))
         scene.check(folder)
 
 
-def test_power_is_cut_at_every_step(scene, tmp_path):
+@strided
+def test_power_is_cut(scene, tmp_path, stride):
     """What no sync has covered may have happened or not, in any order, files torn."""
     folder = scene.copy()
     before = picture(folder)
@@ -139,7 +153,7 @@ def test_power_is_cut_at_every_step(scene, tmp_path):
     cut = PowerCut(folder, before, io.trace)
     rng = random.Random(5)
     seen = set()
-    for step in range(0, len(io.trace) + 1, 3):
+    for step in range(0, len(io.trace) + 1, 2 * stride):
         for number, state in enumerate(cut.states(step, 1, rng)):
             shape = repr(sorted((path, item and item[0]) for path, item in state.items()))
             if shape in seen:
@@ -150,7 +164,7 @@ def test_power_is_cut_at_every_step(scene, tmp_path):
             assert_sound(place)
             assert contents(place) == scene.versions
             shutil.rmtree(place)
-    assert len(seen) > 20
+    assert len(seen) * stride > 20
 
 
 def test_commits_and_collections_at_once(tmp_path):
@@ -164,8 +178,8 @@ def test_commits_and_collections_at_once(tmp_path):
     repository.temporary.close()
 
     def collecting() -> None:
-        for _ in range(12):
-            collect(open_repository(folder))
+        for number in range(12):
+            (collect_and_repack if number % 3 == 2 else collect)(open_repository(folder))
 
     child = fork(collecting)
     mine = open_repository(folder)

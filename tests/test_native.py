@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mvc.codecs import CODECS, fused, native, plane, rans, tokens
+from mvc.codecs import CODECS, buckets, fused, native, plane, rans, tokens
 from mvc.codecs.elements import unsigned
 from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
 from mvc.codecs.planes import Planes
@@ -23,6 +23,7 @@ from mvc.errors import CorruptObject
 from mvc.odb import estimate
 from mvc.odb.decoder import decode_chain
 from mvc.odb.encoder import encode_tensor
+from mvc.odb.estimate import Choice
 
 ROOT = Path(__file__).parent.parent
 KERNEL = native.KERNEL
@@ -89,6 +90,19 @@ class Twin:
     def untokenise(self, width, keep, found, base, extras, out) -> bool:
         try:
             tokens.untokenise(found, base.view(unsigned(width)), keep, memoryview(extras), out)
+        except CorruptObject:
+            return False
+        return True
+
+    def bucketise(self, width, low, target, symbol_of, found, counts, extras) -> int:
+        cut = buckets.Layout(width, low)
+        found[:], counts[:], more = buckets.bucketise(target.view(unsigned(width)), cut, symbol_of)
+        extras[: len(more)] = octets(more)
+        return 8 * len(more)
+
+    def unbucketise(self, width, low, found, upper, extras, out) -> bool:
+        try:
+            buckets.unbucketise(found, buckets.Layout(width, low), upper, memoryview(extras), out)
         except CorruptObject:
             return False
         return True
@@ -272,12 +286,11 @@ def weights(dtype: str, length: int, step: float, seed: int) -> bytes:
 
 @needs_kernel
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "F64", "C64", "I8", "I16", "I32", "F8_E4M3"])
-@pytest.mark.parametrize("length", [0, 1, 15, 4099, 70_001, 1 << 20])
-@pytest.mark.parametrize(("margin", "way"), [(0.0, ("ig", "planes")), (9.0, ("tokens",))])
-def test_records_are_the_same_with_and_without(monkeypatch, dtype, length, margin, way) -> None:
-    # speed speaks for one of two ways with a kernel and for the other one without: here only the bytes count
-    monkeypatch.setattr(estimate, "TOKENS_MARGIN", margin)
-    monkeypatch.setattr(estimate, "SLOW_TOKENS_MARGIN", margin)
+@pytest.mark.parametrize("length", [0, 1, 15, 4099, 70_001])
+@pytest.mark.parametrize("choice", Choice)
+def test_records_are_the_same_with_and_without(monkeypatch, dtype, length, choice) -> None:
+    # which way is chosen may depend on how fast it is: here only the bytes count
+    monkeypatch.setattr(estimate, "choose", lambda plain, seen, base: _possible(choice, seen, base))
     chains = set()
     for step, base in ((0.01, True), (0.0002, True), (0.0, False), (0.5, True)):
         plain = weights(dtype, length, step, 1)
@@ -293,8 +306,40 @@ def test_records_are_the_same_with_and_without(monkeypatch, dtype, length, margi
             back = decode_chain(made[0].chain, made[0].stored, length, used)
             assert bytes(back) == plain
         chains.add(tuple(codec.name for codec in made[0].chain))
-    if length >= 70_001 and dtype != "F8_E4M3":
-        assert way in chains
+    if length >= 70_001 and dtype in ("BF16", "F32"):
+        assert any(WAYS[choice] == names for names in chains)
+
+
+WAYS = {
+    Choice.RAW: (),
+    Choice.ZSTD: ("zstd",),
+    Choice.PLANES: ("planes",),
+    Choice.ROT: ("rot", "planes"),
+    Choice.RESIDUAL: ("ig", "planes"),
+    Choice.GROUPED: ("ig", "planes"),
+    Choice.TOKENS: ("tokens",),
+    Choice.BUCKETS: ("buckets",),
+}
+
+
+def _possible(choice: Choice, seen: estimate.Lane, base: bytes | None) -> Choice:
+    with_base = choice in (Choice.RESIDUAL, Choice.GROUPED, Choice.TOKENS)
+    needs_exponent = choice in (Choice.ROT, Choice.GROUPED, Choice.BUCKETS)
+    return Choice.PLANES if (with_base and base is None) or (needs_exponent and not seen.bits) else choice
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", ["BF16", "F32", "I8"])
+def test_what_ways_are_said_to_cost_is_the_same_with_and_without(monkeypatch, dtype) -> None:
+    seen = estimate.lane(DTYPES[dtype])
+    target, base = (octets(weights(dtype, 8000, step, 1)).view(unsigned(seen.width)) for step in (0.01, 0.0))
+    target = np.where(np.arange(target.size) % 5 == 0, target.dtype.type(0), target)
+    found = []
+    for kernel in (KERNEL, None):
+        monkeypatch.setattr(native, "KERNEL", kernel)
+        found.append(estimate.costs(target, seen, base, 100_000))
+    assert found[0] == found[1]
+    assert len(found[0]) >= 6
 
 
 def test_without_a_kernel_slow_ways_must_pay(monkeypatch) -> None:
@@ -343,9 +388,10 @@ def test_fused_pairs_are_the_steps_one_by_one(pair, length) -> None:
 def test_damaged_records_fare_alike(seed) -> None:
     chance = random.Random(seed)
     plain, base = weights("BF16", 9001, 0.01, 1), weights("BF16", 9001, 0.0, 1)
+    way = chance.choice([Choice.ROT, Choice.GROUPED, Choice.TOKENS, Choice.BUCKETS])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimate, "TOKENS_MARGIN", chance.choice((0.0, 1.0)))
-        encoded = encode_tensor(plain, DTYPES["BF16"], base if chance.random() < 0.7 else None)
+        patch.setattr(estimate, "choose", lambda *_: way)
+        encoded = encode_tensor(plain, DTYPES["BF16"], base)
     damaged = bytearray(encoded.stored)
     for _ in range(chance.choice((1, 1, 3))):
         damaged[chance.randrange(min(len(damaged), chance.choice((12, 1 << 20))))] = chance.randrange(256)

@@ -11,6 +11,7 @@ import pytest
 from blake3 import blake3
 
 from mvc.errors import CorruptObject
+from mvc.parallel import ordered_map
 from mvc.predictors import PREDICTORS
 
 Bases = list[bytes]
@@ -37,8 +38,10 @@ MEAN: Params = {
     "divisor": 2.0,
     "form": "sum",
     "compute": "F32",
+    "fused": False,
 }
 PRUNE: Params = {"width": 2, "threshold": 0x3F80, "keep_sign": False}
+TWO_OF_FOUR: Params = {"width": 2, "keep": 2, "of": 4, "ties": "first", "keep_sign": False}
 INT8: Params = {
     "from": "BF16",
     "to": "I8",
@@ -128,6 +131,16 @@ CASES: dict[tuple[str, int], list[tuple[Bases, Params, bytes]]] = {
             bytes([0, 0x80, 0x7F, 0xFF]),
         ),
         ([near(0.5, -1.0)], {"width": 4, "threshold": 0x3F800000, "keep_sign": False}, near(0.0, -1.0)),
+    ],
+    ("n_of_m", 1): [
+        ([bf16(1.0, -3.0, 2.0, 0.5)], TWO_OF_FOUR, bf16(0.0, -3.0, 2.0, 0.0)),
+        ([bf16(1.0, -1.0), bf16(1.0, 1.0)], TWO_OF_FOUR, bf16(1.0, -1.0, 0.0, 0.0)),
+        ([bf16(1.0, -1.0, 1.0, 1.0)], {**TWO_OF_FOUR, "ties": "last"}, bf16(0.0, 0.0, 1.0, 1.0)),
+        (
+            [near(-1.0, -2.0)],
+            {"width": 4, "keep": 1, "of": 2, "ties": "first", "keep_sign": True},
+            near(-0.0, -2.0),
+        ),
     ],
     ("quantise", 1): [
         ([bf16(127.0, -1.0, 0.5, 1.5, 0.0, 0.0, 0.0, 0.0)], INT8, bytes([127, 255, 0, 2, 0, 0, 0, 0])),
@@ -230,6 +243,8 @@ HOSTILE: dict[tuple[str, int], list[Params]] = {
         {"form": "analogy", "divisor": 1.0},
         {"form": "product"},
         {"compute": "F16"},
+        {"compute": "F64", "fused": True},
+        {"fused": 1},
         {"compute": 1},
         {"from": "Q8_0"},
         {"to": "F32"},
@@ -244,6 +259,18 @@ HOSTILE: dict[tuple[str, int], list[Params]] = {
         {"threshold": 1.0},
         {"threshold": 1 << 70},
         {"keep_sign": 1},
+    ],
+    ("n_of_m", 1): [
+        {"width": 3},
+        {"width": 4},
+        {"keep": 0},
+        {"keep": 4},
+        {"keep": True},
+        {"of": 1},
+        {"of": 8},
+        {"of": 17},
+        {"ties": "both"},
+        {"keep_sign": None},
     ],
     ("quantise", 1): [
         {"from": "F64"},
@@ -356,12 +383,57 @@ FROZEN: list[tuple[tuple[str, int], list[int | tuple[str, int]], Params, int, st
             "divisor": 1.0,
             "form": "tasks",
             "compute": "native",
+            "fused": False,
         },
         4096,
         "b3f3491ad1e808a0",
     ),
+    (
+        ("linear", 1),
+        [("BF16", 4096), ("BF16", 4096), ("BF16", 4096)],
+        {**MEAN, "coefficients": [0.9, 0.1, 0.7], "fused": True, "divisor": 3.0, "to": "F32"},
+        8192,
+        "e28934797981ee46",
+    ),
+    (
+        ("linear", 1),
+        [("BF16", 4096), ("BF16", 4096), ("BF16", 4096)],
+        {
+            **MEAN,
+            "coefficients": [1.0, 0.3, 0.0],
+            "fused": True,
+            "divisor": 1.0,
+            "form": "analogy",
+            "compute": "native",
+        },
+        4096,
+        "fa933bb58f61561f",
+    ),
+    (
+        ("linear", 1),
+        [("F32", 4096), ("F32", 4096), ("F32", 4096)],
+        {
+            "from": "F32",
+            "to": "F32",
+            "coefficients": [1.0, 0.3, 0.6],
+            "fused": True,
+            "divisor": 1.0,
+            "form": "task",
+            "compute": "F32",
+        },
+        4096,
+        "7e7fdfab6c092881",
+    ),
     (("prune", 1), [4096], PRUNE, 4096, "53c83ba3edc7d3c9"),
     (("prune", 1), [4096], {"width": 8, "threshold": 1 << 62, "keep_sign": True}, 4096, "14bf4423109876d6"),
+    (("n_of_m", 1), [4096], TWO_OF_FOUR, 4096, "5b43976e6ce9d26d"),
+    (
+        ("n_of_m", 1),
+        [4096],
+        {"width": 1, "keep": 3, "of": 16, "ties": "last", "keep_sign": True},
+        4096,
+        "708fc96bf0c3e7ef",
+    ),
     (("quantise", 1), [8192], {**INT8, "group": 64}, 4096, "c14d78c7f2cb394c"),
     (("quantise", 1), [("BF16", 8192)], {**INT8, "group": 64}, 4096, "c476d860c13b6d50"),
     (
@@ -548,3 +620,13 @@ def test_predictions_are_the_callers_own(key, lengths, params, length, _digest) 
     before = bytes(first)
     PREDICTORS[key].predict([bytes(len(base)) for base in bases], params, length)
     assert bytes(first) == before
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    rows = 3 * FROZEN
+
+    def digest(row: Any) -> str:
+        key, lengths, params, length, _digest = row
+        return blake3(bytes(PREDICTORS[key].predict(cut(lengths), params, length))).hexdigest()[:16]
+
+    assert list(ordered_map(digest, rows, workers=4)) == [row[-1] for row in rows]

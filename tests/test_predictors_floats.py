@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.errors import CorruptObject, UnsupportedFeature
-from mvc.predictors import PREDICTORS, ieee, linear, prune
+from mvc.predictors import PREDICTORS, ieee, linear, n_of_m, prune
 from mvc.predictors.floats import FLOATS, NAN
 
 LIBRARY: dict[str, Any] = {
@@ -220,6 +220,30 @@ def test_a_merge_that_rounded_each_step_is_found_as_such() -> None:
     assert prediction == made.tobytes()
 
 
+def test_a_merge_by_fused_operations_is_found_as_such() -> None:
+    """torch's lerp and add(alpha=…) on most processors."""
+    base, other = BASE, moved(BASE, 1)
+    made = (base.astype(float) + float(F(0.3)) * (other - base).astype(float)).astype(F)
+    operands = [base.view("<u4"), other.view("<u4")]
+    params = linear.fit(made.view("<u4"), operands, "F32")
+    assert params is not None and params["fused"]
+    prediction = bytes(PREDICTORS["linear", 1].predict([o.tobytes() for o in operands], params, made.nbytes))
+    assert prediction == made.tobytes()
+
+
+def test_a_merge_with_weights_in_a_tensor_is_found() -> None:
+    """mergekit keeps the weights of models in a tensor of the models' type."""
+    bf16 = ml_dtypes.bfloat16
+    a, b = (model.view(bf16) for model in MODELS[:2])
+    made = (bf16(0.3) * a + bf16(0.7) * b).view("<u2")
+    params = linear.fit(made, MODELS[:2], "BF16")
+    assert params is not None and params["coefficients"] == [float(bf16(0.3)), float(bf16(0.7))]
+    prediction = bytes(
+        PREDICTORS["linear", 1].predict([m.tobytes() for m in MODELS[:2]], params, made.nbytes)
+    )
+    assert prediction == made.tobytes()
+
+
 def test_no_merge_is_found_where_there_is_none() -> None:
     assert linear.fit(as_bf16(moved(BASE, 5)), MODELS[:2], "BF16") is None
     assert linear.fit(MODELS[0], [MODELS[1], MODELS[1]], "BF16") is None  # which of the two, nobody can tell
@@ -251,6 +275,30 @@ def test_no_pruning_is_found_where_there_is_none() -> None:
     assert prune.find(at_random, base) is None
 
 
+@pytest.mark.parametrize(("keep", "of"), [(2, 4), (1, 4), (4, 8), (1, 2)])
+@pytest.mark.parametrize("ties", ["first", "last"])
+def test_a_pattern_of_n_of_m_is_found_and_made_exactly(keep, of, ties) -> None:
+    base = MODELS[0].reshape(-1, of)
+    sizes = (base & 0x7FFF).astype(int)
+    # a stable order of the places by falling size, equal ones as the tool takes them
+    places = sizes if ties == "first" else sizes[:, ::-1]
+    order = np.argsort(-places, axis=1, kind="stable")[:, :keep]
+    mask = np.zeros(base.shape, bool)
+    np.put_along_axis(mask, order if ties == "first" else of - 1 - order, True, axis=1)
+    made = np.where(mask, base, 0).astype("<u2").reshape(-1)
+    params = n_of_m.find(made, MODELS[0])
+    assert params is not None and (params["keep"], params["of"]) == (keep, of)
+    prediction = bytes(PREDICTORS["n_of_m", 1].predict([base.tobytes()], params, base.nbytes))
+    assert prediction == made.tobytes()
+
+
+def test_no_pattern_is_found_where_there_is_none() -> None:
+    base = MODELS[0]
+    assert n_of_m.find(base, base) is None
+    at_random = np.where(np.random.default_rng(4).random(base.size) < 0.5, base, 0).astype("<u2")
+    assert n_of_m.find(at_random, base) is None
+
+
 # --- arithmetic -----------------------------------------------------------------------------------
 
 MEAN = {
@@ -260,6 +308,7 @@ MEAN = {
     "divisor": 2.0,
     "form": "sum",
     "compute": "F32",
+    "fused": False,
 }
 TINY = np.arange(1, 2001, dtype="<u4")  # subnormal numbers
 
@@ -275,6 +324,17 @@ def test_a_child_process_predicts_the_same_and_tells_damage() -> None:
     assert ieee.calculate_apart(predictor, bases, MEAN, TINY.nbytes) == here
     with pytest.raises(CorruptObject, match="linear: 16000 bytes of bases where 8000 belong"):
         ieee.calculate_apart(predictor, bases, MEAN, TINY.nbytes // 2)
+
+
+def test_a_child_process_imports_nothing_from_the_current_folder(tmp_path, monkeypatch) -> None:
+    for name in ("numpy", "msgpack", "mvc", "struct"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    predictor: Any = PREDICTORS["linear", 1]
+    bases = [TINY.tobytes(), TINY.tobytes()]
+    assert ieee.calculate_apart(predictor, bases, MEAN, TINY.nbytes) == TINY.tobytes()
 
 
 def test_a_child_process_that_cannot_be_had_is_no_wrong_prediction(monkeypatch) -> None:

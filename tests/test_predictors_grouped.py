@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_files import BytesView, no_sibling
 
+from mvc.errors import CorruptObject
 from mvc.formats import describe
 from mvc.predictors import PREDICTORS, absmax, cast, linear, lora, prune, q8_0, quantise
 
@@ -106,6 +107,22 @@ def test_stored_scales_are_used_where_they_cannot_be_calculated(scale_type) -> N
     params = quantise.find(bits(target), "I8", bits(PARENT), "BF16", COLUMNS, (bits(scales), scale_type))
     assert params is not None and params["scale"] == ["stored", scale_type]
     assert made("quantise", params, target.nbytes, PARENT, scales).tobytes() == target.tobytes()
+
+
+def test_a_search_among_any_bits_finds_nothing_and_warns_of_nothing() -> None:
+    noise = np.frombuffer(np.random.default_rng(6).bytes(4 * PARENT.size), "<u1")
+    target = noise[: PARENT.size]
+    for dtype, width in (("F16", 2), ("BF16", 2), ("F32", 4)):
+        parent = noise[: width * PARENT.size].view(f"<u{width}")
+        assert quantise.find(target, "I8", parent, dtype, COLUMNS, (parent[:ROWS], dtype)) is None
+        assert absmax.find(parent[:ROWS], dtype, parent[::-1].copy(), dtype) is None
+        assert linear.fit(parent, [parent[::-1].copy(), np.roll(parent, 7)], dtype) is None
+        other, size = ("F16", 2) if dtype == "F32" else ("F32", 4)
+        unlike = noise[::-1][: size * parent.size].copy().view(f"<u{size}")
+        assert cast.find(parent[: unlike.size], dtype, unlike, other) is None
+        assert (
+            lora.find(parent, parent[::-1].copy(), dtype, parent[:COLUMNS], parent[:ROWS], dtype, 1) is None
+        )
 
 
 def test_no_quantising_is_found_where_there_is_none() -> None:
@@ -213,6 +230,23 @@ def test_long_rows_are_the_same_as_short_ones() -> None:
     params = quantise.find(bits(target), "I8", bits(numbers), "F32", columns)
     assert params is not None
     assert made("quantise", params, target.nbytes, numbers).tobytes() == target.tobytes()
+
+
+def test_a_small_record_cannot_ask_for_much_work() -> None:
+    """Small matrices whose product is large."""
+    side, rank = 4096, 1024
+    params = {
+        "dtype": "BF16",
+        "adapter": "BF16",
+        "rank": rank,
+        "columns": side,
+        "skip": 0,
+        "scale": 1.0,
+        "compute": "F32",
+    }
+    bases = [bytes(2 * side * side), bytes(2 * rank * side), bytes(2 * rank * side)]
+    with pytest.raises(CorruptObject, match="more to calculate"):
+        PREDICTORS["lora", 1].predict(bases, params, 2 * side * side)
 
 
 # --- files that real tools wrote ------------------------------------------------------------------

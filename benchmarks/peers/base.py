@@ -48,12 +48,20 @@ class Tools:
         return told([str(self.python), "-c", look])
 
 
+class PeerFailed(SystemExit):
+    """A peer did not do what it was told; whoever does not expect that ends with its message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some commands took together: wall-clock seconds, and seconds of all cores."""
+    """What some commands took together: wall-clock seconds, and seconds of all cores.
+
+    ``own_seconds`` are those that a session spent on its one thread that hands out the work, where it tells.
+    """
 
     seconds: float
     cpu_seconds: float
+    own_seconds: float = 0.0
 
 
 class Peer(ABC):
@@ -153,7 +161,7 @@ class Peer(ABC):
         """Run commands one after the other.
 
         Raises:
-            SystemExit: one of them failed.
+            PeerFailed: one of them failed.
         """
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.perf_counter()
@@ -161,7 +169,7 @@ class Peer(ABC):
             done = subprocess.run(command, cwd=self.work, env=self._env(), capture_output=True, check=False)
             if done.returncode:
                 words = (done.stderr or done.stdout).decode(errors="replace")
-                raise SystemExit(f"{' '.join(command)} failed ({done.returncode}): {words[-800:]}")
+                raise PeerFailed(f"{' '.join(command)} failed ({done.returncode}): {words[-800:]}")
         seconds = time.perf_counter() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Cost(seconds, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
@@ -204,7 +212,7 @@ class Session:
         """Send a line; returns the answer.
 
         Raises:
-            SystemExit: the process has ended instead.
+            PeerFailed: the process has ended instead.
         """
         if self._process.stdin is None or self._process.stdout is None:
             raise ValueError("the process has no pipes")
@@ -212,14 +220,14 @@ class Session:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise SystemExit(f"{line!r} ended the process with {self._process.wait()}")
+            raise PeerFailed(f"{line!r} ended the process with {self._process.wait()}")
         return answer.strip()
 
     def cost(self, line: str) -> Cost:
         """Send a line; returns what it took."""
         before = self._cpu()
-        seconds = float(self.ask(line))
-        return Cost(seconds, self._cpu() - before)
+        seconds, *own = (float(word) for word in self.ask(line).split())
+        return Cost(seconds, self._cpu() - before, *own)
 
     def _cpu(self) -> float:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()

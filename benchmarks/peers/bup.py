@@ -33,5 +33,8 @@ class Bup(Peer):
         return [["bup", "index", "model"], ["bup", "save", "-q", "--strip", "-n", f"v{number}", "model"]]
 
     def checkout(self, number: int) -> list[Command]:
-        """Restore over what is there."""
-        return [["bup", "restore", "-q", "-C", "model", f"/v{number}/latest/."]]
+        """Empty the folder, since bup refuses to write over folders, and restore."""
+        return [
+            ["find", "model", "-mindepth", "1", "-delete"],
+            ["bup", "restore", "-q", "-C", "model", f"/v{number}/latest/."],
+        ]

@@ -9,6 +9,7 @@ from mvc.errors import UsageError
 from mvc.ops import branch as branch_ops
 from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
+from mvc.ops.gc import UNDO_DAYS, Collected, Request, gc
 from mvc.ops.undo import undo
 
 
@@ -49,6 +50,29 @@ class Changing(Opened):
         """
         with self._acting() as (who, now):
             return undo(self._repository, who, now, operation=operation, force=force).command
+
+    def gc(
+        self,
+        *,
+        repack: bool = False,
+        best: bool = False,
+        undo_days: int | None = UNDO_DAYS,
+        all_refs: bool = False,
+        dry_run: bool = False,
+    ) -> Collected:
+        """Throw away what nothing needs any more, and join small files of the store; others may go on.
+
+        Operations older than ``undo_days`` leave the operation log (None: none does; 0: all do) and cannot be
+        taken back any more. With ``repack`` everything is stored anew: versions that branches and HEAD name
+        (``all_refs``: every ref) are read without others, older ones are differences from them; ``best``
+        takes the time to make that small. With ``dry_run`` nothing is changed.
+
+        Raises:
+            Busy: another collection is running.
+            DamageError: something that is needed is missing or damaged; nothing was thrown away.
+        """
+        with self._acting() as (_who, now):
+            return gc(self._repository, Request(now, undo_days, dry_run, repack, best, all_refs))
 
     @property
     def branches(self) -> dict[str, str]:

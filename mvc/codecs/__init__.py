@@ -71,6 +71,7 @@ CODECS: LazyTable[Codec] = LazyTable(
         ("ig", 1): "mvc.codecs.ig",
         ("planes", 1): "mvc.codecs.planes",
         ("tokens", 1): "mvc.codecs.tokens",
+        ("buckets", 1): "mvc.codecs.buckets",
     },
     "CODEC",
 )

@@ -27,8 +27,11 @@ struct step {
     unsigned kind, low, mask;
 };
 
+/* Symbols of elements (mvc/codecs/buckets.py): 0 is an element of 0, 1 one that is in no listed bucket. */
+enum { BUCKET_OTHER = 1 };
+
 /* rANS: states are at least this between symbols and below its square; words have 16 bits. */
-enum { RANS_LEAST = 1 << 16, MOST_PRECISION = 14, MOST_LANES = 256 };
+enum { RANS_LEAST = 1 << 16, MOST_PRECISION = 14, MOST_LANES = 1024 };
 
 static inline uint64_t load_8_bytes(const uint8_t *from) {
     uint64_t word;
@@ -302,6 +305,36 @@ EXPORT int mvc_untokenise(unsigned width, unsigned keep, const uint8_t *token, c
     }
 }
 
+/* mvc_bucketise and mvc_unbucketise: rotated elements as symbols by their upper bits, with the `low` lower ones as
+   extra bits, and back. `symbol_of` has 2^16 entries, all 1 or more; `extras` has room for as many bytes as the
+   elements have and eight more; `upper` has 256. The first returns the number of extra bits, or UINT64_MAX for
+   parameters out of range. */
+EXPORT uint64_t mvc_bucketise(unsigned width, unsigned low, const uint8_t *target, size_t count,
+                              const uint8_t *symbol_of, uint8_t *symbol, uint32_t *counts, uint8_t *extras) {
+    if (low >= 8 * width || 8 * width - low > 16)
+        return UINT64_MAX;
+    switch (width) {
+    case 1: return bucketise_8(target, count, low, symbol_of, symbol, counts, extras);
+    case 2: return bucketise_16(target, count, low, symbol_of, symbol, counts, extras);
+    case 4: return bucketise_32(target, count, low, symbol_of, symbol, counts, extras);
+    case 8: return bucketise_64(target, count, low, symbol_of, symbol, counts, extras);
+    default: return UINT64_MAX;
+    }
+}
+
+EXPORT int mvc_unbucketise(unsigned width, unsigned low, const uint8_t *symbol, size_t count, const uint64_t *upper,
+                           const uint8_t *extras, size_t available, uint8_t *out) {
+    if (low >= 8 * width)
+        return -1;
+    switch (width) {
+    case 1: return unbucketise_8(symbol, count, low, upper, extras, available, out);
+    case 2: return unbucketise_16(symbol, count, low, upper, extras, available, out);
+    case 4: return unbucketise_32(symbol, count, low, upper, extras, available, out);
+    case 8: return unbucketise_64(symbol, count, low, upper, extras, available, out);
+    default: return -1;
+    }
+}
+
 /* The key of each element of `base`. */
 EXPORT int mvc_keys(unsigned width, unsigned shift, unsigned bits, const uint8_t *base, size_t count, uint8_t *keys) {
     struct step step;
@@ -320,11 +353,13 @@ EXPORT int mvc_keys(unsigned width, unsigned shift, unsigned bits, const uint8_t
     return 0;
 }
 
-/* What an encoder needs to know of a symbol: its share of 2^precision, where it begins, and the share's reciprocal,
-   rounded up: states have 32 bits and shares at most 15, so that the product's whole part is the exact quotient. */
+/* What an encoder needs to know of a symbol: the reciprocal of its share, rounded up (states have 32 bits and shares
+   at most 15, so that the product's whole part is the exact quotient); the greatest state that needs no word written
+   first; where the share begins; and what it leaves of 2^precision. */
 struct symbol {
     double reciprocal;
-    uint32_t share, start;
+    uint32_t most;
+    uint16_t start, others;
 };
 
 static int rans_parameters(const uint8_t *map, size_t contexts, size_t symbols, unsigned precision, size_t lanes) {
@@ -337,10 +372,28 @@ static int rans_parameters(const uint8_t *map, size_t contexts, size_t symbols, 
     return 1;
 }
 
+static inline uint8_t *encode_all(const uint8_t *restrict symbol, const uint8_t *restrict keys, size_t count,
+                                  const struct symbol *const *rows, size_t lanes, uint32_t *restrict states,
+                                  uint8_t *restrict at) {
+    for (size_t i = count; i-- > 0;) {
+        const struct symbol *one = rows[keys[i]] + symbol[i];
+        uint32_t state = states[i & (lanes - 1)];
+        uint16_t word = (uint16_t)state; /* there is room for it: the states come last */
+        memcpy(at - 2, &word, 2);
+        unsigned full = state > one->most;
+        at -= 2 * full;
+        state >>= 16 * full;
+        uint32_t quotient = (uint32_t)(int64_t)((double)(int64_t)(uint64_t)state * one->reciprocal);
+        /* quotient * 2^precision + (state - quotient * share) + start */
+        states[i & (lanes - 1)] = state + one->start + quotient * one->others;
+    }
+    return at;
+}
+
 /* rANS with static shares (mvc/codecs/rans.py): symbol i belongs to lane i mod `lanes`, and its shares are those of
-   context map[keys[i]]. `shares` is [contexts][symbols]; `table` has room for 256 struct symbol for each context.
-   The coded bytes (states, then words) are put at the end of `out`; returns how many they are, or 0 for what cannot
-   be coded. Without branches that depend on values. */
+   context map[keys[i]], where it has one. `shares` is [contexts][symbols]; `table` has room for 256 struct symbol for
+   each context. The coded bytes (states, then words) are put at the end of `out`; returns how many they are, or 0 for
+   parameters out of range. Without branches that depend on values. */
 EXPORT size_t mvc_rans_encode(const uint8_t *restrict symbol, const uint8_t *restrict keys, size_t count,
                               const uint8_t *map, const uint16_t *shares, size_t contexts, size_t symbols,
                               unsigned precision, size_t lanes, struct symbol *restrict table,
@@ -351,39 +404,29 @@ EXPORT size_t mvc_rans_encode(const uint8_t *restrict symbol, const uint8_t *res
         return 0;
     memset(table, 0, contexts * 256 * sizeof *table);
     for (size_t context = 0; context < contexts; context++) {
-        uint32_t start = 0;
+        uint32_t start = 0, whole = (uint32_t)1 << precision;
         for (size_t s = 0; s < symbols; s++) {
             struct symbol *one = table + context * 256 + s;
-            one->share = shares[context * symbols + s];
-            one->start = start;
-            one->reciprocal = one->share ? 1.0 / one->share * (1.0 + 4.0 / 9007199254740992.0) : 0;
-            start += one->share;
+            uint32_t share = shares[context * symbols + s];
+            if (share > whole - start)
+                return 0;
+            one->start = (uint16_t)start;
+            one->others = (uint16_t)(whole - share);
+            one->most = (uint32_t)(((uint64_t)share << (32 - precision)) - 1);
+            one->reciprocal = share ? 1.0 / share * (1.0 + 4.0 / 9007199254740992.0) : 0;
+            start += share;
         }
-        if (start != (uint32_t)1 << precision)
+        if (start != whole)
             return 0;
     }
     for (size_t key = 0; key < 256; key++)
         rows[key] = table + 256 * map[key];
     for (size_t lane = 0; lane < lanes; lane++)
         states[lane] = RANS_LEAST;
-    uint8_t *at = out + capacity;
-    uint32_t never = 0;
-    const unsigned top = 32 - precision;
-    for (size_t i = count; i-- > 0;) {
-        const struct symbol *one = rows[keys[i]] + symbol[i];
-        uint32_t state = states[i & (lanes - 1)], share = one->share;
-        never |= share - 1; /* its top bit is set where a symbol has no share */
-        uint16_t word = (uint16_t)state; /* there is room for it: the states come last */
-        memcpy(at - 2, &word, 2);
-        unsigned full = (state >> precision) >= ((uint64_t)share << top >> precision);
-        at -= 2 * full;
-        state >>= 16 * full;
-        uint32_t quotient = (uint32_t)(int64_t)((double)(int64_t)state * one->reciprocal);
-        states[i & (lanes - 1)] = (quotient << precision) + (state - quotient * share) + one->start;
-    }
+    uint8_t *at = encode_all(symbol, keys, count, rows, lanes, states, out + capacity);
     for (size_t lane = lanes; lane-- > 0;)
         memcpy(at -= 4, &states[lane], 4);
-    return never >> 31 ? 0 : (size_t)(out + capacity - at);
+    return (size_t)(out + capacity - at);
 }
 
 /* Decode a symbol; 1 if the state now needs a word. A row has the symbol of each slot, then share and start of each
@@ -395,6 +438,32 @@ static inline unsigned decode_one(uint32_t *state, const uint8_t *row, unsigned 
     *state = (both >> 16) * (*state >> precision) + slot - (both & 0xffff);
     *symbol = found;
     return *state < RANS_LEAST;
+}
+
+/* Returns where the words end that were used, or NULL where they run out. */
+static inline const uint8_t *decode_all(const uint8_t *restrict at, const uint8_t *end, const uint8_t *restrict keys,
+                                        size_t count, const uint8_t *const *rows, unsigned precision, size_t lanes,
+                                        uint32_t *restrict states, uint8_t *restrict symbol) {
+    size_t i = 0;
+    while (i < count) {
+        /* as many symbols as there are words for certain, without a branch: a symbol takes at most one */
+        size_t sure = (size_t)(end - at) / 2, stop = count - i < sure ? count : i + sure;
+        if (sure == 0) {
+            if (decode_one(&states[i & (lanes - 1)], rows[keys[i]], precision, symbol + i))
+                return NULL;
+            i++;
+            continue;
+        }
+        for (; i < stop; i++) {
+            uint32_t state = states[i & (lanes - 1)];
+            unsigned under = decode_one(&state, rows[keys[i]], precision, symbol + i);
+            uint16_t word;
+            memcpy(&word, at, 2);
+            at += 2 * under;
+            states[i & (lanes - 1)] = state << 16 * under | (word & (0 - under));
+        }
+    }
+    return at;
 }
 
 /* Undo mvc_rans_encode. `room` has contexts * (2^precision + 4 * 256) bytes. Returns 0, or -1 if the bytes are not
@@ -429,25 +498,9 @@ EXPORT int mvc_rans_decode(const uint8_t *restrict coded, size_t length, const u
         if (states[lane] < RANS_LEAST)
             return -1;
     }
-    size_t i = 0;
-    while (i < count) {
-        /* as many symbols as there are words for certain, without a branch: a symbol takes at most one */
-        size_t sure = (size_t)(end - at) / 2, stop = count - i < sure ? count : i + sure;
-        if (sure == 0) {
-            if (decode_one(&states[i & (lanes - 1)], rows[keys[i]], precision, symbol + i))
-                return -1;
-            i++;
-            continue;
-        }
-        for (; i < stop; i++) {
-            uint32_t state = states[i & (lanes - 1)];
-            unsigned under = decode_one(&state, rows[keys[i]], precision, symbol + i);
-            uint16_t word;
-            memcpy(&word, at, 2);
-            at += 2 * under;
-            states[i & (lanes - 1)] = state << 16 * under | (word & (0 - under));
-        }
-    }
+    /* a shift by a constant is cheaper */
+    at = precision == 12 ? decode_all(at, end, keys, count, rows, 12, lanes, states, symbol)
+                         : decode_all(at, end, keys, count, rows, precision, lanes, states, symbol);
     for (size_t lane = 0; lane < lanes; lane++)
         if (states[lane] != RANS_LEAST)
             return -1;

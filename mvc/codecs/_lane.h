@@ -308,15 +308,71 @@ static int NAME(untokenise)(const uint8_t *restrict token, const uint8_t *restri
             least[one] = ((uint64_t)1 << keep | (class & ((1u << keep) - 1))) << more[one];
         }
     }
-    for (size_t i = 0; i < count; i++) {
+    size_t i = 0;
+    if (WIDTH <= 2 && keep) /* four at once: at most 4 * 14 bits, of one word */
+        for (; i + 4 <= count && (place >> 3) + 8 <= available; i += 4) {
+            uint64_t word = load_8_bytes(extras + (place >> 3)) >> (place & 7);
+            for (size_t j = i; j < i + 4; j++) {
+                unsigned one = token[j], length = more[one];
+                uint64_t value = least[one] | (word & (((uint64_t)1 << length) - 1));
+                word >>= length;
+                place += length;
+                ELEMENT plain = NAME(backward)(STEP_RESIDUAL, (ELEMENT)value, NAME(load)(base, j));
+                NAME(store)(out, j, one == TOKEN_ZERO ? 0 : plain);
+            }
+        }
+    for (; i < count; i++) {
         unsigned one = token[i];
-        uint64_t value = least[one];
         if (place + more[one] > 8 * (uint64_t)available)
             return -1;
-        value |= get_bits(extras, available, place, more[one], 8 * WIDTH);
+        uint64_t value = least[one] | get_bits(extras, available, place, more[one], 8 * WIDTH);
         place += more[one];
         ELEMENT plain = NAME(backward)(STEP_RESIDUAL, (ELEMENT)value, NAME(load)(base, i));
         NAME(store)(out, i, one == TOKEN_ZERO ? 0 : plain);
+    }
+    if (place > 8 * (uint64_t)available)
+        return -1;
+    return (place + 7) / 8 == available ? 0 : -1;
+}
+
+/* The symbol of each rotated element: 0 for 0, else that of its upper bits; its extra bits into `extras`, and how often
+   each symbol occurs. Returns the number of extra bits. */
+static uint64_t NAME(bucketise)(const uint8_t *restrict target, size_t count, unsigned low,
+                                const uint8_t *restrict symbol_of, uint8_t *restrict symbol, uint32_t *restrict counts,
+                                uint8_t *restrict extras) {
+    struct bits out = {extras, 0, 0, 0};
+    uint32_t other[256] = {0};
+    memset(counts, 0, 256 * sizeof *counts);
+    for (size_t i = 0; i < count; i++) {
+        ELEMENT value = NAME(forward)(STEP_ROTATE, NAME(load)(target, i), 0);
+        unsigned one = symbol_of[(uint64_t)value >> low] & (0 - (unsigned)(value != 0));
+        unsigned length = one == BUCKET_OTHER ? 8 * WIDTH : one ? low : 0;
+        symbol[i] = (uint8_t)one;
+        (i & 1 ? other : counts)[one]++;
+        put_bits(&out, one == BUCKET_OTHER ? value : value & (((uint64_t)1 << low) - 1), length, 8 * WIDTH);
+    }
+    for (unsigned i = 0; i < 256; i++)
+        counts[i] += other[i];
+    return end_bits(&out);
+}
+
+/* Undo `bucketise`; `upper` has the upper bits of each symbol. Returns 0, or -1 if there are not exactly `available`
+   bytes of extra bits. */
+static int NAME(unbucketise)(const uint8_t *restrict symbol, size_t count, unsigned low, const uint64_t *upper,
+                             const uint8_t *restrict extras, size_t available, uint8_t *restrict out) {
+    uint64_t place = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned one = symbol[i], length = one == BUCKET_OTHER ? 8 * WIDTH : one ? low : 0;
+        uint64_t value = upper[one];
+        if (place + length > 8 * (uint64_t)available)
+            return -1;
+        if (WIDTH == 8 && length == 64) {
+            value = get_bits(extras, available, place, 32, 64);
+            value |= get_bits(extras, available, place + 32, 32, 64) << 32;
+        } else
+            value |= get_bits(extras, available, place, length, 8 * WIDTH);
+        place += length;
+        NAME(store)(out, i, NAME(backward)(STEP_ROTATE, (ELEMENT)value, 0));
     }
     return (place + 7) / 8 == available ? 0 : -1;
 }

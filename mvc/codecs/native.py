@@ -69,6 +69,8 @@ class Kernel:
         self._fill = _function(library, "mvc_fill_escapes", c_int, "pnpn")
         self._tokenise = _function(library, "mvc_tokenise", c_uint64, "uuuuppnnpppp")
         self._untokenise = _function(library, "mvc_untokenise", c_int, "uuppnpnp")
+        self._bucketise = _function(library, "mvc_bucketise", c_uint64, "uupnpppp")
+        self._unbucketise = _function(library, "mvc_unbucketise", c_int, "uupnppnp")
         self._keys = _function(library, "mvc_keys", c_int, "uuupnp")
         self._rans_encode = _function(library, "mvc_rans_encode", c_size_t, "ppnppnnunppn")
         self._rans_decode = _function(library, "mvc_rans_decode", c_int, "pnpnppnnunpp")
@@ -173,6 +175,45 @@ class Kernel:
         _fit(base.size == out.size == tokens.size * width)
         undone = self._untokenise(
             *(width, keep, _source(tokens), _source(base), tokens.size),
+            *(_source(extras), extras.size, _target(out)),
+        )
+        return bool(undone == 0)
+
+    def bucketise(
+        self,
+        width: int,
+        low: int,
+        target: Bytes,
+        symbol_of: Bytes,
+        symbols: Bytes,
+        counts: NDArray[np.uint32],
+        extras: Bytes,
+    ) -> int:
+        """What :func:`mvc.codecs.buckets.bucketise` says; returns the number of extra bits.
+
+        ``symbol_of`` has an entry for each of 2^16 upper parts, ``counts`` one for each of 256 symbols,
+        ``extras`` room for the elements and 8 bytes.
+        """
+        _fit(target.size == symbols.size * width and extras.size >= target.size + 8)
+        _fit(symbol_of.size == 1 << 16 and counts.size == 256 and counts.dtype == np.uint32)
+        total = self._bucketise(
+            *(width, low, _source(target), symbols.size, _source(symbol_of)),
+            *(_target(symbols), _target(counts), _target(extras)),
+        )
+        _fit(total <= 8 * target.size)
+        return int(total)
+
+    def unbucketise(
+        self, width: int, low: int, symbols: Bytes, upper: NDArray[np.uint64], extras: Bytes, out: Bytes
+    ) -> bool:
+        """Undo :meth:`bucketise`; ``upper`` has the upper parts of 256 symbols.
+
+        False if other extra bits belong to these symbols.
+        """
+        _fit(out.size == symbols.size * width and upper.size == 256 and upper.dtype == np.uint64)
+        _fit(0 <= low < 8 * width)
+        undone = self._unbucketise(
+            *(width, low, _source(symbols), symbols.size, _source(upper)),
             *(_source(extras), extras.size, _target(out)),
         )
         return bool(undone == 0)
@@ -305,7 +346,7 @@ def load(folder: Path) -> Kernel | None:
     return None
 
 
-_KNOWN = "a29729349aac6029caa3e1f4145ec00e92845cd0fa2654e1edb1f552c8c9f206"
+_KNOWN = "65812d51e9912e7eec5e5e6db7e87fa9958b1a87871a0aa81d44397745b0e67a"
 """BLAKE3 over all that :func:`_works` does, as the numpy code does it."""
 
 
@@ -384,6 +425,16 @@ def _tokens_into(kernel: Kernel, seen: blake3, target: Bytes, base: Bytes) -> No
             seen.update(again.data)
         seen.update(bytes([kernel.untokenise(width, keep, again, base, extras[: (total + 7) // 8], back)]))
         seen.update(back.data)
+        low = {1: 0, 2: 5, 4: 21, 8: 50}[width]
+        symbol_of = np.ones(1 << 16, np.uint8)
+        symbol_of[::3] = 2 + np.arange((1 << 16) // 3 + 1) % 250
+        upper = np.arange(256, dtype=np.uint64) << np.uint64(low)
+        upper[:2] = 0
+        total = kernel.bucketise(width, low, target, symbol_of, tokens, counts.reshape(-1)[:256], extras)
+        for part in (tokens, counts.reshape(-1)[:256], extras[: (total + 7) // 8]):
+            seen.update(part.tobytes())
+        done = kernel.unbucketise(width, low, tokens, upper, extras[: (total + 7) // 8], back)
+        seen.update(bytes([done]) + back.tobytes())
 
 
 KERNEL = load(Path(__file__).parent)

@@ -27,7 +27,8 @@ from mvc.errors import CorruptObject
 
 LEAST = 1 << 16
 MOST_PRECISION = 14
-MOST_LANES_LOG = 8
+MOST_LANES_LOG = 10
+MOST_STEPS_LOG = 16
 _WORD = np.dtype("<u2")
 _STATE = np.dtype("<u4")
 

@@ -23,9 +23,12 @@ def live(tokens: Bytes, log: int) -> Live:
     """Which runs have anything but zeros."""
     whole = tokens.size >> log << log
     found = np.zeros(number(tokens.size, log), np.bool_)
-    wide = min(log, 3)
-    words = tokens[:whole].view(unsigned(1 << wide)).reshape(whole >> log, 1 << (log - wide))
-    np.any(words, axis=1, out=found[: whole >> log])
+    some, left = tokens[:whole], log
+    while left:  # eight at once, as one word
+        step = min(left, 3)
+        some = (some.view(unsigned(1 << step)) != 0).view(np.uint8)
+        left -= step
+    found[: whole >> log] = some
     if tokens.size > whole:
         found[-1] = tokens[whole:].any()
     return found

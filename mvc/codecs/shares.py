@@ -13,6 +13,7 @@ smallest, tables included. Stored form:
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ def _cut(counts: NDArray[np.uint32]) -> tuple[float, NDArray[np.intp], NDArray[n
         return float(_bits(pieces)[0]), firsts, pieces
     sums = np.zeros((number + 1, counts.shape[1]), np.int64)
     np.cumsum(pieces, axis=0, out=sums[1:])
-    lower, upper = np.triu_indices(number)
+    lower, upper = _ranges(number)
     costs = np.zeros((number, number))
     costs[lower, upper] = _bits(sums[upper + 1] - sums[lower])
     table = costs.tolist()
@@ -87,6 +88,12 @@ def _cut(counts: NDArray[np.uint32]) -> tuple[float, NDArray[np.intp], NDArray[n
         cuts.append(back[cuts[-1]])
     cuts.reverse()
     return best[-1], firsts[cuts[:-1]], sums[cuts[1:]] - sums[cuts[:-1]]
+
+
+@cache
+def _ranges(number: int) -> tuple[NDArray[np.intp], ...]:
+    """First and last of every stretch of so many."""
+    return np.triu_indices(number)
 
 
 def _bits(counts: NDArray[np.int64]) -> NDArray[np.float64]:

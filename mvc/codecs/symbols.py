@@ -6,9 +6,9 @@ For at least one symbol:
 - if r is not 0, a stream of :mod:`mvc.codecs.planes` with a bit for each run of 2^r symbols (the last may be
   shorter), the first one lowest in the first byte: runs of which it is 0 have nothing but symbols 0, which
   are left out of what follows, as their keys are;
-- unless nothing is left: one byte, the logarithm of the number of lanes, 0 to 8; the shares
-  (:mod:`mvc.codecs.shares`); the length of the coded symbols (4 bytes, little-endian); these
-  (:mod:`mvc.codecs.rans`).
+- unless nothing is left: one byte, the logarithm of the number of lanes, 0 to 10, such that none has more
+  than 2^16 symbols (without a kernel each takes its time); the shares (:mod:`mvc.codecs.shares`); the length
+  of the coded symbols (4 bytes, little-endian); these (:mod:`mvc.codecs.rans`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def decode(reader: Reader, keys: Bytes, number: int, symbols: Bytes) -> None:
         )
     if part.size:
         lanes_log = reader.byte()
-        if lanes_log > rans.MOST_LANES_LOG:
+        if lanes_log > rans.MOST_LANES_LOG or part.size > 1 << (lanes_log + rans.MOST_STEPS_LOG):
             raise CorruptObject("symbols: parameters of the code are out of range")
         model = shares.read(reader, number, precision)
         coded = np.frombuffer(reader.take(reader.length()), np.uint8)
@@ -109,4 +109,6 @@ def _binary_bits(some: int, whole: int) -> float:
 def _lanes_log(counts: NDArray[np.uint32]) -> int:
     """So many lanes that they cost little: each symbol but the most frequent takes half a byte or more."""
     sums = counts.sum(axis=0, dtype=np.int64)
-    return min(_MOST_LANES_LOG, (int(sums.sum() - sums.max()) // _BYTES_PER_LANE).bit_length())
+    size = int(sums.sum())
+    cheap = min(_MOST_LANES_LOG, ((size - int(sums.max())) // _BYTES_PER_LANE).bit_length())
+    return max(cheap, ((size - 1) >> rans.MOST_STEPS_LOG).bit_length())

@@ -3,7 +3,7 @@ database, of which nothing is there but depths, and the bytes in the files thems
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +95,7 @@ class PlannedIndex(SketchIndex):
             return rows
         return rows[[row.tobytes() not in self.hidden for row in rows["blob"]]]
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Rows, lives: Callable[[int], bool] | None = None) -> None:
         for key in np.unique(rows["key"]).tolist():
             new = rows[rows["key"] == key]
             old = self._rows.get(key)

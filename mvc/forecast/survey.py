@@ -17,7 +17,7 @@ from mvc.formats import Description, Value
 from mvc.objectid import BlobId, ManifestId
 from mvc.objects import Manifest, Part
 from mvc.sketch import Sketch, can_sketch, sketch
-from mvc.spans import Region, Span, tile
+from mvc.spans import Region, tile
 
 WHOLE_GLUE = 256 << 10
 """Bytes of what lies between tensors, such as a long header, that are read to the last; of more, samples."""

@@ -24,8 +24,8 @@ _RUNS_WITH_ROWS = 2  # whole rows of the operands are read for each
 
 
 class Prediction(NamedTuple):
-    """The samples of a tensor beside what a recipe makes of the rest: for each group of runs the elements, and
-    the predicted ones."""
+    """The samples of a tensor beside what a recipe makes of the rest: for each group of runs the elements,
+    and the predicted ones."""
 
     groups: tuple[tuple[bytes, bytes], ...]
     hint: Hint

@@ -61,7 +61,7 @@ def encode_tensor(
     if effort is Effort.BEST:
         return _smallest(plain, list(_all_tensor_steps(seen)), prediction)
     choice = choose_alone(plain, seen) if effort is Effort.FAST else choose(plain, seen, prediction)
-    return _encode(plain, _tensor_steps(choice, seen), prediction)
+    return encode_as(plain, choice, seen, prediction)
 
 
 def encode_opaque(plain: Buffer, dictionary: Buffer | None, effort: Effort = Effort.NORMAL) -> Encoded:
@@ -82,6 +82,11 @@ def encode_opaque(plain: Buffer, dictionary: Buffer | None, effort: Effort = Eff
     return helped if len(helped.stored) < _PREDICTION_MARGIN * len(alone.stored) else alone
 
 
+def encode_as(plain: Buffer, choice: Choice, seen: Lane, prediction: Buffer | None) -> Encoded:
+    """Code a piece of a tensor in one way, as :func:`encode_tensor` does after choosing it."""
+    return _encode(plain, _tensor_steps(choice, seen), prediction)
+
+
 def _tensor_steps(choice: Choice, seen: Lane) -> _Steps:
     from mvc.codecs.planes import Planes  # deferred: needs numpy
     from mvc.odb.estimate import Choice  # deferred: needs numpy
@@ -93,6 +98,10 @@ def _tensor_steps(choice: Choice, seen: Lane) -> _Steps:
     exponent = {"shift": seen.shift, "bits": seen.bits}
     if choice is Choice.TOKENS:
         return [(CODECS["tokens", 1], {"width": seen.width} | exponent)]
+    if choice is Choice.BUCKETS:
+        from mvc.codecs.buckets import low_bits  # deferred: needs numpy
+
+        return [(CODECS["buckets", 1], {"width": seen.width, "low": low_bits(*seen)})]
     cut = {"width": seen.width, "block": _BLOCK}
     if choice is Choice.PLANES:
         return [(Planes(), cut)]
@@ -105,12 +114,16 @@ def _tensor_steps(choice: Choice, seen: Lane) -> _Steps:
 
 
 def _all_tensor_steps(seen: Lane) -> Iterator[_Steps]:
-    """Every way that can be the smallest, those without a prediction first."""
+    """Every way that can be the smallest."""
+    from mvc.codecs.buckets import Buckets, low_bits  # deferred: needs numpy
     from mvc.codecs.planes import Planes  # deferred: needs numpy
     from mvc.codecs.tokens import Tokens  # deferred: needs numpy
 
     width = {"width": seen.width}
     yield [(Zstd(19, 19), _ALONE)]
+    if seen.bits or seen.width == 1:
+        yield [(Buckets(12), width | {"low": low_bits(*seen)})]
+        yield [(Buckets(14), width | {"low": low_bits(*seen)})]
     for window in (14, 15, 17):
         for block in (256 << 10, 1 << 20):
             cut = width | {"block": block}
@@ -132,15 +145,19 @@ def _smallest(plain: Buffer, ways: Sequence[_Steps], prediction: Buffer | None) 
     best, best_with = _raw(plain), None
     for steps in ways:
         if not _uses_prediction(steps):
-            best = min(best, _encode(plain, steps, None), key=_cost)
+            best = min(best, _encode(plain, steps, None), key=record_cost)
         elif prediction is not None:
             tried = _encode(plain, steps, prediction)
-            if tried.used_prediction and (best_with is None or _cost(tried) < _cost(best_with)):
+            if tried.used_prediction and (best_with is None or record_cost(tried) < record_cost(best_with)):
                 best_with = tried
-    return best_with if best_with is not None and _cost(best_with) < _BEST_MARGIN * _cost(best) else best
+    return (
+        best_with
+        if best_with is not None and record_cost(best_with) < _BEST_MARGIN * record_cost(best)
+        else best
+    )
 
 
-def _cost(encoded: Encoded) -> int:
+def record_cost(encoded: Encoded) -> int:
     """Bytes of a record, but for what every record has."""
     return len(encoded.stored) + _header(encoded.chain) + _BASE_HEADER * encoded.used_prediction
 

@@ -8,13 +8,13 @@ priced inside each group, as if each had a Huffman table of its own, tokens besi
 from __future__ import annotations
 
 from enum import Enum
-from math import log
+from math import inf, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs import native, shares, tokens
+from mvc.codecs import buckets, native, shares, tokens
 from mvc.codecs.elements import Elements, octets, scratch, view
 from mvc.codecs.frames import compress
 from mvc.codecs.ig import exponent_keys, residual
@@ -30,8 +30,10 @@ PIECES = 8
 PIECE = 1024  # elements
 PREDICTION_MARGIN = 0.95  # a base makes reading slower and must pay for it
 GROUPING_MARGIN = 0.985  # so does sorting
-TOKENS_MARGIN = 1.0  # rANS in the kernel is nearly as fast as grouping and Huffman's codes,
-SLOW_TOKENS_MARGIN = 0.7  # and in numpy ten times slower
+BUCKETS_MARGIN = (
+    0.95  # rANS instead of Huffman's codes, for one in a hundred, is left to who asks for the best
+)
+SLOW_TOKENS_MARGIN = 0.7  # without a kernel, rANS is ten times slower than planes are
 
 # Bytes that a record's header grows by, and that a prediction's base takes in it.
 _ZSTD_HEADER = 16
@@ -41,6 +43,9 @@ _IG_HEADER = 56
 _BASE_HEADER = 64
 _PLANE_FRAMING = 8
 _TOKENS_HEADER = 60
+_BUCKETS_HEADER = 50
+_BUCKET = 3.5  # a bucket in the list, and its share
+_MANY_ZEROS = 0.97  # so many elements other than 0 leave no mask worth coding
 _CONTEXT_TABLE = 6  # and of a context of tokens, and of each share in it
 _SHARE = 0.9
 _BLOCKS_STRADDLE = 1.03  # what is lost where a Huffman table serves the end of a group and the next one
@@ -73,6 +78,7 @@ class Choice(Enum):
     RESIDUAL = "residual, planes"
     GROUPED = "grouped residual, planes"
     TOKENS = "residual as tokens"
+    BUCKETS = "buckets of elements"
 
 
 _WITH_BASE = (Choice.RESIDUAL, Choice.GROUPED, Choice.TOKENS)
@@ -89,6 +95,20 @@ def lane(dtype: DType) -> Lane:
     return Lane(part.width, part.exponent_shift, part.exponent_bits)
 
 
+def ways(seen: Lane, with_base: bool) -> list[Choice]:
+    """The ways that such elements can be coded in."""
+    found = [Choice.RAW, Choice.ZSTD, Choice.PLANES]
+    if seen.bits and seen.width > 1:
+        found.append(Choice.ROT)
+    if seen.bits:
+        found.append(Choice.BUCKETS)
+    if with_base:
+        found += [Choice.RESIDUAL, Choice.TOKENS]
+        if seen.bits:
+            found.append(Choice.GROUPED)
+    return found
+
+
 def choose(plain: Buffer, seen: Lane, prediction: Buffer | None) -> Choice:
     """The way that a sample says is smallest, with a margin for the slower ones.
 
@@ -99,7 +119,7 @@ def choose(plain: Buffer, seen: Lane, prediction: Buffer | None) -> Choice:
         return Choice.RAW
     picks = _sample_places(target.size)
     base = None if prediction is None else _gather(view(prediction, seen.width)[0], picks)
-    return _choice(costs(_gather(target, picks), seen, base, target.size))
+    return _choice(_costs(_gather(target, picks), seen, base, target.size))
 
 
 def choose_alone(plain: Buffer, seen: Lane) -> Choice:
@@ -117,25 +137,43 @@ def cost(sample: Elements, seen: Lane, base: Elements | None, count: int) -> flo
     ``sample``: unsigned little-endian elements of ``seen.width`` bytes, at least one, at best 8 stretches of
     1,024 that are spread evenly; ``base``: the elements in the same places of what it may be predicted from.
     """
-    found = costs(sample, seen, base, count)
+    found = _costs(sample, seen, base, count)
     return found[_choice(found)]
 
 
 def costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> dict[Choice, float]:
     """The same for each way; those that need a base only if there is one."""
+    found = _costs(sample, seen, base, count)
+    if base is not None:
+        found |= _planes_of_residuals(sample, seen, base, count)
+    return found
+
+
+def _costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> dict[Choice, float]:
+    """The ways that are worth pricing: with a kernel tokens leave nothing to planes of residuals."""
     scale = count / sample.size
     found = _alone(sample, seen, count)
     found[Choice.ZSTD] = _ZSTD_HEADER + _zstd_cost(sample) * scale
-    if base is None:
-        return found
+    if seen.bits and np.count_nonzero(sample) < _MANY_ZEROS * sample.size:
+        body, table = _buckets_cost(sample, seen)
+        found[Choice.BUCKETS] = _BUCKETS_HEADER + table + body * scale
+    if base is not None:
+        body, table = _tokens_cost(sample, seen, base, count)
+        found[Choice.TOKENS] = _TOKENS_HEADER + _BASE_HEADER + table + body * scale
+        if native.KERNEL is None:
+            found |= _planes_of_residuals(sample, seen, base, count)
+    return found
+
+
+def _planes_of_residuals(sample: Elements, seen: Lane, base: Elements, count: int) -> dict[Choice, float]:
+    scale = count / sample.size
     moved = histograms(Step(RESIDUAL, *seen), sample, base)
     fixed = _PLANES_HEADER + _PLANE_FRAMING * seen.width + _IG_HEADER + _BASE_HEADER
     together, apart = _grouped_costs(moved) if seen.bits else (_planes_cost(moved),) * 2
-    found[Choice.RESIDUAL] = fixed + together * scale
-    found[Choice.GROUPED] = fixed + _BLOCKS_STRADDLE * apart * scale
-    body, table = _tokens_cost(sample, seen, base, count)
-    found[Choice.TOKENS] = _TOKENS_HEADER + _BASE_HEADER + table + body * scale
-    return found
+    return {
+        Choice.RESIDUAL: fixed + together * scale,
+        Choice.GROUPED: fixed + _BLOCKS_STRADDLE * apart * scale,
+    }
 
 
 def _alone(sample: Elements, seen: Lane, count: int) -> dict[Choice, float]:
@@ -154,20 +192,33 @@ def _alone(sample: Elements, seen: Lane, count: int) -> dict[Choice, float]:
 
 def _choice(found: dict[Choice, float]) -> Choice:
     """The least of these costs; of nearly equal ones the one that is read faster."""
-    alone = min((choice for choice in found if choice not in _WITH_BASE), key=found.__getitem__)
-    if Choice.TOKENS not in found:
+    plain = [choice for choice in found if choice not in _WITH_BASE and choice is not Choice.BUCKETS]
+    alone: Choice = min(plain, key=found.__getitem__)
+    if found.get(Choice.BUCKETS, inf) < BUCKETS_MARGIN * found[alone]:
+        alone = Choice.BUCKETS
+    with_base = [choice for choice in _WITH_BASE if choice in found]
+    if not with_base or min(found[choice] for choice in with_base) > PREDICTION_MARGIN * found[alone]:
         return alone
-    grouped, plain, tokens = (found[choice] for choice in (Choice.GROUPED, Choice.RESIDUAL, Choice.TOKENS))
-    if min(grouped, plain, tokens) > PREDICTION_MARGIN * found[alone]:
-        return alone
-    planes = Choice.GROUPED if grouped < GROUPING_MARGIN * plain else Choice.RESIDUAL
-    margin = SLOW_TOKENS_MARGIN if native.KERNEL is None else TOKENS_MARGIN
-    return Choice.TOKENS if tokens < margin * found[planes] else planes
+    if Choice.GROUPED not in found:
+        return Choice.TOKENS
+    sorting_pays = found[Choice.GROUPED] < GROUPING_MARGIN * found[Choice.RESIDUAL]
+    planes = Choice.GROUPED if sorting_pays else Choice.RESIDUAL
+    return Choice.TOKENS if found[Choice.TOKENS] < SLOW_TOKENS_MARGIN * found[planes] else planes
+
+
+def _buckets_cost(sample: Elements, seen: Lane) -> tuple[float, float]:
+    """Bytes of a sample as buckets, and of the tables, which do not grow with it."""
+    cut = buckets.Layout(seen.width, buckets.low_bits(*seen))
+    counts = buckets.bucket_counts(sample, cut)
+    others = int(counts.sum())
+    counts = np.append(counts, sample.size - others)
+    bits = float(_entropy_bits(counts[None], counts.sum(keepdims=True))[0]) + cut.low * others
+    return bits / 8, _BUCKET * np.count_nonzero(counts)
 
 
 def _tokens_cost(sample: Elements, seen: Lane, base: Elements, count: int) -> tuple[float, float]:
     """Bytes of a sample as tokens, and of the tables, which do not grow with it."""
-    keep = tokens.kept_bits(seen.width, count)
+    keep = min(tokens.kept_bits(seen.width, count), 2)  # near enough, with shorter tables
     counts, extra_bits = tokens.token_counts(sample, base, tokens.Layout(*seen), keep)
     present = counts[np.flatnonzero(counts.sum(axis=1))]
     if sample.size == count:

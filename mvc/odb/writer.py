@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mvc.dtypes import DType
-from mvc.errors import DamageError, UserError
+from mvc.errors import DamageError, UnsupportedFeature, UserError
 from mvc.monitor import Monitor
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase, PendingRecords
@@ -84,8 +84,9 @@ class ObjectWriter:
             )
         try:
             prediction = self._prediction(hint, size)
-        except DamageError as error:
-            # an old version that cannot be read must not keep a new one from being stored
+        except (DamageError, UnsupportedFeature) as error:
+            # an old version that cannot be read, or a recipe that cannot be calculated here, must not keep a
+            # new one from being stored
             self._monitor.note_damage(f"{error.message}; stored without it as a base")
             prediction = None
         if hint.dtype is None:

@@ -43,6 +43,7 @@ PREDICTORS: LazyTable[Predictor] = LazyTable(
         ("cast", 1): "mvc.predictors.cast",
         ("linear", 1): "mvc.predictors.linear",
         ("prune", 1): "mvc.predictors.prune",
+        ("n_of_m", 1): "mvc.predictors.n_of_m",
         ("quantise", 1): "mvc.predictors.quantise",
         ("absmax", 1): "mvc.predictors.absmax",
         ("q8_0", 1): "mvc.predictors.q8_0",

@@ -9,6 +9,7 @@ processor's own state (System V ABI: MXCSR is reset by exec).
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -30,7 +31,7 @@ SECONDS = 300
 _HINT = "run mvc in a process of its own"
 _DONE, _DAMAGED, _INEXACT = range(3)  # first byte of a child's answer
 _HEAD = struct.Struct("<Q")
-_CHILD = "import sys; sys.path[:] = sys.argv[1:]; from mvc.predictors import ieee; ieee.serve()"
+_CHILD = "import sys; sys.path.extend(sys.argv[1:]); from mvc.predictors import ieee; ieee.serve()"
 
 
 class Floating(Protocol):
@@ -112,14 +113,13 @@ def calculate_apart(
     head = msgpack.packb(
         [predictor.name, predictor.version, dict(params), length, [len(piece) for piece in pieces]]
     )
-    package = str(Path(__file__).resolve().parents[2])
-    command = [sys.executable, "-I", "-B", "-c", _CHILD, package, *sys.path]
     try:
         done = subprocess.run(
-            command,
+            _command(),
             input=b"".join([_HEAD.pack(len(head)), head, *pieces]),
             capture_output=True,
             timeout=SECONDS,
+            cwd=os.sep,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -138,6 +138,15 @@ def calculate_apart(
         f"(which ended with {done.returncode})",
         hint=_HINT,
     )
+
+
+def _command() -> list[str]:
+    """The child process: isolated, it finds the packages that this process has loaded, where those came from,
+    and nothing in the current folder, which may hold what somebody else wrote."""
+    found = [Path(__file__).resolve().parents[2]]
+    found += [Path(str(package.__file__)).resolve().parents[1] for package in (np, msgpack)]
+    folders = dict.fromkeys(map(str, found))
+    return [str(sys.executable), "-I", "-S", "-B", "-c", _CHILD, *folders]
 
 
 def serve() -> None:

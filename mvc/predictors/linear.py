@@ -13,7 +13,10 @@ Parameters:
   - ``analogy``: c0·x0 + c1·(x1 − x2), the third coefficient being 0.0
 
 - ``compute``: ``F32`` or ``F64``: operations are of that type, the last one's result is rounded to ``to``;
-  ``native``: each operation is of F32 (F64 where ``from`` is), and its result rounded to ``from``.
+  ``native``: each operation is of F32 (F64 where ``from`` is), and its result rounded to ``from``;
+- ``fused``: whether a product and the sum that it goes into are one operation of F32, as in torch's
+  ``add(alpha=…)`` and ``lerp``: the product is of F64, where it is exact, the sum of F64 too, and rounded to
+  F32. Not where operations are of F64.
 
 Coefficients and divisor are rounded to the type of the operations. One of 1.0 leaves its operation out, which
 changes no number. All operands have as many elements as the prediction.
@@ -50,7 +53,7 @@ MAX_OPERANDS = 64
 ENOUGH = 0.9
 """Share of a sample that must come out equal for a recipe to be worth its bases."""
 
-_KEYS = ("from", "to", "coefficients", "divisor", "form", "compute")
+_KEYS = ("from", "to", "coefficients", "divisor", "form", "compute", "fused")
 _FORMS = ("sum", "task", "tasks", "analogy")
 _COMPUTES = ("F32", "F64", "native")
 
@@ -64,6 +67,7 @@ class _Recipe(NamedTuple):
     divisor: float
     form: str
     native: bool
+    fused: bool
     exact: np.dtype[Any]
 
 
@@ -106,7 +110,10 @@ def _recipe(read: Params) -> _Recipe:
     if form == "analogy" and (len(coefficients) != 3 or coefficients[2] != 0):
         read.refuse("an analogy has three operands and two coefficients")
     exact = F64 if compute == "F64" or (compute == "native" and before == "F64") else F32
-    return _Recipe(before, after, coefficients, divisor, form, compute == "native", exact)
+    fused = read.flag("fused")
+    if fused and exact == F64:
+        read.refuse("fused operations are of F32")
+    return _Recipe(before, after, coefficients, divisor, form, compute == "native", fused, exact)
 
 
 def _combine(operands: list[Elements], recipe: _Recipe) -> Numbers:
@@ -130,29 +137,37 @@ def _combine(operands: list[Elements], recipe: _Recipe) -> Numbers:
 
     def move(index: int, origin: Numbers) -> Numbers:
         term = loaded(index, "linear.term")
-        return scaled(settled(np.subtract(term, origin, out=term)), recipe.coefficients[min(index, last)])
+        return settled(np.subtract(term, origin, out=term))
+
+    def add(total: Numbers, coefficient: float, term: Numbers) -> None:
+        if recipe.fused and coefficient != 1:
+            wide = scratch("linear.wide", count, F64)
+            np.multiply(term, np.float64(np.float32(coefficient)), out=wide)
+            np.add(wide, total, out=wide)
+            np.copyto(total, wide, casting="same_kind")
+        else:
+            np.add(total, scaled(term, coefficient), out=total)
+        settled(total)
 
     coefficients = recipe.coefficients
     last = len(coefficients) - 1
     total = scaled(loaded(0, "linear.total"), coefficients[0])
     if recipe.form == "sum":
         for index in range(1, last + 1):
-            term = scaled(loaded(index, "linear.term"), coefficients[index])
-            settled(np.add(total, term, out=total))
+            add(total, coefficients[index], loaded(index, "linear.term"))
         if recipe.divisor != 1:
             settled(np.divide(total, recipe.exact.type(recipe.divisor), out=total))
     elif recipe.form == "analogy":
-        term = move(1, loaded(2, "linear.origin"))
-        settled(np.add(total, term, out=total))
+        add(total, coefficients[1], move(1, loaded(2, "linear.origin")))
     elif last:
         origin = loaded(0, "linear.origin")
         moved = total if recipe.form == "task" else scratch("linear.moved", count, recipe.exact)
         for index in range(1, last + 1):
             term = move(index, origin)
             if recipe.form == "tasks" and index == 1:
-                np.copyto(moved, term)
+                np.copyto(moved, scaled(term, coefficients[index]))
             else:
-                settled(np.add(moved, term, out=moved))
+                add(moved, coefficients[index], term)
         if recipe.form == "tasks":
             settled(np.add(total, moved, out=total))
     return total
@@ -179,10 +194,12 @@ def fit(target: Elements, operands: Sequence[Elements], dtype: str) -> dict[str,
 
 def _candidates(target: Elements, operands: Sequence[Elements], dtype: str) -> Iterator[dict[str, Any]]:
     count = len(operands)
-    computes = ("F32", "native", "F64") if dtype != "F64" else ("F64", "F32")
+    ways = [("F32", False), ("native", False), ("F64", False), ("F32", True), ("native", True)]
+    if dtype in ("F32", "F64"):  # where operations are of the type itself, they are native
+        ways = [way for way in ways if way[0] != "native"]
 
     def recipes(form: str, coefficients: Sequence[float], divisor: float = 1.0) -> Iterator[dict[str, Any]]:
-        for compute in computes:
+        for compute, fused in ways:
             yield {
                 "from": dtype,
                 "to": dtype,
@@ -190,6 +207,7 @@ def _candidates(target: Elements, operands: Sequence[Elements], dtype: str) -> I
                 "divisor": divisor,
                 "form": form,
                 "compute": compute,
+                "fused": fused,
             }
 
     weights = _least_squares(target, operands, dtype)
@@ -199,7 +217,7 @@ def _candidates(target: Elements, operands: Sequence[Elements], dtype: str) -> I
         yield from recipes("sum", [1.0] * count, float(count))
         yield from recipes("sum", [1 / count] * count)
     seen = set()
-    for rounded in _round_numbers(weights):
+    for rounded in _round_numbers(weights, dtype):
         if rounded in seen or not all(rounded[1:]):
             continue
         seen.add(rounded)
@@ -213,10 +231,18 @@ def _candidates(target: Elements, operands: Sequence[Elements], dtype: str) -> I
             yield from recipes("analogy", [1.0, rounded[1], 0.0])
 
 
-def _round_numbers(weights: Sequence[float]) -> Iterator[tuple[float, ...]]:
-    """Numbers near to these that people write: few decimals first, then simple fractions."""
+def _round_numbers(weights: Sequence[float], dtype: str) -> Iterator[tuple[float, ...]]:
+    """Numbers near to these that people write: few decimals first, then simple fractions.
+
+    Some tools keep them in a tensor of the weights' own type.
+    """
     for decimals in (1, 2, 3):
-        yield tuple(round(weight, decimals) for weight in weights)
+        written = tuple(round(weight, decimals) for weight in weights)
+        yield written
+        if dtype in ("BF16", "F16"):
+            kept = np.array(written, F32)
+            round_to(kept, dtype)
+            yield tuple(map(float, kept))
     yield tuple(float(Fraction(weight).limit_denominator(12)) for weight in weights)
 
 

@@ -12,7 +12,7 @@ Parameters:
 Three operands: the piece of W, as long as the prediction; A, r rows of ``columns``; of B, r elements for each
 row of W that the piece touches. An element of B A is Σ b_k · a_k for ascending k, from the first product on:
 each product and each sum a single operation of F32, from left to right. It is multiplied by ``scale``, the
-element of W is added, and the sum rounded to ``dtype``.
+element of W is added, and the sum rounded to ``dtype``. Elements times rank are at most 2^30.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 MAX_RANK = 1024
+MAX_WORK = 1 << 30
+"""Greatest product of elements and rank: twice that of a piece of 1 MiB, and some seconds."""
+
 _KEYS = ("dtype", "adapter", "rank", "columns", "skip", "scale", "compute")
 _ENOUGH = 0.9
 
@@ -54,6 +57,8 @@ class Lora:
         rank, scale = read.integer("rank", 1, MAX_RANK), read.number("scale")
         rows = Groups.read(read, "columns", read.whole(length, width_of(dtype)))
         width = width_of(adapter)
+        if rank * rows.elements > MAX_WORK:
+            read.refuse("more to calculate than any honest record has")
         operands = read.operands(bases, [length, rank * rows.size * width, rows.number * rank * width])
         weight = elements(operands[0], dtype)
         down = _numbers(elements(operands[1], adapter), adapter).reshape(rank, rows.size)

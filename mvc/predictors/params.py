@@ -47,6 +47,13 @@ class Params:
             self.refuse(f"parameter {key!r} is out of range")
         return value
 
+    def width(self, key: str) -> int:
+        """Bytes of an element: 1, 2, 4 or 8."""
+        width = self.integer(key, 1, 8)
+        if width not in (1, 2, 4, 8):
+            self.refuse(f"parameter {key!r} is out of range")
+        return width
+
     def flag(self, key: str) -> bool:
         """True or false."""
         value = self._params[key]

@@ -34,9 +34,7 @@ class Prune:
     def predict(self, bases: Sequence[Buffer], params: Mapping[str, Any], length: int) -> Buffer:
         """The operand's elements, small ones zero."""
         read = Params(self.name, params, ("width", "threshold", "keep_sign"))
-        width = read.integer("width", 1, 8)
-        if width not in (1, 2, 4, 8):
-            read.refuse("parameter 'width' is out of range")
+        width = read.width("width")
         sign = 1 << (8 * width - 1)
         threshold = read.integer("threshold", 1, sign - 1)
         kept_of_small = sign if read.flag("keep_sign") else 0

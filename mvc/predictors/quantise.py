@@ -263,7 +263,8 @@ def _candidates(
 
 def _numbers(bits: Elements, dtype: str) -> NDArray[np.float32]:
     numbers = np.empty(bits.size, np.float32)
-    load(bits.view(unsigned(width_of(dtype))), dtype, numbers)
+    with np.errstate(all="ignore"):  # samples may hold signalling NaNs
+        load(bits.view(unsigned(width_of(dtype))), dtype, numbers)
     return numbers
 
 

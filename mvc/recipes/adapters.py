@@ -6,7 +6,9 @@ from blake3 import blake3
 
 _PREFIX = "base_model.model."
 _FIRST, _SECOND = ".lora_A.", ".lora_B."
-_KEYS = 1 << 63  # above all numbers of elements, which are the keys of sketches
+
+FIRST_ADAPTER_KEY = 1 << 63
+"""Keys from here on are those of adapters; below are numbers of elements, those of sketches."""
 
 
 def adapter_module(name: str) -> str | None:
@@ -22,4 +24,4 @@ def partner_name(name: str) -> str:
 
 def adapter_key(module: str) -> int:
     """The key under which adapters of a module are found in the index of sketches."""
-    return _KEYS | int.from_bytes(blake3(module.encode()).digest(8), "little") >> 1
+    return FIRST_ADAPTER_KEY | int.from_bytes(blake3(module.encode()).digest(8), "little") >> 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mvc.dtypes import DTYPES
-from mvc.errors import DamageError
+from mvc.errors import DamageError, UnsupportedFeature
 from mvc.objectid import BlobId, ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import Hint
 from mvc.predictors.floats import FLOATS
 from mvc.recipes import FINDERS
-from mvc.recipes.adapters import adapter_key, adapter_module, partner_name
+from mvc.recipes.adapters import FIRST_ADAPTER_KEY, adapter_key, adapter_module, partner_name
 from mvc.recipes.cast import CASTS, Cast
 from mvc.recipes.known import KnownFile, KnownTensor
 from mvc.recipes.linear import Combined
@@ -29,7 +29,7 @@ from mvc.recipes.quantise import SOURCES, Scales
 from mvc.recipes.recipe import NEAR, Candidate, Target, TensorRecipe
 from mvc.recipes.rows import Grown
 from mvc.sketch import KINDS, Sketch, can_sketch, count_of, distances, sketch
-from mvc.sketches import NewRow, Rows, SketchIndex, rows_of, short_name
+from mvc.sketches import NewRow, Rows, SketchIndex, kind_of, rows_of, short_name
 from mvc.spans import Span
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 24
 """Candidates of a tensor that are looked at."""
+
+_MOST, _FEWEST = 4096, 32
+"""Known tensors of one size that a tensor is compared with."""
+
+_COMPARED = 200_000
+"""Comparisons for all tensors of one size in a file."""
 
 _CLEARLY = 0.75
 """Bits by which another tensor must be nearer than that of the file which is nearest in the mean."""
@@ -58,6 +64,7 @@ class Library:
         self.database = database
         self.index = index
         self._files: dict[int, KnownFile | None] = {}
+        self._kept = 0
         self._new: dict[int, ManifestId] = {}
         self._lock = threading.Lock()
 
@@ -75,13 +82,7 @@ class Library:
         with self._lock:
             self._new[name] = identity
             self._keep(name, KnownFile(identity, manifest))
-        self.index.add(self._unknown(recipes.rows(identity, manifest)))
-
-    def _unknown(self, rows: Rows) -> Rows:
-        """Those of some rows whose tensor the index does not have, wherever it lies."""
-        return rows[
-            [not (self.index.find(int(row["key"]))["blob"] == row["blob"]).all(axis=1).any() for row in rows]
-        ]
+        self.index.add(recipes.rows(identity, manifest), self._lives)
 
     def save(self) -> None:
         """Store the sketches of what was learned."""
@@ -94,19 +95,30 @@ class Library:
             return self._files[name]
 
     def _keep(self, name: int, file: KnownFile | None) -> None:
-        while sum(len(kept.tensors) for kept in self._files.values() if kept) > _KEPT_TENSORS:
-            self._files.pop(next(iter(self._files)))
+        self._drop(name)
+        while self._kept > _KEPT_TENSORS:
+            self._drop(next(iter(self._files)))
         self._files[name] = file
+        self._kept += 0 if file is None else 1 + len(file.tensors)
+
+    def _drop(self, name: int) -> None:
+        file = self._files.pop(name, None)
+        self._kept -= 0 if file is None else 1 + len(file.tensors)
+
+    def _lives(self, name: int) -> bool:
+        return name in self._new or self._stored(name) is not None
+
+    def _stored(self, name: int) -> ManifestId | None:
+        found = self.database.find_prefix(name.to_bytes(8, "little").hex())
+        return next((one for one in found if isinstance(one, ManifestId)), None)
 
     def _read(self, name: int, identity: ManifestId | None) -> KnownFile | None:
-        if identity is None:
-            found = self.database.find_prefix(name.to_bytes(8, "little").hex())
-            identity = next((one for one in found if isinstance(one, ManifestId)), None)
+        identity = identity or self._stored(name)
         if identity is None:
             return None
         try:
             return KnownFile(identity, Manifest.from_bytes(self.database.get(identity)))
-        except DamageError as error:
+        except (DamageError, UnsupportedFeature) as error:
             self.database.note_damage(f"{error.message}; stored without it as a base")
             return None
 
@@ -126,7 +138,8 @@ class Choice:
     def hints(self, position: int, piece: Buffer) -> Iterator[tuple[TensorRecipe, Hint]]:
         """What the recipes say of a piece that begins ``position`` bytes into the tensor."""
         for recipe in self.recipes:
-            found = recipe.hint(self._database, position, piece)
+            with np.errstate(all="ignore"):  # weights may hold anything
+                found = recipe.hint(self._database, position, piece)
             if found is not None:
                 yield recipe, found
 
@@ -162,7 +175,8 @@ class FileRecipes:
         """The recipes of a tensor of this file."""
         with self._lock:
             if self._choices is None:
-                self._choices = self._find()
+                with np.errstate(all="ignore"):
+                    self._choices = self._find()
             return self._choices[id(span)]
 
     def rows(self, identity: ManifestId, manifest: Manifest) -> Rows:
@@ -231,8 +245,20 @@ class FileRecipes:
     def _look(self, span: Span) -> _Similar:
         values = sketch(span, lambda offset, length: self._read(span.offset + offset, length))
         self._sketches[id(span)] = values
-        rows = self._library.index.find(count_of(span))
-        return _Similar(values, rows, KINDS.index(span.dtype))
+        return _Similar(values, self._alike[count_of(span)], KINDS.index(span.dtype))
+
+    @cached_property
+    def _alike(self) -> dict[int, Rows]:
+        """For each number of elements the newest known tensors: as many as keep the work for a file bounded.
+
+        Where it has thousands of one size, what some of them say of its relatives must do, and names for the
+        rest.
+        """
+        counts = Counter(count_of(span) for span in self._spans if can_sketch(span))
+        return {
+            count: self._library.index.find(count)[-max(_FEWEST, min(_MOST, _COMPARED // number)) :]
+            for count, number in counts.items()
+        }
 
     def _by_sketch(
         self, span: Span, similar: _Similar, ranking: Mapping[int, float]
@@ -275,7 +301,12 @@ class FileRecipes:
         if file is None or place >= len(file.tensors):
             return None
         span = file.tensors[place]
-        return None if span.strides is not None or span.dtype not in DTYPES else KnownTensor(file, span)
+        if span.strides is not None or int(row["kind"]) != kind_of(span.dtype):
+            return None  # another file's row, or a damaged one
+        key = int(row["key"])
+        if key < FIRST_ADAPTER_KEY and not (can_sketch(span) and count_of(span) == key):
+            return None
+        return KnownTensor(file, span)
 
     def _adapters(self, span: Span) -> list[tuple[KnownTensor, KnownTensor]]:
         module = span.name.removesuffix(".weight")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mvc.dtypes import DTYPES
-from mvc.errors import DamageError
+from mvc.errors import DamageError, UnsupportedFeature
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
@@ -95,6 +95,6 @@ def plain(database: ObjectDatabase, bases: Iterable[Base] | None) -> bytes | Non
         return None
     try:
         return b"".join(database.get_part(*base) for base in bases)
-    except DamageError as error:
+    except (DamageError, UnsupportedFeature) as error:
         database.note_damage(f"{error.message}; stored without it as a base")
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
+from mvc.dtypes import DTYPES
 from mvc.errors import DamageError
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase
@@ -41,6 +42,10 @@ class Moved(TensorRecipe):
         bases = base.stretches(position, length)
         if bases is None:
             return None
+        if len(bases) == 1:
+            entries = database.entries(bases[0].id)
+            if entries and entries[0].depth < MAX_TENSOR_DEPTH:  # nearly always: one look at the index
+                return Hint(DTYPES[base.span.dtype], tuple(bases), entries[0].depth)
         if len(bases) == 1 and bases[0].offset == 0:
             found = anchor(database, bases[0].id, length, MAX_TENSOR_DEPTH)
             if found is not None:

@@ -14,6 +14,7 @@ from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import Recipe
 from mvc.odb.writer import Hint
 from mvc.predictors import absmax, q8_0, quantise
+from mvc.predictors.floats import F32, load
 from mvc.recipes.known import KnownTensor, hint, plain
 from mvc.recipes.recipe import MAX_RECIPE_DEPTH, Target, TensorRecipe
 from mvc.sketch import RUN, RUNS, VALUES, Sketch, numbers
@@ -90,7 +91,49 @@ class Quantised(TensorRecipe):
             return None
         rows = memoryview(piece)[first * columns - position : last * columns - position]
         base = np.frombuffer(data, unsigned(width))
-        return quantise.find(np.frombuffer(rows, np.uint8), self._dtype, base, source.span.dtype, columns)
+        target = np.frombuffer(rows, np.uint8)
+        found = quantise.find(target, self._dtype, base, source.span.dtype, columns)
+        if found is None and self._dtype == "I8":
+            found = self._with_one_scale(database, position, piece)
+        return found
+
+    def _with_one_scale(
+        self, database: ObjectDatabase, position: int, piece: Buffer
+    ) -> dict[str, Any] | None:
+        """Parameters with the one scale that all of a piece of int8 shows. That of a tool is the tensor's
+        greatest magnitude over 127, which a piece need not hold."""
+        (source,) = self.operands
+        target = np.frombuffer(memoryview(piece), np.uint8)
+        data = plain(database, source.stretches(position * source.width, target.size * source.width))
+        if data is None:
+            return None
+        base = np.frombuffer(data, unsigned(source.width))
+        values = np.empty(base.size, F32)
+        load(base, source.span.dtype, values)
+        scale = one_scale(target.view(np.int8), values)
+        if scale is None:
+            return None
+        stored = np.array([scale], "<f4").view("<u4")
+        sample = slice(0, _SAMPLE)
+        return quantise.find(
+            target[sample], self._dtype, base[sample], source.span.dtype, base[sample].size, (stored, "F32")
+        )
+
+
+def one_scale(codes: NDArray[np.int8], values: NDArray[np.float32]) -> float | None:
+    """The scale over which all values, rounded to whole numbers, are these codes; None where there is none.
+
+    |code| − ½ ≤ |value| / scale ≤ |code| + ½ bounds the scale from both sides, the closer the more elements
+    there are; codes at the end of their range say nothing of larger values.
+    """
+    sizes, magnitudes = np.abs(codes.astype(F32)), np.abs(values)
+    inside, some = sizes < 127, sizes > 0
+    if not np.isfinite(magnitudes).all() or not (inside & some).any():
+        return None
+    low = float((magnitudes[inside] / (sizes[inside] + F32.type(0.5))).max())
+    high = float((magnitudes[some] / (sizes[some] - F32.type(0.5))).min())
+    # ties, and quotients that were rounded, may cross a little
+    return (low + high) / 2 if 0 < low <= high * 1.00001 else None
 
 
 class Scales(TensorRecipe):

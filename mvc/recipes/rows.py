@@ -80,7 +80,7 @@ class Grown(TensorRecipe):
         old = _hashes(earlier, before, self._row)
         new = _hashes(lambda start, length: self._read(self._span.offset + start, length), rows, self._row)
         in_place = np.where(np.arange(rows) < before, np.arange(rows), -1)
-        if old is None or new is None:
+        if old is None or new is None or not before:
             return in_place
         order = np.argsort(old, kind="stable")
         places = np.minimum(np.searchsorted(old[order], new), before - 1)
@@ -93,7 +93,7 @@ def _hashes(read: Callable[[int, int], bytes | None], rows: int, row: int) -> ND
     words = -(-row // 8)
     with np.errstate(over="ignore"):
         factors = np.cumprod(np.full(words, _MULTIPLIER, np.uint64)) | np.uint64(1)
-    found: list[NDArray[np.uint64]] = []
+    found: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     step = max(_STEP // row, 1)
     for first in range(0, rows, step):
         count = min(step, rows - first)

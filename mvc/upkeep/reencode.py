@@ -8,7 +8,7 @@ from mvc.codecs import Step
 from mvc.codecs.frames import compress
 from mvc.errors import DamageError
 from mvc.monitor import Monitor
-from mvc.objectid import ObjectId
+from mvc.objectid import BlobId, ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import Base, Record
 from mvc.odb.writer import Hint, ObjectWriter
@@ -51,18 +51,22 @@ class Reencoder:
         return depth_of(identity, self._targets, self._objects)
 
     def _candidates(self, identity: ObjectId, plain: bytes, old: Record, target: Target) -> Iterator[Record]:
-        for bases in self._usable(target):
+        for bases in self._usable(target, isinstance(identity, BlobId)):
             depth = max((self._depth(base.id) for base in bases), default=0)
             yield self._writer.prepare(identity, plain, Hint(target.dtype, bases, depth))
-            if self._best and target.dtype is None:
+            if target.dtype is None and (self._best or not isinstance(identity, BlobId)):
                 yield self._opaque(identity, plain, bases, depth)
-        if old.recipe is not None and all(not self._depth(base.id) for base in old.bases):
+        if self._best and target.dtype is not None:
+            yield self._opaque(identity, plain, (), 0)
+        if old.recipe is not None and all(
+            self._ready(base.id) and not self._depth(base.id) for base in old.bases
+        ):
             yield self._writer.prepare(identity, plain, Hint(target.dtype, old.bases, 0, old.recipe))
 
-    def _usable(self, target: Target) -> Iterator[tuple[Base, ...]]:
+    def _usable(self, target: Target, piece: bool) -> Iterator[tuple[Base, ...]]:
         """The sets of bases to try, of those that are stored as planned by now."""
         sets = [target.bases, *((other,) for other in target.others if self._best)]
-        if self._best and target.bases:
+        if target.bases and (self._best or not piece):
             sets.append(())
         ready = [bases for bases in sets if all(self._ready(base.id) for base in bases)]
         return iter(ready or [()])

@@ -17,18 +17,22 @@ from typing import NamedTuple
 from mvc.bases import DICTIONARY_REACH, MAX_TEXT_DEPTH, MIN_TEXT, Placed
 from mvc.dtypes import DTYPES, DType
 from mvc.history.reader import read_manifest
-from mvc.objectid import ManifestId, ObjectId
+from mvc.objectid import ManifestId, ObjectId, TreeId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import MAX_BASES, Base, Record
 from mvc.spans import NotTileable, Region, Span, tile
 from mvc.upkeep.lines import Sequences
+from mvc.upkeep.within import Within
 
-ANCHOR_EVERY = 6
+ANCHOR_EVERY = 4
 """Versions of a tensor from one anchor to the next; docs/design/0009-gc.md has what others cost."""
 
 DEEPEST = 2
 """Depth of the deepest piece of a tensor that is told from another version's."""
+
+_TOGETHER = 4  # texts of one version that another one of it leans on
+_SMALL_TEXT = 64 << 10  # bytes of one that is taken beside the nearest
 
 _TABLES = 6  # manifests that are held parsed
 
@@ -36,7 +40,8 @@ _TABLES = 6  # manifests that are held parsed
 class Target(NamedTuple):
     """How an object is to be stored: at most so deep, leaning on these bases (none: alone).
 
-    ``others`` may be leaned on instead, each by itself. ``rank`` is its place in the sequence.
+    ``others`` may be leaned on instead, each by itself. ``rank`` is its place in the sequence, ``floor`` the
+    depth of the one that stands alone with its version, of which this is told in the end.
     """
 
     depth: int
@@ -44,6 +49,7 @@ class Target(NamedTuple):
     dtype: DType | None
     rank: int
     others: tuple[Base, ...] = ()
+    floor: int = 0
 
 
 def depth_of(identity: ObjectId, targets: Mapping[ObjectId, Target], objects: ObjectDatabase) -> int:
@@ -67,33 +73,52 @@ def fits(record: Record, targets: Mapping[ObjectId, Target], objects: ObjectData
 
 
 class Plan:
-    """Targets by object; :meth:`add` plans the sequences of a line, those that stand alone first."""
+    """Targets by object; :meth:`add` plans the sequences of a line, those that stand alone first.
 
-    def __init__(self, objects: ObjectDatabase) -> None:
+    ``within`` are pieces that lean on nothing but the versions which are to stand alone: they stay as they
+    are.
+    """
+
+    def __init__(self, objects: ObjectDatabase, within: Mapping[ObjectId, Within] | None = None) -> None:
         self._objects = objects
+        self._within = within or {}
         self._tables: OrderedDict[ManifestId, _Table] = OrderedDict()
         self.targets: dict[ObjectId, Target] = {}
 
     def add(self, sequences: Sequences) -> None:
-        """Plan what is not planned yet."""
+        """Plan what is not planned yet.
+
+        File lists that begin a sequence lean on each other, since models of one kind have tensors of equal
+        names: a version that stands alone needs nothing of another one, but one of its texts may need others.
+        """
+        for kind in (TreeId.kind, ManifestId.kind):
+            firsts = [sequence[0] for place, sequence in sequences.items() if place.kind == kind]
+            self._add_text(firsts, together=_TOGETHER)
         for place, sequence in sequences.items():
             self._add_text(sequence)
             if place.kind == ManifestId.kind:
                 self._add_file([ManifestId(identity) for identity in sequence])
 
     # --- text ----------------------------------------------------------------------------------------------
-    def _add_text(self, sequence: Sequence[ObjectId]) -> None:
+    def _add_text(self, sequence: Sequence[ObjectId], together: int = 1) -> None:
+        """Plan texts that lean on the one before, or on so many before ``together``."""
         for rank, identity in enumerate(sequence):
             if identity in self.targets:
                 continue
-            base = sequence[text_base(rank)]
-            known = self.targets.get(base)
-            target = Target(0, (), None, rank)
-            if known is not None and known.depth < MAX_TEXT_DEPTH:
+            near = text_base(rank)
+            bases: list[Base] = []
+            depth = 0
+            for base in dict.fromkeys(sequence[max(near - together + 1, 0) : near + 1]):
+                known = self.targets.get(base)
+                if known is None or known.depth >= MAX_TEXT_DEPTH:
+                    continue
                 length = len(self._objects.get(base))
-                if min(length, len(self._objects.get(identity))) >= MIN_TEXT:
-                    target = Target(known.depth + 1, (Base(base, 0, length),), None, rank)
-            self.targets[identity] = target
+                if length >= MIN_TEXT and (base == sequence[near] or length <= _SMALL_TEXT):
+                    bases.append(Base(base, 0, length))
+                    depth = max(depth, known.depth + 1)
+            if not bases or len(self._objects.get(identity)) < MIN_TEXT:
+                bases, depth = [], 0
+            self.targets[identity] = Target(depth, tuple(bases), None, rank)
 
     # --- files ---------------------------------------------------------------------------------------------
     def _add_file(self, sequence: Sequence[ManifestId]) -> None:
@@ -123,6 +148,9 @@ class Plan:
         rank: int,
     ) -> Target:
         dtype = DTYPES[span.dtype]
+        within = self._within.get(placed.id) if base is None else None
+        if within is not None:
+            return Target(within.depth, within.bases, dtype, rank, floor=within.depth)
         position = placed.offset - region.offset
         found = None if base is None else self._anchor(base.same(span, position, placed))
         if found is None:
@@ -136,6 +164,7 @@ class Plan:
             dtype,
             rank,
             tuple(one for one in usable if self.targets[one.id].depth < depth),
+            self.targets[found.id].floor,
         )
 
     def _anchor(self, placed: Placed | None) -> Base | None:
@@ -145,7 +174,7 @@ class Plan:
             target = self.targets.get(identity)
             if target is None or target.dtype is None:
                 return None
-            if target.depth < DEEPEST:
+            if target.depth - target.floor < DEEPEST:
                 return Base(identity, 0, placed.length)
             identity = target.bases[0].id if target.bases else None
         return None

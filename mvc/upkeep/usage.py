@@ -45,12 +45,12 @@ def unused(uses: Mapping[bytes, PackUse]) -> list[bytes]:
     return sorted(name for name, use in uses.items() if not use.records)
 
 
-def worth_rewriting(uses: Mapping[bytes, PackUse]) -> list[bytes]:
-    """Packs with much garbage, and small ones where there are several that are needed: the small ones first,
-    so that they end up together."""
+def worth_rewriting(uses: Mapping[bytes, PackUse], most: float = MOST_GARBAGE) -> list[bytes]:
+    """Packs of which more than the share ``most`` is garbage, and small ones where there are several that
+    are needed: the small ones first, so that they end up together."""
     used = {name: use for name, use in uses.items() if use.records}
     small = {name for name, use in used.items() if use.size < SMALL_PACK}
     if len(small) < 2:
         small = set()
-    wasteful = {name for name, use in used.items() if use.garbage_bytes > MOST_GARBAGE * use.size}
+    wasteful = {name for name, use in used.items() if use.garbage_bytes > most * use.size}
     return sorted(small) + sorted(wasteful - small)

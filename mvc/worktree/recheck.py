@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 from mvc.fileio import FileIO
-from mvc.objectid import BlobId
 from mvc.objects import Manifest, Part
 from mvc.parallel import batches, ordered_map
+from mvc.reuse import MOST_BYTES, is_part
 
 BATCH_BYTES = 4 << 20
 
@@ -28,8 +29,14 @@ def same_content(io: FileIO, path: Path, manifest: Manifest) -> bool:
         if io.stat_handle(fd).st_size != manifest.size:
             return False
 
+        buffers: deque[bytearray] = deque()  # fresh memory costs as much as hashing what is read into it
+
         def equal(batch: list[_Placed]) -> bool:
-            return all(_same_part(io.read_at(fd, part.length, offset), part) for offset, part in batch)
+            buffer = buffers.pop() if buffers else bytearray(MOST_BYTES)
+            try:
+                return all(_is_at(io, fd, offset, part, memoryview(buffer)) for offset, part in batch)
+            finally:
+                buffers.append(buffer)
 
         handed = batches(manifest.placed_parts(), lambda placed: placed[1].length, BATCH_BYTES)
         if manifest.size <= BATCH_BYTES:
@@ -41,7 +48,9 @@ def same_content(io: FileIO, path: Path, manifest: Manifest) -> bool:
         io.close(fd)
 
 
-def _same_part(data: bytes, part: Part) -> bool:
-    if part.blob is None:
-        return data == part.inline
-    return len(data) == part.length and BlobId.of(data) == part.blob
+def _is_at(io: FileIO, fd: int, offset: int, part: Part, buffer: memoryview) -> bool:
+    if part.length > len(buffer):
+        data = io.read_at(fd, part.length, offset)
+        return len(data) == part.length and is_part(data, part)
+    read = io.read_into(fd, buffer[: part.length], offset)
+    return read == part.length and is_part(buffer[: part.length], part)

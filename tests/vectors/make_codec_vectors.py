@@ -62,6 +62,10 @@ def cases() -> list[tuple[str, int, dict[str, Any], bytes, bytes | None]]:
         odd = width - 1
         plain = weights(f"rot {width}", width, 300, odd)
         out.append(("rot", 1, {"width": width}, plain, None))
+        low = {1: 0, 2: 5, 4: 21, 8: 50}[width]
+        half = bytes(len(plain) // 2) + plain[len(plain) // 2 :]
+        for data in (plain, half, noise(f"wild {width}", 3001), bytes(4000), noise("short", odd)):
+            out.append(("buckets", 1, {"width": width, "low": low}, data, None))
         planes = {"width": width, "block": 4096}
         out += [
             ("planes", 1, planes, weights(f"planes {width}", width, 5000 // width, odd), None),

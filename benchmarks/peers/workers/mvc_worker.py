@@ -1,7 +1,8 @@
 """Commits and checks out with mvc in one process: ``mvc_worker PLACE``, line by line.
 
 Besides ``commit N`` and ``checkout N``: ``numpy`` does without the native kernel, ``stages`` begins to count
-the processor time of each stage (:mod:`benchmarks.stages`), ``told`` answers with it as JSON.
+the processor time of each stage (:mod:`benchmarks.stages`), ``told`` answers with it
+as JSON, ``waited`` with the seconds that flushing packs took.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ def main() -> None:
         if verb == "stages":
             stages = Stages()
             stages.install()
-        if verb == "told" and stages is not None:
-            print(json.dumps(stages.take()), flush=True)
+        if verb in {"told", "waited"} and stages is not None:
+            print(json.dumps(stages.take()) if verb == "told" else stages.waited(), flush=True)
             continue
-        began = time.perf_counter()
+        began, own = time.perf_counter(), time.thread_time()
         if verb == "commit":
             commit(repository, Request(f"version {number}", WHO, now()))
         elif verb == "checkout":
             checkout(repository, f"v{number}", WHO, now())
-        print(time.perf_counter() - began, flush=True)
+        print(time.perf_counter() - began, time.thread_time() - own, flush=True)
         if verb == "commit":
             tag.create(repository, f"v{number}", "HEAD", WHO, now())
 
