@@ -226,11 +226,8 @@ def _tokens_cost(sample: Elements, seen: Lane, base: Elements, count: int) -> tu
     keep = min(tokens.kept_bits(seen.width, count), 2)  # near enough, with shorter tables
     counts, extra_bits = tokens.token_counts(sample, base, tokens.Layout(*seen), keep)
     present = counts[np.flatnonzero(counts.sum(axis=1))]
-    if sample.size == count:
-        bits = shares.least_bits(counts)
-        return extra_bits / 8 + bits / 8, 0.0
     apart = float(_entropy_bits(present, present.sum(axis=1)).sum()) / 8
-    weighty = present[present.sum(axis=1) * _FEW_KEYS >= sample.size]
+    weighty = present[present.sum(axis=1) * count >= max(count // _FEW_KEYS, shares.FEW) * sample.size]
     table = _CONTEXT_TABLE * weighty.shape[0] + np.count_nonzero(weighty) * _SHARE
     return extra_bits / 8 + apart, table
 
