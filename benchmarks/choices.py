@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.bench_codecs import CHUNK, tensors
-from benchmarks.throughput import bf16
+from benchmarks.related import bf16
 from mvc.codecs import native
 from mvc.dtypes import DTYPES
 from mvc.odb.effort import Effort
