@@ -339,7 +339,7 @@ def remove_derived(repository: Repository) -> None:
 
 
 # --- storing anew ------------------------------------------------------------------------------------------
-def plan_standing(view: View, everything: bool) -> dict[ObjectId, Target]:
+def plan_standing(view: View, everything: bool, best: bool) -> dict[ObjectId, Target]:
     """How each object of the history is to be stored, so that branches and HEAD stand alone; with
     ``everything`` tags and all other refs too."""
     heads: list[CommitId] = []
@@ -352,7 +352,7 @@ def plan_standing(view: View, everything: bool) -> dict[ObjectId, Target]:
     heads[:0] = [] if head is None else [head]
     # what only the operation log names, too: it leans on versions that are stored anew
     others += [start for start in starting_points(view, None) if isinstance(start, CommitId)]
-    plan = Plan(view.objects, leaning_within(view.objects, heads))
+    plan = Plan(view.objects, leaning_within(view.objects, heads), best=best)
     for sequences in lines(view.objects, heads, list(dict.fromkeys(others))):
         plan.add(sequences)
     return plan.targets
@@ -362,7 +362,7 @@ def repack(repository: Repository, *, best: bool, everything: bool) -> int:
     """Store objects anew so that what branches and HEAD name stands alone and the rest leans on it; returns
     how many. Old records go as new ones come, so that an eighth of the store has to be free at most."""
     with repository.reading() as view:
-        targets = plan_standing(view, everything)
+        targets = plan_standing(view, everything, best)
         room = max(ROUND_BYTES, sum(use.size for use in uses(view, None).values()) // 8)
     order = sorted(targets, key=lambda identity: (targets[identity].depth, targets[identity].rank))
     repository.monitor.start("repack", None)

@@ -18,6 +18,7 @@ class Row(NamedTuple):
 COMMANDS: dict[str, Row] = {
     "init": Row("start", "Make a repository"),
     "demo": Row("start", "Play the whole story on a model made on the spot"),
+    "estimate": Row("start", "Tell what a folder of checkpoints would cost, and who was made from whom"),
     "status": Row("look", "Show what a commit would record"),
     "log": Row("look", "Show history, newest first"),
     "show": Row("look", "Show one version and what it changed"),

@@ -24,7 +24,7 @@ from mvc.codecs.plane import Reader
 from mvc.errors import CorruptObject
 
 _FINE = 256  # stretches of keys with less than this part of the elements are never a context of their own
-_FEW = 24  # nor are those with fewer elements than this
+FEW = 128  # nor are those with fewer elements than this
 
 
 class Model(NamedTuple):
@@ -46,17 +46,12 @@ def fit(counts: NDArray[np.uint32], precision: int) -> Model:
     return Model(np.cumsum(contexts, dtype=np.uint8), _normalised(grouped, precision))
 
 
-def least_bits(counts: NDArray[np.uint32]) -> float:
-    """What symbols that occur so often cost, tables included."""
-    return _cut(counts)[0]
-
-
 def _cut(counts: NDArray[np.uint32]) -> tuple[float, NDArray[np.intp], NDArray[np.int64]]:
     """The contexts that are smallest together: their cost in bits, first keys and counts."""
     totals = counts.sum(axis=1)
     present = np.flatnonzero(totals)
     # neighbours with few elements go together, so that there are not many ways to cut
-    least = max(int(totals.sum()) // _FINE, _FEW)
+    least = max(int(totals.sum()) // _FINE, FEW)
     starts, weight = [0], 0
     for place, total in enumerate(totals[present].tolist()):
         if weight >= least:

@@ -3,7 +3,9 @@ direction too, because what was rounded, pruned or merged does not give back wha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +34,9 @@ calculated with other precision than mvc; a cast leaves no choice."""
 
 _AS_GOOD = 0.002
 _PRUNED = 16  # operands of a pruned tensor that are tried
-_MERGED = 6  # weights that each adapter may have been merged into
+_MERGED = 4  # weights that each adapter may have been merged into
 _CERTAIN = 0.9999
+_CONVINCED = 4  # tensors that say the same, until the rest of a file is not asked
 _STRETCH = 32  # elements
 
 _ROWS = 0.9  # of the rows that a grown tensor had before, those that stayed
@@ -50,6 +53,16 @@ class Derivation(NamedTuple):
     dtype: str = ""
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What the tensors of one file that came first have shown: the type that they were quantised from, from
+    which files how many were, and how many were not merged with an adapter that there is."""
+
+    dtype: str = ""
+    quantised: Counter[ManifestId] = field(default_factory=Counter)
+    not_merged: int = 0
+
+
 class Derivations:
     """Finds out, for the tensors of some files, which were calculated from others among them."""
 
@@ -60,7 +73,6 @@ class Derivations:
         self._library = Library(self._objects, self._index)
         self._first: dict[Content, bytes] = {}
         self._holders: dict[Content | None, list[Surveyed]] = {}
-        self._usual = ""
         for file in files.values():
             self._take_in(file)
 
@@ -90,9 +102,10 @@ class Derivations:
             }
             done.update(content for content in file.contents if content is not None)
             recipes = FileRecipes(self._library, [file.spans[place] for place in places], file.read, None)
+            memory = _Memory()
             for place in places:
                 content = file.contents[place]
-                ways = self._ways(file, place, recipes.choice(file.spans[place]).recipes)
+                ways = self._ways(file, place, recipes.choice(file.spans[place]).recipes, memory)
                 if ways and content is not None:
                     found[content] = ways
         self._index.hidden = set()
@@ -102,22 +115,63 @@ class Derivations:
             if (kept := tuple(way for way in ways if not _was_widened(content, way, found)))
         }
 
-    def _ways(self, file: Surveyed, place: int, recipes: Sequence[TensorRecipe]) -> tuple[Derivation, ...]:
+    def _ways(
+        self, file: Surveyed, place: int, recipes: Sequence[TensorRecipe], memory: _Memory
+    ) -> tuple[Derivation, ...]:
+        assumed = self._assumed(file, place, recipes, memory)
+        if assumed is not None:
+            return (assumed,)
         ways: list[Derivation] = []
-        tried: set[Sequence[KnownTensor]] = set()
+        adapters: set[Sequence[KnownTensor]] = set()
         # what was right for other tensors of the file first
-        for recipe in sorted(recipes, key=lambda recipe: recipe.operands[0].span.dtype != self._usual):
-            if recipe.relation == "quantise" and any(way.share >= _CERTAIN for way in ways):
+        for recipe in sorted(recipes, key=lambda recipe: recipe.operands[0].span.dtype != memory.dtype):
+            if isinstance(recipe, Quantised) and any(way.share >= _CERTAIN for way in ways):
                 continue
             if isinstance(recipe, Merged):
-                if recipe.operands[1:] in tried:
+                if recipe.operands[1:] in adapters or memory.not_merged >= _CONVINCED:
                     continue
-                tried.add(recipe.operands[1:])
-            ways += [way for way in self._tried_all(file, place, recipe) if way.share >= _LEAST[way.relation]]
+                if any(way.share >= _CERTAIN for way in ways):
+                    continue
+                adapters.add(recipe.operands[1:])
+            found = list(self._tried_all(file, place, recipe))
+            ways += [way for way in found if way.share >= _LEAST[way.relation]]
             if isinstance(recipe, Quantised) and ways:
-                self._usual = max(ways, key=lambda way: way.share).dtype
+                memory.dtype = max(ways, key=lambda way: way.share).dtype
+        if adapters and not any(way.relation == "LoRA merge" for way in ways):
+            memory.not_merged += 1
         best = max((way.share for way in ways), default=0.0)
-        return tuple(way for way in ways if way.share >= best - _AS_GOOD)
+        kept = tuple(way for way in ways if way.share >= best - _AS_GOOD)
+        if kept and best >= _CERTAIN and kept[0].relation == "quantise":
+            memory.quantised.update(
+                holder.identity for way in kept for holder in self._holders[way.operands[0]]
+            )
+        return kept
+
+    def _assumed(
+        self, file: Surveyed, place: int, recipes: Sequence[TensorRecipe], memory: _Memory
+    ) -> Derivation | None:
+        """What a quantised tensor was made from, where several of the same file were made from one file's:
+        to find out takes long."""
+        if not any(isinstance(recipe, Quantised) for recipe in recipes) or not memory.quantised:
+            return None
+        times = max(memory.quantised.values())
+        if times < _CONVINCED:
+            return None
+        span = file.spans[place]
+        tensors: list[KnownTensor] = []
+        for identity in sorted(one for one, number in memory.quantised.items() if number == times):
+            known = self._library.file(identity)
+            tensor = None if known is None else known.named(span.name)
+            if tensor is not None and count_of(tensor.span) == count_of(span):
+                tensors.append(tensor)
+        if not tensors:
+            return None
+        tensor = min(tensors, key=lambda tensor: self._misfit(file, place, tensor))
+        content = self._held(tensor)
+        if content is None:
+            return None
+        memory.quantised.update(holder.identity for holder in self._holders[content])
+        return Derivation("quantise", (content,), 1.0, tensor.span.dtype)
 
     def _tried_all(self, file: Surveyed, place: int, recipe: TensorRecipe) -> Iterator[Derivation]:
         """A recipe, and those that look the same on sketches: the finders stop at the newest operand."""
@@ -140,6 +194,8 @@ class Derivations:
             made = self._tried(file, place, one)
             if made is not None:
                 yield made
+                if made.relation == "LoRA merge" and made.share >= _CERTAIN:
+                    return
 
     def _alike(self, operand: KnownTensor) -> list[KnownTensor]:
         """Tensors of the same type that are near to one, that one first."""

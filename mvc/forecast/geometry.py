@@ -21,6 +21,8 @@ _MOST_ELEMENTS = 2048  # of a tensor's sample
 _COMMON = 0.3
 """Of the smaller file's sampled elements, those that two files must have in common to be compared."""
 
+_SIGMAS = 4.0
+
 Slot = dict[int, NDArray[np.float64]]
 """One tensor as several files have it: its sample's numbers by the files' numbers."""
 
@@ -34,6 +36,7 @@ class Geometry:
         self._square = np.zeros((count, count))  # of distances, weighted by the tensors' sizes
         self._norms = np.zeros((count, count))  # of each file, on what it has in common with each other
         self._common = np.zeros((count, count))
+        self._sampled = np.zeros((count, count))
         for slot, weight in self.slots:
             places = np.array(sorted(slot))
             points = np.stack([slot[place] for place in places.tolist()])
@@ -46,6 +49,7 @@ class Geometry:
             self._square[at] += square * weight
             self._norms[at] += np.broadcast_to(lengths[:, None], gram.shape) * weight
             self._common[at] += points.shape[1] * weight
+            self._sampled[at] += points.shape[1]
 
     def distance(self, one: int, other: int) -> float:
         """Relative to how long both are; infinite where they have too little in common."""
@@ -70,6 +74,16 @@ class Geometry:
         if not here or not there:
             return 0.0
         return float((self._square[first, last] - here - there) / (2 * np.sqrt(here * there)))
+
+    def undone(self, first: int, middle: int, last: int) -> float:
+        """The part of the way to the middle that the way on takes back, as far as more than chance says so; 0
+        where it takes nothing back."""
+        here, there = self._square[first, middle], self._square[middle, last]
+        if not here or not there:
+            return 0.0
+        ratio = np.sqrt(there / here)
+        chance = _SIGMAS * ratio / np.sqrt(max(self._sampled[middle, last], 1))
+        return float(max(-self.onward(first, middle, last) * ratio - chance, 0.0))
 
 
 def _slots(files: Sequence[Surveyed]) -> list[tuple[Slot, float]]:

@@ -17,7 +17,8 @@ from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.odb.encoder import encode_opaque
 from mvc.recipes.finder import FileRecipes, Library
-from mvc.recipes.quantise import Scales
+from mvc.recipes.lora import Merged
+from mvc.recipes.quantise import Quantised, Scales
 from mvc.recipes.recipe import TensorRecipe
 from mvc.spans import Region, Span
 
@@ -29,15 +30,18 @@ VERSION_BYTES = 1500
 
 _SCALES_BYTES = 200  # of a record that a recipe for scales makes
 _MANIFEST_STEPS = 20
+_CONVINCED = 4  # tensors that were quantised from one file's, until the rest is taken for the same
 
 
 @dataclass(slots=True)
 class Cost:
-    """What a file would take: ``stored`` bytes in all. ``recipes`` counts bytes of tensors by relation and
-    the path that they are predicted from."""
+    """What a file would take: ``stored`` bytes in all, ``coded`` those of new pieces as they are, of which
+    ``based`` are predicted from others. ``recipes`` counts the latter by relation and the path of the file
+    that they are predicted from."""
 
     stored: float = 0.0
     coded: int = 0
+    based: int = 0
     objects: int = 0
     recipes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -49,9 +53,13 @@ class Pricing:
         self._files = files
         self._objects = PlannedObjects(files, monitor)
         self._library = Library(self._objects, PlannedIndex())
+        self._usual: dict[tuple[ManifestId, ManifestId], list[float]] = {}
 
-    def add(self, file: Surveyed) -> Cost:
-        """The cost of a file, which counts as stored from now on."""
+    def add(self, file: Surveyed, *, merged: bool = False) -> Cost:
+        """The cost of a file, which counts as stored from now on.
+
+        Adapters are only tried on one that is known to be ``merged``: there may be many, and each takes long.
+        """
         found = Cost()
         new = [piece for piece in file.pieces if piece.id not in self._objects]
         tensors: dict[int, list[Piece]] = {}
@@ -69,7 +77,12 @@ class Pricing:
             if not file.runs[place]:
                 rest.append(pieces)
                 continue
-            cost = self._tensor(file, place, pieces, recipes, found, plans)
+            ways = [
+                recipe
+                for recipe in recipes.choice(file.spans[place]).recipes
+                if merged or not isinstance(recipe, Merged)
+            ]
+            cost = self._tensor(file, place, pieces, ways, found, plans)
             ratios.append(cost / sum(piece.length for piece in pieces))
         for pieces in rest:
             length = sum(piece.length for piece in pieces)
@@ -90,16 +103,20 @@ class Pricing:
         file: Surveyed,
         place: int,
         pieces: Sequence[Piece],
-        recipes: FileRecipes,
+        recipes: Sequence[TensorRecipe],
         found: Cost,
         plans: list[tuple[Piece, Plan]],
     ) -> float:
         span = file.spans[place]
         best: Price | None = None
         chosen: TensorRecipe | None = None
-        for recipe in recipes.choice(span).recipes:
+        for recipe in recipes:
             if isinstance(recipe, Scales):
                 best, chosen = Price(_SCALES_BYTES, True), recipe
+                break
+            usual = self._usual.get((file.identity, recipe.operands[0].file.identity), [])
+            if isinstance(recipe, Quantised) and len(usual) >= _CONVINCED:
+                best, chosen = Price(fmean(usual) * len(pieces), True), recipe
                 break
             given = predict(self._objects, file, place, recipe)
             if given is None:
@@ -108,6 +125,9 @@ class Pricing:
             if best is None or now.stored < best.stored:
                 best, chosen = now, recipe
             if recipe.exact and now.stored * EXACT_PAYS < span.length:
+                if isinstance(recipe, Quantised):
+                    key = file.identity, recipe.operands[0].file.identity
+                    self._usual.setdefault(key, []).append(now.stored / len(pieces))
                 break
         if best is None:
             samples = [(file.sample(place, group), None) for group in file.runs[place]]
@@ -116,6 +136,7 @@ class Pricing:
         for piece in pieces:
             plans.append((piece, self._plan(span, piece, used)))
         if used is not None:
+            found.based += sum(piece.length for piece in pieces)
             source = self._files[used.operands[0].file.identity]
             found.recipes[used.relation, source.path] += sum(piece.length for piece in pieces)
         found.stored += best.stored

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from stat import S_ISREG
 
 from mvc.errors import FileChanged
 from mvc.fileio import FileIO
+from mvc.formats import View
 from mvc.source import OpenFile
 
 _OPEN_FILES = 64
@@ -16,13 +18,13 @@ _ENTRY_BYTES = 100  # what keeping a stretch costs beside its bytes
 
 
 class Reader:
-    """Reads stretches of the files below a folder, by their paths. ``read_bytes`` counts what was read from
-    the disk, over and over again where it was. Not for use by several threads at once."""
+    """Reads stretches of files, by what they are called; ``places`` says where they lie. ``read_bytes`` counts
+    what was read from the disk, over and over again where it was. Not for use by several threads at once."""
 
-    def __init__(self, io: FileIO, root: Path) -> None:
+    def __init__(self, io: FileIO, places: Mapping[str, Path]) -> None:
         self.io = io
         self.read_bytes = 0
-        self._root = root
+        self._places = places
         self._open: OrderedDict[str, _Counted] = OrderedDict()
         self._kept: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._kept_bytes = 0
@@ -38,7 +40,7 @@ class Reader:
         if found is None:
             while len(self._open) >= _OPEN_FILES:
                 self.io.close(self._open.popitem(last=False)[1].handle)
-            fd = self.io.open_read(self._root / path, follow=False)
+            fd = self.io.open_read(self._places[path], follow=False)
             try:
                 found = _Counted(self, fd, path.rsplit("/", 1)[-1])
                 if not S_ISREG(found.status.st_mode):
@@ -68,10 +70,32 @@ class Reader:
             self._kept.move_to_end(key)
         return data
 
+    def view(self, path: str) -> View:
+        """A file as formats read it; what they read is kept, too.
+
+        Raises:
+            FileChanged, OSError: as :meth:`file`.
+        """
+        return _Kept(self, path)
+
     def close(self) -> None:
         """Let go of all files."""
         while self._open:
             self.io.close(self._open.popitem()[1].handle)
+
+
+class _Kept:
+    """A file's bytes through the reader."""
+
+    def __init__(self, reader: Reader, path: str) -> None:
+        source = reader.file(path)
+        self.name = source.name
+        self.size = source.size
+        self._reader = reader
+        self._path = path
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._reader.part(self._path, offset, length)
 
 
 class _Counted(OpenFile):

@@ -17,7 +17,8 @@ from mvc.recipes.recipe import TensorRecipe
 from mvc.recipes.rows import Grown
 from mvc.spans import Span
 
-_OPENING_BYTES = 64 << 10  # of whole rows, on which recipes that need them find their parameters
+_OPENING_BYTES = 2 << 10  # of whole rows, on which recipes that need them find their parameters
+_LONGEST_ROW = 64 << 10
 _NEEDS_ROWS = ("quantise", "LoRA merge")
 _RUNS_WITH_ROWS = 2  # whole rows of the operands are read for each
 
@@ -64,8 +65,8 @@ def predict(
 def _open(objects: PlannedObjects, file: Surveyed, span: Span, recipe: TensorRecipe) -> None:
     """Show a recipe the tensor's first rows: from then on it knows its parameters."""
     row = DTYPES[span.dtype].byte_count(span.shape[-1] if span.shape else 1)
-    length = min(max(_OPENING_BYTES // 8 // row, 1) * row, span.length)
-    if length <= _OPENING_BYTES:
+    length = min(max(_OPENING_BYTES // row, 1) * row, span.length)
+    if length <= _LONGEST_ROW:
         recipe.hint(objects, 0, file.read(span.offset, length))
 
 

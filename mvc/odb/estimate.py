@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PIECES = 8
 PIECE = 1024  # elements
-PREDICTION_MARGIN = 0.95  # a base makes reading slower and must pay for it
+PREDICTION_MARGIN = 0.97  # a base makes reading slower and must pay for it
 GROUPING_MARGIN = 0.985  # so does sorting
 BUCKETS_MARGIN = (
     0.95  # rANS instead of Huffman's codes, for one in a hundred, is left to who asks for the best
@@ -119,7 +119,7 @@ def choose(plain: Buffer, seen: Lane, prediction: Buffer | None) -> Choice:
         return Choice.RAW
     picks = _sample_places(target.size)
     base = None if prediction is None else _gather(view(prediction, seen.width)[0], picks)
-    return _choice(_costs(_gather(target, picks), seen, base, target.size))
+    return decide(_costs(_gather(target, picks), seen, base, target.size))
 
 
 def choose_alone(plain: Buffer, seen: Lane) -> Choice:
@@ -138,7 +138,7 @@ def cost(sample: Elements, seen: Lane, base: Elements | None, count: int) -> flo
     1,024 that are spread evenly; ``base``: the elements in the same places of what it may be predicted from.
     """
     found = _costs(sample, seen, base, count)
-    return found[_choice(found)]
+    return found[decide(found)]
 
 
 def costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> dict[Choice, float]:
@@ -150,7 +150,11 @@ def costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> di
 
 
 def _costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> dict[Choice, float]:
-    """The ways that are worth pricing: with a kernel tokens leave nothing to planes of residuals."""
+    """The ways that are worth pricing.
+
+    With a kernel, tokens leave nothing to planes of residuals, but where there is nothing to subtract: a
+    residual against 0 is a whole element, for whose exponent tokens are too coarse.
+    """
     scale = count / sample.size
     found = _alone(sample, seen, count)
     found[Choice.ZSTD] = _ZSTD_HEADER + _zstd_cost(sample) * scale
@@ -160,7 +164,7 @@ def _costs(sample: Elements, seen: Lane, base: Elements | None, count: int) -> d
     if base is not None:
         body, table = _tokens_cost(sample, seen, base, count)
         found[Choice.TOKENS] = _TOKENS_HEADER + _BASE_HEADER + table + body * scale
-        if native.KERNEL is None:
+        if native.KERNEL is None or np.count_nonzero(base) < _MANY_ZEROS * base.size:
             found |= _planes_of_residuals(sample, seen, base, count)
     return found
 
@@ -190,8 +194,8 @@ def _alone(sample: Elements, seen: Lane, count: int) -> dict[Choice, float]:
     return found
 
 
-def _choice(found: dict[Choice, float]) -> Choice:
-    """The least of these costs; of nearly equal ones the one that is read faster."""
+def decide(found: dict[Choice, float]) -> Choice:
+    """The least of these costs, as :func:`costs` gives them; of nearly equal ones the one that is faster."""
     plain = [choice for choice in found if choice not in _WITH_BASE and choice is not Choice.BUCKETS]
     alone: Choice = min(plain, key=found.__getitem__)
     if found.get(Choice.BUCKETS, inf) < BUCKETS_MARGIN * found[alone]:
@@ -203,7 +207,8 @@ def _choice(found: dict[Choice, float]) -> Choice:
         return Choice.TOKENS
     sorting_pays = found[Choice.GROUPED] < GROUPING_MARGIN * found[Choice.RESIDUAL]
     planes = Choice.GROUPED if sorting_pays else Choice.RESIDUAL
-    return Choice.TOKENS if found[Choice.TOKENS] < SLOW_TOKENS_MARGIN * found[planes] else planes
+    margin = SLOW_TOKENS_MARGIN if native.KERNEL is None else 1.0
+    return Choice.TOKENS if found[Choice.TOKENS] < margin * found[planes] else planes
 
 
 def _buckets_cost(sample: Elements, seen: Lane) -> tuple[float, float]:
@@ -221,11 +226,8 @@ def _tokens_cost(sample: Elements, seen: Lane, base: Elements, count: int) -> tu
     keep = min(tokens.kept_bits(seen.width, count), 2)  # near enough, with shorter tables
     counts, extra_bits = tokens.token_counts(sample, base, tokens.Layout(*seen), keep)
     present = counts[np.flatnonzero(counts.sum(axis=1))]
-    if sample.size == count:
-        bits = shares.least_bits(counts)
-        return extra_bits / 8 + bits / 8, 0.0
     apart = float(_entropy_bits(present, present.sum(axis=1)).sum()) / 8
-    weighty = present[present.sum(axis=1) * _FEW_KEYS >= sample.size]
+    weighty = present[present.sum(axis=1) * count >= max(count // _FEW_KEYS, shares.FEW) * sample.size]
     table = _CONTEXT_TABLE * weighty.shape[0] + np.count_nonzero(weighty) * _SHARE
     return extra_bits / 8 + apart, table
 
@@ -310,6 +312,10 @@ def _huffman_bytes(counts: NDArray[np.int64]) -> float:
         1 + top * np.log2(top) + rest * np.log2(rest)
     )  # one bit, and none of the entropy of "is it the top?"
     bits += np.where(top > 0.5, waste * symbols, 0)
+    if (
+        not paired
+    ):  # in a row of two values there are short repeats everywhere, which zstd takes, and loses by
+        bits += np.where((np.count_nonzero(counts, axis=1) == 2) & (share < 0.9), 0.5 * totals, 0)
     return float(np.minimum(bits, _REPEAT_BITS * (totals - most)).sum()) / 8
 
 

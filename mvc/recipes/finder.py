@@ -215,15 +215,26 @@ class FileRecipes:
         for span in self._spans:
             if not found[id(span)]:
                 found[id(span)] = list(_by_name(span, relatives, self._read, self._library.database))
+        merged = self._merged(found.values())
         for span in self._spans:
-            found[id(span)] = [*self._said(span), *found[id(span)]]
+            found[id(span)] = [*self._said(span), *_together(span, merged), *found[id(span)]]
         return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
+
+    def _merged(self, found: Iterable[Sequence[TensorRecipe]]) -> tuple[KnownFile, ...]:
+        """The files that several tensors are a combination of: then others will be too, whose sketches are
+        too much alike to show it."""
+        votes = Counter(
+            tuple(operand.file for operand in recipe.operands)
+            for recipes in found
+            for recipe in recipes
+            if isinstance(recipe, Combined)
+        )
+        files, count = votes.most_common(1)[0] if votes else ((), 0)
+        return files if count > 1 else ()
 
     def _said(self, span: Span) -> Iterator[TensorRecipe]:
         """What the user's word makes of a tensor."""
-        operands = [known for known in (_same(file, span) for file in self._operands) if known is not None]
-        if len(operands) > 1 and span.strides is None and span.dtype in FLOATS:
-            yield Combined(operands, span.dtype)
+        yield from _together(span, self._operands)
         for file in self._relatives:
             known = _same(file, span)
             if known is not None:
@@ -373,6 +384,13 @@ def _rank(seen: Sequence[_Similar]) -> dict[int, float]:
             totals[name] = totals.get(name, 0.0) + distance - _MISSING
     ranked = sorted(totals, key=lambda name: totals[name])
     return {name: _MISSING + totals[name] / len(seen) for name in ranked}
+
+
+def _together(span: Span, files: Sequence[KnownFile]) -> Iterator[TensorRecipe]:
+    """The combination of the tensors of that name in some files."""
+    operands = [known for known in (_same(file, span) for file in files) if known is not None]
+    if len(operands) > 1 and len(operands) == len(files) and span.strides is None and span.dtype in FLOATS:
+        yield Combined(operands, span.dtype)
 
 
 def _same(file: KnownFile, span: Span) -> KnownTensor | None:
