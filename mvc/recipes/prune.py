@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 
+_LOOKED_AT = 1024
 _SAMPLE = 1 << 14  # elements of a piece that a pattern is looked for on; whole groups of each
 
 
@@ -61,7 +63,7 @@ def find(target: Target) -> Iterator[TensorRecipe]:
     """The newest tensor of which the target has some elements and zeros for the rest."""
     if target.span.dtype in ("I8", "Q8_0") or np.count_nonzero(ordered(target.values) == 0) < VALUES // 8:
         return
-    for candidate in target.all_of(target.span.dtype):
+    for candidate in islice(target.all_of(target.span.dtype), _LOOKED_AT):
         if _is_pruned(target, candidate):
             tensor = candidate.tensor()
             if tensor is not None:
