@@ -33,9 +33,11 @@ from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import piece_key
 from mvc.parallel import ordered_map
+from mvc.recipes.finder import stored_file
 from mvc.refs import BRANCHES, decode_target, peeled_target
 from mvc.repo import Repository, View, segment_key
 from mvc.root import Fossil, Retired, Root
+from mvc.sketches import SketchIndex
 from mvc.sweep import sweep
 from mvc.transaction import add_entries, discard_segments
 from mvc.upkeep.choose import chosen
@@ -328,10 +330,13 @@ def _named(view: View) -> set[str]:
 
 
 def remove_derived(repository: Repository) -> None:
-    """Delete notes of weights of objects that are gone, and locators: the index is one run, of which every
-    version needs nearly all segments, and that is what a missing locator says."""
+    """Delete notes of weights and sketches of objects that are gone, and locators: the index is one run, of
+    which every version needs nearly all segments, and that is what a missing locator says."""
     with repository.reading() as view:
         sweep_notes(repository, view.objects.__contains__)
+        with suppress(OSError):  # rows that stay only take space
+            sketches = SketchIndex(repository.io, repository.store)
+            sketches.keep(repository.temporary, lambda name: stored_file(view.objects, name) is not None)
         if len({row.run for row in view.index.rows}) <= 1:
             for key, _size in list(view.backend.list("locators/")):
                 view.backend.delete(key)

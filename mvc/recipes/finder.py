@@ -110,14 +110,10 @@ class Library:
         self._kept -= 0 if file is None else 1 + len(file.tensors)
 
     def _lives(self, name: int) -> bool:
-        return name in self._new or self._stored(name) is not None
-
-    def _stored(self, name: int) -> ManifestId | None:
-        found = self.database.find_prefix(name.to_bytes(8, "little").hex())
-        return next((one for one in found if isinstance(one, ManifestId)), None)
+        return name in self._new or stored_file(self.database, name) is not None
 
     def _read(self, name: int, identity: ManifestId | None) -> KnownFile | None:
-        identity = identity or self._stored(name)
+        identity = identity or stored_file(self.database, name)
         if identity is None:
             return None
         try:
@@ -125,6 +121,12 @@ class Library:
         except (DamageError, UnsupportedFeature) as error:
             self.database.note_damage(f"{error.message}; stored without it as a base")
             return None
+
+
+def stored_file(database: ObjectDatabase, name: int) -> ManifestId | None:
+    """The manifest of which a row of the index keeps this much of the id; None where it is gone."""
+    found = database.find_prefix(name.to_bytes(8, "little").hex())
+    return next((one for one in found if isinstance(one, ManifestId)), None)
 
 
 class Choice:
