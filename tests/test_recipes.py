@@ -297,6 +297,27 @@ RELATIONS: dict[str, Relation] = {
         "q8_0",
         "blk.0.weight",
     ),
+    "Q8_0, after fine-tunes that are nearer than rounding": Relation(
+        lambda: [
+            {"m.safetensors": file_of(HALF)},
+            {"a.safetensors": file_of(TUNED), "b.safetensors": file_of(OTHER)},
+            {"m.gguf": q8_0()},
+        ],
+        "m.gguf",
+        0.02,
+        "q8_0",
+        "blk.0.weight",
+    ),
+    "int8, after fine-tunes that are nearer than rounding": Relation(
+        lambda: [
+            {"m.safetensors": file_of(HALF)},
+            {"a.safetensors": file_of(TUNED), "b.safetensors": file_of(OTHER)},
+            {"int8.safetensors": int8_per_tensor()},
+        ],
+        "int8.safetensors",
+        0.02,
+        "quantise",
+    ),
     "LoRA merged, adapter before": Relation(
         lambda: [
             {"m.safetensors": file_of(HALF)},
