@@ -34,6 +34,7 @@ calculated with other precision than mvc; a cast leaves no choice."""
 
 _AS_GOOD = 0.002
 _PRUNED = 16  # operands of a pruned tensor that are tried
+_QUANTISED = 3  # operands of a quantised one, if the first is not right: to find out takes long
 _MERGED = 4  # weights that each adapter may have been merged into
 _CERTAIN = 0.9999
 _CONVINCED = 4  # tensors that say the same, until the rest of a file is not asked
@@ -189,12 +190,12 @@ class Derivations:
         elif isinstance(recipe, Quantised):
             alike = self._alike(recipe.operands[0])
             misfits = {other: self._misfit(file, place, other) for other in alike}
-            recipes = [Quantised(min(alike, key=misfits.__getitem__), span)]
+            recipes = [Quantised(other, span) for other in sorted(alike, key=misfits.__getitem__)[:_QUANTISED]]
         for one in recipes:
             made = self._tried(file, place, one)
             if made is not None:
                 yield made
-                if made.relation == "LoRA merge" and made.share >= _CERTAIN:
+                if made.relation != "prune" and made.share >= _CERTAIN:
                     return
 
     def _alike(self, operand: KnownTensor) -> list[KnownTensor]:

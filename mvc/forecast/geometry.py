@@ -83,7 +83,8 @@ class Geometry:
             return 0.0
         ratio = np.sqrt(there / here)
         chance = _SIGMAS * ratio / np.sqrt(max(self._sampled[middle, last], 1))
-        return float(max(-self.onward(first, middle, last) * ratio - chance, 0.0))
+        part = float(-self.onward(first, middle, last) * ratio)
+        return part if part > chance else 0.0
 
 
 def _slots(files: Sequence[Surveyed]) -> list[tuple[Slot, float]]:
