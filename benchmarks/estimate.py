@@ -2,11 +2,11 @@
 
     python -m benchmarks.estimate FOLDER… [--made-up GIGABYTES]
 
-Each folder is copied to random names, all in one folder and with the times of now, and looked at; then its files
-are committed in the order that the estimate gives, one version each. Prints estimated and stored bytes, the
-difference, the share of bytes read, seconds per gigabyte, and expected and needed seconds of the commits. Where
-the folder is that of the trained checkpoints, also which edges of the family are missing or wrong. ``--made-up``
-does the same for a family that is made on the spot, as large as that.
+Each folder is copied to random names, all in one folder and with the times of now, and looked at; then its
+files are committed in the order that the estimate gives, one version each. Prints estimated and stored bytes,
+the difference, the share of bytes read, seconds per gigabyte, and expected and needed seconds of the commits.
+For the trained checkpoints it prints also which edges of the family are missing or wrong. ``--made-up`` does
+the same for a family that is made on the spot, about so many gigabytes.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ TRUTH: dict[str, set[str]] = {
     _FINE + "lr2e-5/step-0120.safetensors": {_FINE + "lr2e-5/step-0060.safetensors"},
     _FINE + "lr2e-5/final.safetensors": {_FINE + "lr2e-5/step-0120.safetensors"},
 }
-"""Who was made from whom among the trained checkpoints. That step 790 in fp32 goes on from step 700, of which only
-the bf16 file is there, is true as well."""
+"""Who was made from whom among the trained checkpoints. That step 790 in fp32 goes on from step 700, of which
+only the bf16 file is there, is true as well."""
 
 
 MADE_UP = {
@@ -84,7 +84,8 @@ MADE_UP = {
 def shuffled(source: Path, folder: Path, seed: int) -> dict[str, str]:
     """Copy files to random names; returns what each was called."""
     chance = random.Random(seed)
-    files = sorted(path for path in source.rglob("*") if path.is_file() and path.suffix not in (".md", ".json"))
+    left_out = (".md", ".json")
+    files = sorted(p for p in source.rglob("*") if p.is_file() and p.suffix not in left_out)
     chance.shuffle(files)
     names: dict[str, str] = {}
     for path in files:
@@ -124,11 +125,13 @@ def compare(title: str, source: Path, names: dict[str, str], *, single: bool) ->
     found = estimate(FileIO(), {"": source}, Monitor())
     with tempfile.TemporaryDirectory() as place:
         stored, needed, each = committed(source, Path(place), found)
+    error = (found.stored_bytes / stored - 1) * 100
     print(
-        f"{title:28s} {len(found.files):4d} files {found.size / 1e6:8.1f} MB  estimated {found.stored_bytes:>11,} "
-        f"stored {stored:>11,}  {(found.stored_bytes / stored - 1) * 100:+6.2f} %  read "
+        f"{title:28s} {len(found.files):4d} files {found.size / 1e6:8.1f} MB  estimated "
+        f"{found.stored_bytes:>11,} stored {stored:>11,}  {error:+6.2f} %  read "
         f"{found.read_bytes / found.size * 100:5.2f} %  {found.took_seconds:6.2f} s, "
-        f"{found.took_seconds / found.size * 1e9:6.2f} s/GB  commits {found.seconds:.1f} s said, {needed:.1f} s taken",
+        f"{found.took_seconds / found.size * 1e9:6.2f} s/GB  commits {found.seconds:.1f} s said, "
+        f"{needed:.1f} s taken",
         flush=True,
     )
     if single:
@@ -153,13 +156,13 @@ def _judge(found: Estimate, names: dict[str, str], truth: dict[str, set[str]]) -
 
 
 def make_family(folder: Path, gigabytes: float) -> None:
-    """A base in bf16, two runs of fine-tunes, a cast to fp32 and back, an average: random numbers of a trained
-    model's spread, in matrices of 4,096 columns."""
+    """Weights in fp32 and cast to bf16, two runs of fine-tunes of that, their average, and pruned weights:
+    random numbers of a trained model's spread, in matrices of 4,096 columns."""
     from tests.make_files import safetensors_bytes
 
     chance = np.random.default_rng(7)
     layers = max(int(gigabytes * 1e9 / 8 / (4 * 2048 * 4096 * 2)), 1)
-    shapes = {f"layers.{layer}.{name}": (2048, 4096) for layer in range(layers) for name in ("q", "k", "v", "o")}
+    shapes = {f"layers.{layer}.{name}": (2048, 4096) for layer in range(layers) for name in "qkvo"}
 
     def bf16(values: np.ndarray) -> bytes:
         words = values.astype("<f4").view("<u4")
@@ -174,7 +177,8 @@ def make_family(folder: Path, gigabytes: float) -> None:
 
     def step(state: dict[str, np.ndarray], size: float) -> dict[str, np.ndarray]:
         moved = {
-            key: value + size * chance.standard_normal(value.shape, np.float32) for key, value in state.items()
+            key: value + size * chance.standard_normal(value.shape, np.float32)
+            for key, value in state.items()
         }
         return {key: rounded(value) for key, value in moved.items()}
 

@@ -58,8 +58,8 @@ class Derivation(NamedTuple):
 @dataclass(slots=True)
 class _Memory:
     """What the tensors of one file that came first have shown: the type that they were quantised from, from
-    which files how many were, how many were not merged with an adapter that there is, and what files they are a
-    combination of."""
+    which files how many were, how many were not merged with an adapter that there is, and what files they are
+    a combination of."""
 
     dtype: str = ""
     quantised: Counter[ManifestId] = field(default_factory=Counter)
@@ -166,8 +166,8 @@ class Derivations:
         return tuple(self._holders[operand][0].identity for operand in way.operands)
 
     def _combined(self, file: Surveyed, place: int, memory: _Memory) -> Derivation | None:
-        """A tensor as the combination of the files that most others of its file are a combination of: a sketch
-        is short, and does not show every one."""
+        """A tensor as the combination of the files that most others of its file are a combination of: a
+        sketch is short, and does not show every one."""
         span = file.spans[place]
         if not memory.combined or span.dtype not in FLOATS:
             return None
@@ -223,7 +223,9 @@ class Derivations:
         elif isinstance(recipe, Quantised):
             alike = self._alike(recipe.operands[0])
             misfits = {other: self._misfit(file, place, other) for other in alike}
-            recipes = [Quantised(other, span) for other in sorted(alike, key=misfits.__getitem__)[:_QUANTISED]]
+            recipes = [
+                Quantised(other, span) for other in sorted(alike, key=misfits.__getitem__)[:_QUANTISED]
+            ]
         for one in recipes:
             made = self._tried(file, place, one)
             if made is not None:

@@ -52,8 +52,8 @@ class Geometry:
             self._sampled[at] += points.shape[1]
 
     def distance(self, one: int, other: int) -> float:
-        """Relative to how long both are, and to how much of the larger one they have in common; infinite where
-        that is too little."""
+        """Relative to how long both are, and to how much of the larger one they have in common; infinite
+        where that is too little."""
         least = min(self._common[one, one], self._common[other, other])
         size = (self._norms[one, other] + self._norms[other, one]) / 2
         if not least or self._common[one, other] < _COMMON * least or not size:

@@ -151,7 +151,7 @@ class _Search:
                 continue
             total += content[0]
             further = {owner for one in way.operands[1:] for owner in self._owners.get(one, ())[:1]}
-            sizes.update({owner: content[0] for owner in further - {number, main}})
+            sizes.update(dict.fromkeys(further - {number, main}, content[0]))
         return [owner for owner, size in sizes.most_common() if size >= _PART * total]
 
 

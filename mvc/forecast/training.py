@@ -32,8 +32,8 @@ _GROWN = 0.1
 makes other weights a little shorter or longer."""
 
 _STEPS, _GROWTH, _HUB, _CHILD, _OLDER = 1.0, 3.0, 0.5, 0.05, 0.01
-"""What pieces of evidence weigh beside a cosine: that steps rise along an edge, growth along it, that the root
-has several neighbours, that files were calculated from it; and file times, which only settle ties."""
+"""What pieces of evidence weigh beside a cosine: that steps rise along an edge, growth along it, that the
+root has several neighbours, that files were calculated from it; and file times, which only settle ties."""
 
 _MOST_PAIRS = 300
 _MERGE = "merge"
@@ -159,8 +159,8 @@ class _States:
         return best[1]
 
     def _adopt(self, parents: dict[int, int]) -> None:
-        """Merged states lie between those that they were merged from, and so are no part of the tree; what was
-        trained from one lies nearer to it than to its parent so far."""
+        """Merged states lie between those that they were merged from, and so are no part of the tree; what
+        was trained from one lies nearer to it than to its parent so far."""
         for merged in self.merges:
             before = {self._root(source) for source in self._made[merged].sources}
             while more := {parents[one] for one in before if one in parents} - before:
