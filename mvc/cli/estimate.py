@@ -34,9 +34,9 @@ def estimate(
     call: Call,
     folders: Annotated[tuple[str, ...], Argument("DIR", "Folders; else this one.")] = (),
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
-    plot: Annotated[str | None, Option("--plot", "Draw the family, as an SVG file.", "FILE")] = None,
+    plot: Annotated[str | None, Option("--plot", "Draw the family as SVG.", "FILE")] = None,
 ) -> None:
-    """Tell what files would cost in a repository, and who was made from whom. Needs none, and changes nothing.
+    """Tell what files would cost in a repository, and who was made from whom; needs none, changes nothing.
 
     Reads the files' headers and less than 2 % of the rest; of small files some tens of kilobytes. Who was
     fine-tuned, cast, merged, pruned or quantised from whom is read off the weights: names and dates of
