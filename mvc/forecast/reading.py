@@ -18,8 +18,9 @@ _ENTRY_BYTES = 100  # what keeping a stretch costs beside its bytes
 
 
 class Reader:
-    """Reads stretches of files, by what they are called; ``places`` says where they lie. ``read_bytes`` counts
-    what was read from the disk, over and over again where it was. Not for use by several threads at once."""
+    """Reads stretches of files, by what they are called; ``places`` says where they lie. ``read_bytes``
+    counts what was read from the disk, over and over again where it was. Not for use by several threads at
+    once."""
 
     def __init__(self, io: FileIO, places: Mapping[str, Path]) -> None:
         self.io = io
