@@ -1,11 +1,12 @@
 """Ratio and speed of each chain, as multiples of plain zstd level 3 in the same run.
 
-    python -m benchmarks.bench_codecs [FOLDER] [--no-native] [--threads N]
+    python -m benchmarks.bench_codecs [FOLDER] [--no-native] [--threads N] [--cpu] [--megabytes N]
 
 Made-up bf16, fp16 and fp32 weights first: a base, and the base moved by 1 % of its size. With FOLDER, a
 folder of safetensors checkpoints, also the first file of each sub-folder alone and every later one
 against the file before it, in pieces of 1 MiB. One thread unless told otherwise. ``--no-native`` leaves the
-native kernel out. Absolute figures depend on the machine; the multiples less so.
+native kernel out; ``--cpu`` counts the processor time of one thread, for machines that have other work.
+Absolute figures depend on the machine; the multiples less so.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import NamedTuple
 
 import numpy as np
 import zstandard
 
 from mvc.codecs import CODECS, Step, fused, native
+from mvc.codecs.buckets import low_bits
 from mvc.codecs.planes import Planes
 from mvc.dtypes import DTYPES
 from mvc.odb.decoder import decode_chain
@@ -64,8 +66,10 @@ def chain_coder(dtype: str, names: list[str]) -> Coder:
         "ig": {"width": seen.width, "shift": seen.shift, "bits": seen.bits, "block": BLOCK},
         "residual": {"width": seen.width, "shift": 0, "bits": 0, "block": BLOCK},
         "planes": {"width": seen.width, "block": BLOCK},
+        "tokens": {"width": seen.width, "shift": seen.shift, "bits": seen.bits},
+        "buckets": {"width": seen.width, "low": low_bits(*seen)},
     }
-    table = {name: CODECS[name, 1] for name in ("zstd", "rot", "ig")}
+    table = {name: CODECS[name, 1] for name in ("zstd", "rot", "ig", "tokens", "buckets")}
     table |= {"residual": CODECS["ig", 1], "planes": Planes(14 if grouped else 15)}
 
     def code(chunk: Chunk) -> tuple[int, Callable[[], object]]:
@@ -103,16 +107,19 @@ def zstd3(chunk: Chunk) -> tuple[int, Callable[[], object]]:
     return len(frame), lambda: zstandard.ZstdDecompressor().decompress(frame)
 
 
+clock = perf_counter
+
+
 def measure(coder: Coder, chunks: list[Chunk], pool: ThreadPoolExecutor | None) -> Result:
     """Best of some rounds, after checking that every chunk comes back."""
     spread = map if pool is None else pool.map
     best = Result(0, float("inf"), float("inf"))
     for _ in range(ROUNDS):
-        started = perf_counter()
+        started = clock()
         coded = list(spread(coder, chunks))
-        middle = perf_counter()
+        middle = clock()
         plain = list(spread(lambda one: one[1](), coded))
-        ended = perf_counter()
+        ended = clock()
         if any(bytes(back) != chunk.plain for back, chunk in zip(plain, chunks, strict=True)):
             raise SystemExit("a chunk came back different")
         best = Result(
@@ -134,8 +141,15 @@ def report(title: str, dtype: str, chunks: list[Chunk], pool: ThreadPoolExecutor
     )
     coders: dict[str, Coder] = {"zstd-3": zstd3}
     with_base = all(chunk.base is not None for chunk in chunks)
-    for names in (["zstd"], ["rot", "planes"], ["residual", "planes"], ["ig", "planes"]):
-        if with_base or not {"residual", "ig"} & set(names):
+    for names in (
+        ["zstd"],
+        ["rot", "planes"],
+        ["buckets"],
+        ["residual", "planes"],
+        ["ig", "planes"],
+        ["tokens"],
+    ):
+        if with_base or not {"residual", "ig", "tokens"} & set(names):
             coders[" + ".join(names)] = chain_coder(dtype, names)
     coders["chosen"] = chosen(dtype)
     reference: Result | None = None
@@ -212,13 +226,18 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--no-native", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--megabytes", type=int, default=16)
     options = parser.parse_args()
+    if options.cpu:
+        global clock
+        clock = thread_time
     if options.no_native:
         native.KERNEL = None
     print(f"native kernel: {'yes' if native.available() else 'no'}; threads: {options.threads}")
     pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
     for dtype in ("BF16", "F16", "F32"):
-        report("made up, moved by 1 %", dtype, made_up(dtype, 8 << 20), pool)
+        report("made up, moved by 1 %", dtype, made_up(dtype, options.megabytes << 19), pool)
     if options.folder is not None:
         for after, before in pairs(options.folder):
             on_files(after, before, pool)

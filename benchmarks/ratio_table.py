@@ -150,6 +150,8 @@ def about(result: Row) -> list[str]:
         + (f"; loss {losses}." if losses else "."),
         "Peers: " + ", ".join(f"{name} {said}" for name, said in result["peers"].items()) + ".",
     ]
+    if not result["complete"]:
+        lines.append("This run measured a part only, or was ended: what is not here was not measured.")
     missing = result["missing"] | made["missing"]
     lines += [f"Not measured: {name} ({why})." for name, why in missing.items()]
     return lines

@@ -281,7 +281,7 @@ def histories(weights: Path, bench: Bench) -> Iterable[Row]:
 
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> Row:
-    """Everything, as it is kept in JSON."""
+    """Everything; kept as JSON after each row, so that a run which is ended has not been in vain."""
     peers = {name: Peer(name, options.peers_python) for name in PEERS}
     sizes = Sizes(options.corpus / "sizes.json")
     bench = Bench(peers, sizes, quick=options.quick)
@@ -302,7 +302,15 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> Row:
         "cases": [],
         "folders": [],
         "histories": [],
+        "complete": False,
     }
+
+    def keep() -> None:
+        sizes.save()
+        if options.json is not None:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n")
+
     with tempfile.TemporaryDirectory(prefix="mvc-ratios-") as made:
         cases: list[Case] = []
         folders: list[Folder] = []
@@ -319,12 +327,12 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> Row:
                 row = measure_case(case, bench)
                 out["cases"].append(row)
                 say(ratio_table.case_line(row))
-                sizes.save()
+                keep()
         for folder in folders:
             if options.only in folder.title:
                 out["folders"].append(measure_folder(folder, bench))
                 say(ratio_table.folder_line(out["folders"][-1]))
-                sizes.save()
+                keep()
     if not weights.is_dir():
         out["missing"]["weights"] = "no folder of that name under --data"
     elif options.quick:
@@ -333,9 +341,11 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> Row:
         for row in histories(weights, bench):
             out["histories"].append(row)
             say(ratio_table.folder_line(row))
-            sizes.save()
+            keep()
     for peer in peers.values():
         peer.close()
+    out["complete"] = not options.only
+    keep()
     return out
 
 
@@ -357,11 +367,7 @@ def main() -> None:
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    result = run(options, say)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    print(ratio_table.as_text(result))
+    print(ratio_table.as_text(run(options, say)))
 
 
 if __name__ == "__main__":

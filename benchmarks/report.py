@@ -90,6 +90,8 @@ class Page:
         date = time.strftime("%Y-%m-%d")
         load = f"load average {self._load:.1f} when it began, its own share included later"
         self.say(f"\n{date}, {sentence(described)}; {load}.")
+        if self._options.quick:
+            self.say("\nMade with `--quick`: too small for the goals, and start-up weighs most.")
         keep(self.name, self._options, measured, self._load)
         if self._options.docs is not None:
             self._document(self._options.docs)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.throughput import WHO, now
+from benchmarks.related import WHO, now
 from mvc.fileio import FileIO
 from mvc.history.reader import read_manifest
 from mvc.monitor import Monitor

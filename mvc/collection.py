@@ -33,9 +33,11 @@ from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import piece_key
 from mvc.parallel import ordered_map
+from mvc.recipes.finder import stored_file
 from mvc.refs import BRANCHES, decode_target, peeled_target
 from mvc.repo import Repository, View, segment_key
 from mvc.root import Fossil, Retired, Root
+from mvc.sketches import SketchIndex
 from mvc.sweep import sweep
 from mvc.transaction import add_entries, discard_segments
 from mvc.upkeep.choose import chosen
@@ -328,10 +330,13 @@ def _named(view: View) -> set[str]:
 
 
 def remove_derived(repository: Repository) -> None:
-    """Delete notes of weights of objects that are gone, and locators: the index is one run, of which every
-    version needs nearly all segments, and that is what a missing locator says."""
+    """Delete notes of weights and sketches of objects that are gone, and locators: the index is one run, of
+    which every version needs nearly all segments, and that is what a missing locator says."""
     with repository.reading() as view:
         sweep_notes(repository, view.objects.__contains__)
+        with suppress(OSError):  # rows that stay only take space
+            sketches = SketchIndex(repository.io, repository.store)
+            sketches.keep(repository.temporary, lambda name: stored_file(view.objects, name) is not None)
         if len({row.run for row in view.index.rows}) <= 1:
             for key, _size in list(view.backend.list("locators/")):
                 view.backend.delete(key)
@@ -339,7 +344,7 @@ def remove_derived(repository: Repository) -> None:
 
 
 # --- storing anew ------------------------------------------------------------------------------------------
-def plan_standing(view: View, everything: bool) -> dict[ObjectId, Target]:
+def plan_standing(view: View, everything: bool, best: bool) -> dict[ObjectId, Target]:
     """How each object of the history is to be stored, so that branches and HEAD stand alone; with
     ``everything`` tags and all other refs too."""
     heads: list[CommitId] = []
@@ -352,7 +357,7 @@ def plan_standing(view: View, everything: bool) -> dict[ObjectId, Target]:
     heads[:0] = [] if head is None else [head]
     # what only the operation log names, too: it leans on versions that are stored anew
     others += [start for start in starting_points(view, None) if isinstance(start, CommitId)]
-    plan = Plan(view.objects, leaning_within(view.objects, heads))
+    plan = Plan(view.objects, leaning_within(view.objects, heads), best=best)
     for sequences in lines(view.objects, heads, list(dict.fromkeys(others))):
         plan.add(sequences)
     return plan.targets
@@ -362,7 +367,7 @@ def repack(repository: Repository, *, best: bool, everything: bool) -> int:
     """Store objects anew so that what branches and HEAD name stands alone and the rest leans on it; returns
     how many. Old records go as new ones come, so that an eighth of the store has to be free at most."""
     with repository.reading() as view:
-        targets = plan_standing(view, everything)
+        targets = plan_standing(view, everything, best)
         room = max(ROUND_BYTES, sum(use.size for use in uses(view, None).values()) // 8)
     order = sorted(targets, key=lambda identity: (targets[identity].depth, targets[identity].rank))
     repository.monitor.start("repack", None)

@@ -188,6 +188,7 @@ def result(rows: list[dict], folders: list[dict]) -> dict:
         "cases": rows,
         "folders": folders,
         "histories": [],
+        "complete": False,
     }
 
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from mvc.codecs import CODECS, Step
 from mvc.dtypes import DTYPES
 from mvc.errors import CorruptObject, UnsupportedFeature
+from mvc.odb import estimate
 from mvc.odb.decoder import decode_chain
-from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor
+from mvc.odb.effort import Effort
+from mvc.odb.encoder import Encoded, encode_opaque, encode_tensor, record_cost
 from mvc.predictors import PREDICTORS
 
 MIB = 1 << 20
@@ -346,3 +348,100 @@ def test_damaged_records_are_reported_or_keep_the_length(seed) -> None:
     except CorruptObject:
         return
     assert memoryview(result).nbytes == len(plain)
+
+
+# --- effort ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effort", Effort)
+@pytest.mark.parametrize("dtype", ["BF16", "F32", "F64", "I8", "I32", "F8_E4M3", "Q8_0"])
+def test_every_effort_round_trips_and_never_grows(dtype, effort) -> None:
+    base = weights(dtype, 3000)
+    for plain in (base, weights(dtype, 3000, step=0.01), noise(len(base)), bytes(len(base)), b"", b"x"):
+        for prediction in (None, base):
+            encoded = encode_tensor(plain, DTYPES[dtype], prediction, effort)
+            assert len(encoded.stored) <= len(plain)
+            assert decode(encoded, plain, prediction) == plain
+            opaque = encode_opaque(plain, prediction, effort)
+            assert len(opaque.stored) <= len(plain)
+            assert decode(opaque, plain, prediction) == plain
+
+
+def test_fast_needs_no_prediction() -> None:
+    base, plain = weights("BF16", 50_000), weights("BF16", 50_000, step=0.01)
+    assert names(encode_tensor(plain, BF16, base, Effort.FAST)) == ["rot", "planes"]
+    assert not encode_tensor(plain, BF16, plain, Effort.FAST).used_prediction
+    assert not encode_opaque(plain, plain, Effort.FAST).used_prediction
+    assert names(encode_tensor(noise(50_000), BF16, None, Effort.FAST)) == []
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32", "I8", "I32"])
+def test_best_is_never_larger_than_normal(dtype) -> None:
+    base = weights(dtype, 30_000)
+    masked = bytes(len(base) // 2) + base[len(base) // 2 :]
+    for plain in (base, weights(dtype, 30_000, step=0.01), masked, noise(1000) * 40):
+        for prediction in (None, base if len(plain) == len(base) else None):
+            normal, best = (
+                encode_tensor(plain, DTYPES[dtype], prediction, e) for e in (Effort.NORMAL, Effort.BEST)
+            )
+            # a prediction must save a fiftieth even here
+            assert record_cost(best) <= record_cost(normal) / 0.98
+    dense = encode_tensor(base, DTYPES[dtype], None, Effort.BEST)
+    if dtype == "BF16":
+        assert len(dense.stored) < 0.995 * len(encode_tensor(base, BF16, None).stored)
+
+
+def test_nothing_ever_costs_more_than_a_thousandth_over_raw() -> None:
+    for length in (1, 50, 500, 5000, 300_000):
+        for effort in Effort:
+            for prediction in (None, noise(length, 2)):
+                encoded = encode_tensor(noise(length), BF16, prediction, effort)
+                assert record_cost(encoded) <= length * 1.001
+
+
+# --- masks, rows and sparse steps --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_a_random_mask_over_its_base_costs_its_bits(dtype) -> None:
+    base = weights(dtype, 200_000)
+    width = DTYPES[dtype].width
+    keep = np.random.default_rng(5).random(200_000) < 0.5
+    kind = np.dtype(f"<u{width}")
+    plain = np.where(keep, np.frombuffer(base, kind), 0).astype(kind).tobytes()
+    encoded = encode_tensor(plain, DTYPES[dtype], base)
+    assert len(encoded.stored) < 1.02 * 200_000 / 8
+    alone = encode_tensor(plain, DTYPES[dtype], None)
+    assert len(alone.stored) < 200_000 / 8 + 0.51 * len(encode_tensor(base, DTYPES[dtype], None).stored)
+
+
+def test_a_sparse_step_costs_little_more_than_its_entropy() -> None:
+    """One step at a small rate: 0.86 % of the elements change."""
+    base = np.frombuffer(weights("BF16", 500_000), "<u2")
+    changed = np.random.default_rng(6).random(base.size) < 0.0086
+    encoded = encode_tensor((base + changed).astype("<u2").tobytes(), BF16, base.tobytes())
+    share = np.count_nonzero(changed) / base.size
+    bound = -base.size * (share * np.log2(share) + (1 - share) * np.log2(1 - share)) / 8
+    assert bound / len(encoded.stored) > 0.83
+
+
+def test_rows_that_did_not_change_are_left_out() -> None:
+    base = np.frombuffer(weights("BF16", 512_000), "<u2").reshape(500, 1024)
+    moved = np.frombuffer(weights("BF16", 512_000, step=0.01), "<u2").reshape(500, 1024)
+    plain = base.copy()
+    plain[::10] = moved[::10]
+    part = encode_tensor(plain[::10].tobytes(), BF16, base[::10].tobytes())
+    whole = encode_tensor(plain.tobytes(), BF16, base.tobytes())
+    assert len(whole.stored) < len(part.stored) + 1000
+
+
+def test_what_a_sample_says_a_record_costs_is_near_what_it_costs() -> None:
+    seen = estimate.lane(BF16)
+    base = weights("BF16", 200_000)
+    for step, prediction in ((0.01, base), (0.0002, base), (0.0, None)):
+        plain = weights("BF16", 200_000, step=step)
+        target = np.frombuffer(plain, "<u2")
+        other = None if prediction is None else np.frombuffer(prediction, "<u2")
+        picks = np.concatenate([np.arange(i, i + 1024) for i in range(0, 200_000 - 1024, 26_000)])
+        said = estimate.cost(target[picks], seen, None if other is None else other[picks], target.size)
+        assert said == pytest.approx(record_cost(encode_tensor(plain, BF16, prediction)), rel=0.05)

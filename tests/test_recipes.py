@@ -256,8 +256,8 @@ RELATIONS: dict[str, Relation] = {
     "two of four": Relation(
         lambda: [{"m.safetensors": file_of(HALF)}, {"pruned.safetensors": file_of(mapped(two_of_four))}],
         "pruned.safetensors",
-        0.5,
-        "concat",
+        0.02,
+        "n_of_m",
     ),
     "masked at random": Relation(
         lambda: [{"m.safetensors": file_of(HALF)}, {"pruned.safetensors": file_of(mapped(half_at_random))}],
@@ -296,6 +296,27 @@ RELATIONS: dict[str, Relation] = {
         0.02,
         "q8_0",
         "blk.0.weight",
+    ),
+    "Q8_0, after fine-tunes that are nearer than rounding": Relation(
+        lambda: [
+            {"m.safetensors": file_of(HALF)},
+            {"a.safetensors": file_of(TUNED), "b.safetensors": file_of(OTHER)},
+            {"m.gguf": q8_0()},
+        ],
+        "m.gguf",
+        0.02,
+        "q8_0",
+        "blk.0.weight",
+    ),
+    "int8, after fine-tunes that are nearer than rounding": Relation(
+        lambda: [
+            {"m.safetensors": file_of(HALF)},
+            {"a.safetensors": file_of(TUNED), "b.safetensors": file_of(OTHER)},
+            {"int8.safetensors": int8_per_tensor()},
+        ],
+        "int8.safetensors",
+        0.02,
+        "quantise",
     ),
     "LoRA merged, adapter before": Relation(
         lambda: [

@@ -50,8 +50,8 @@ def encode_tensor(
 ) -> Encoded:
     """Code a piece of a tensor; thread-safe.
 
-    ``prediction`` is used when it promises to save a twentieth (a fiftieth, if effort is ``BEST``); one whose
-    length is not that of ``plain`` never is. The result is never longer than ``plain``.
+    ``prediction`` is used when it promises to save 3 % (2 %, if effort is ``BEST``); one whose length is not
+    that of ``plain`` never is. The result is never longer than ``plain``.
     """
     from mvc.odb.estimate import choose, choose_alone, lane  # deferred: numpy, and `mvc tag` codes no tensor
 

@@ -19,7 +19,7 @@ from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import Hint
 from mvc.predictors.floats import FLOATS
-from mvc.recipes import FINDERS
+from mvc.recipes import FINDERS, linear
 from mvc.recipes.adapters import FIRST_ADAPTER_KEY, adapter_key, adapter_module, partner_name
 from mvc.recipes.cast import CASTS, Cast
 from mvc.recipes.known import KnownFile, KnownTensor
@@ -43,6 +43,10 @@ _MOST, _FEWEST = 4096, 32
 
 _COMPARED = 200_000
 """Comparisons for all tensors of one size in a file."""
+
+_TRIED, _WORTH_A_FIT = 16, 256 << 10
+"""After so many tensors that are no merge, those of a file that have fewer bytes are not looked at for one: a
+fit takes as long as coding 64 KiB."""
 
 _CLEARLY = 0.75
 """Bits by which another tensor must be nearer than that of the file which is nearest in the mean."""
@@ -106,14 +110,10 @@ class Library:
         self._kept -= 0 if file is None else 1 + len(file.tensors)
 
     def _lives(self, name: int) -> bool:
-        return name in self._new or self._stored(name) is not None
-
-    def _stored(self, name: int) -> ManifestId | None:
-        found = self.database.find_prefix(name.to_bytes(8, "little").hex())
-        return next((one for one in found if isinstance(one, ManifestId)), None)
+        return name in self._new or stored_file(self.database, name) is not None
 
     def _read(self, name: int, identity: ManifestId | None) -> KnownFile | None:
-        identity = identity or self._stored(name)
+        identity = identity or stored_file(self.database, name)
         if identity is None:
             return None
         try:
@@ -121,6 +121,12 @@ class Library:
         except (DamageError, UnsupportedFeature) as error:
             self.database.note_damage(f"{error.message}; stored without it as a base")
             return None
+
+
+def stored_file(database: ObjectDatabase, name: int) -> ManifestId | None:
+    """The manifest of which a row of the index keeps this much of the id; None where it is gone."""
+    found = database.find_prefix(name.to_bytes(8, "little").hex())
+    return next((one for one in found if isinstance(one, ManifestId)), None)
 
 
 class Choice:
@@ -169,6 +175,7 @@ class FileRecipes:
         self._operands = list(operands)
         self._choices: dict[int, Choice] | None = None
         self._sketches: dict[int, Sketch] = {}
+        self._no_merge = 0
         self._lock = threading.Lock()
 
     def choice(self, span: Span) -> Choice:
@@ -210,15 +217,26 @@ class FileRecipes:
         for span in self._spans:
             if not found[id(span)]:
                 found[id(span)] = list(_by_name(span, relatives, self._read, self._library.database))
+        merged = self._merged(found.values())
         for span in self._spans:
-            found[id(span)] = [*self._said(span), *found[id(span)]]
+            found[id(span)] = [*self._said(span), *_together(span, merged), *found[id(span)]]
         return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
+
+    def _merged(self, found: Iterable[Sequence[TensorRecipe]]) -> tuple[KnownFile, ...]:
+        """The files that several tensors are a combination of: then others will be too, whose sketches are
+        too much alike to show it."""
+        votes = Counter(
+            tuple(operand.file for operand in recipe.operands)
+            for recipes in found
+            for recipe in recipes
+            if isinstance(recipe, Combined)
+        )
+        files, count = votes.most_common(1)[0] if votes else ((), 0)
+        return files if count > 1 else ()
 
     def _said(self, span: Span) -> Iterator[TensorRecipe]:
         """What the user's word makes of a tensor."""
-        operands = [known for known in (_same(file, span) for file in self._operands) if known is not None]
-        if len(operands) > 1 and span.strides is None and span.dtype in FLOATS:
-            yield Combined(operands, span.dtype)
+        yield from _together(span, self._operands)
         for file in self._relatives:
             known = _same(file, span)
             if known is not None:
@@ -273,9 +291,13 @@ class FileRecipes:
         )
         moved = False
         for find in FINDERS:
+            if find is linear.find and self._no_merge >= _TRIED and span.length < _WORTH_A_FIT:
+                continue
             for recipe in find(target):
                 moved = moved or isinstance(recipe, Moved)
+                self._no_merge -= _TRIED * isinstance(recipe, Combined)
                 yield recipe
+            self._no_merge += find is linear.find
         parent = None if self._parent is None else _same(self._parent, span)
         if parent is not None and not moved:  # the index was lost, or the tensor moved far
             yield Moved(parent)
@@ -364,6 +386,13 @@ def _rank(seen: Sequence[_Similar]) -> dict[int, float]:
             totals[name] = totals.get(name, 0.0) + distance - _MISSING
     ranked = sorted(totals, key=lambda name: totals[name])
     return {name: _MISSING + totals[name] / len(seen) for name in ranked}
+
+
+def _together(span: Span, files: Sequence[KnownFile]) -> Iterator[TensorRecipe]:
+    """The combination of the tensors of that name in some files."""
+    operands = [known for known in (_same(file, span) for file in files) if known is not None]
+    if len(operands) > 1 and len(operands) == len(files) and span.strides is None and span.dtype in FLOATS:
+        yield Combined(operands, span.dtype)
 
 
 def _same(file: KnownFile, span: Span) -> KnownTensor | None:

@@ -123,10 +123,23 @@ def _best(
     normal = columns @ columns.transpose(0, 2, 1)
     normal += np.eye(size - 1) * (1e-9 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-30)
     weights = np.linalg.solve(normal, (columns @ rest[:, :, None]))[:, :, 0]
-    made = origin + np.einsum("sk,skv->sv", weights, given[places[:, 1:]] - origin[:, None])
+    # what is written is a round number, and nearly that is wrong in the last place of many values
+    tried = [weights, np.round(weights, 2), np.round(weights, 1), np.full_like(weights, 1 / size)]
+    moves = given[places[:, 1:]] - origin[:, None]
+    apart = np.min([_apart(origin, moves, each, exact) for each in tried], axis=0)
+    best = int(apart.argmin())
+    return subsets[best], float(apart[best])
+
+
+def _apart(
+    origin: NDArray[np.float64],
+    moves: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    exact: NDArray[np.int32],
+) -> NDArray[np.float64]:
+    """How far each subset's combination is from the tensor, in bits."""
+    made = origin + np.einsum("sk,skv->sv", weights, moves)
     with np.errstate(over="ignore"):
         exactly = np.ascontiguousarray(made, "<f4").view("<u4")
     rounded = ((exactly + 0x7FFF + (exactly >> 16 & 1)) >> 16).astype(np.uint16)
-    apart = bits(ordered(rounded) - exact)
-    best = int(apart.argmin())
-    return subsets[best], float(apart[best])
+    return bits(ordered(rounded) - exact)

@@ -34,7 +34,7 @@ DEEPEST = 2
 _TOGETHER = 4  # texts of one version that another one of it leans on
 _SMALL_TEXT = 64 << 10  # bytes of one that is taken beside the nearest
 
-_TABLES = 6  # manifests that are held parsed
+_TABLE_ROWS = 50_000  # pieces of all manifests that are held parsed, beside the two that are compared
 
 
 class Target(NamedTuple):
@@ -76,12 +76,19 @@ class Plan:
     """Targets by object; :meth:`add` plans the sequences of a line, those that stand alone first.
 
     ``within`` are pieces that lean on nothing but the versions which are to stand alone: they stay as they
-    are.
+    are. With ``best`` targets name other bases to try, too.
     """
 
-    def __init__(self, objects: ObjectDatabase, within: Mapping[ObjectId, Within] | None = None) -> None:
+    def __init__(
+        self,
+        objects: ObjectDatabase,
+        within: Mapping[ObjectId, Within] | None = None,
+        *,
+        best: bool = False,
+    ) -> None:
         self._objects = objects
         self._within = within or {}
+        self._best = best
         self._tables: OrderedDict[ManifestId, _Table] = OrderedDict()
         self.targets: dict[ObjectId, Target] = {}
 
@@ -127,7 +134,8 @@ class Plan:
         for rank in (*anchors, *(rank for rank in range(count) if rank % ANCHOR_EVERY)):
             table = self._table(sequence[rank])
             base = self._table(sequence[tensor_base(rank, count)]) if rank else None
-            others = [self._table(sequence[other]) for other in other_bases(rank, count)]
+            beside = other_bases(rank, count) if self._best else []
+            others = [self._table(sequence[other]) for other in beside]
             for placed, region in table.pieces():
                 if region.span is not None and placed.id not in self.targets:
                     self.targets[placed.id] = self._tensor(placed, region, region.span, base, others, rank)
@@ -193,9 +201,9 @@ class Plan:
         table = self._tables.get(identity)
         if table is None:
             table = self._tables[identity] = _Table(read_manifest(self._objects, identity))
-            if len(self._tables) > _TABLES:
-                self._tables.popitem(last=False)
         self._tables.move_to_end(identity)
+        while len(self._tables) > 2 and sum(map(len, self._tables.values())) > _TABLE_ROWS:
+            self._tables.popitem(last=False)
         return table
 
 
@@ -232,6 +240,9 @@ class _Table:
         self._offsets = [placed.offset for placed in self._placed]
         self._by_offset = {placed.offset: placed for placed in self._placed}
         self._tensors = {(span.name, span.dtype, span.shape): span for span in manifest.tensors}
+
+    def __len__(self) -> int:
+        return len(self._placed)
 
     def pieces(self) -> Iterator[tuple[Placed, Region]]:
         """Each stored piece with the region of the file that it is cut from."""
