@@ -13,6 +13,7 @@ import pytest
 from make_files import safetensors_bytes
 from numpy.typing import NDArray
 
+from benchmarks.estimate import TRUTH, shuffled
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.objects import Person, Timestamp
@@ -295,7 +296,18 @@ def test_several_folders_and_an_empty_one(tmp_path):
     assert (empty.files, empty.ratio, empty.seconds) == ([], None, 0.0)
 
 
-CHECKPOINTS = Path(os.environ.get("MVC_TEST_DATA", "/nowhere")) / "checkpoints"
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "checkpoints"
+
+
+@pytest.mark.skipif(
+    not CHECKPOINTS.is_dir(), reason="real checkpoints (../shared/data) are not on this machine"
+)
+def test_every_edge_among_trained_checkpoints_is_right(tmp_path):
+    names = shuffled(CHECKPOINTS, tmp_path, seed=3)
+    found = estimate(FileIO(), {"": tmp_path}, Monitor())
+    assert edges(found, names) == TRUTH
+    assert found.read_bytes < 0.02 * found.size
+    assert 0.25 < (found.ratio or 0) < 0.29
 
 
 def test_json_values_are_plain(family):
