@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mvc.codecs import CODECS, buckets, fused, native, plane, rans, tokens
+from mvc.codecs import CODECS, buckets, fused, logs, native, plane, rans, shares, tokens
 from mvc.codecs.elements import unsigned
 from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
 from mvc.codecs.planes import Planes
@@ -70,6 +70,19 @@ class Twin:
         kind = unsigned(step.width)
         beside = None if base is None else base.view(kind)
         return np.ascontiguousarray(estimate.histograms(step, target.view(kind), beside))
+
+    def huffman(self, counts, table) -> list[int]:
+        return estimate.huffman_bits(counts)
+
+    def entropies(self, counts, least, table) -> tuple[int, int, int]:
+        return estimate.entropies(counts, least)
+
+    def fit(self, counts, precision, table, room, contexts, fitted, stored) -> int:
+        model, form = shares.fit(counts, precision)
+        contexts[:] = model.contexts
+        fitted[: model.shares.size] = model.shares.ravel()
+        stored[: len(form)] = octets(form)
+        return len(form)
 
     def pack_nibbles(self, values, packed, escapes) -> int:
         halves, escaped = plane.pack_nibbles(values)
@@ -187,6 +200,61 @@ def test_histograms(twin, step, data) -> None:
     counts = KERNEL.histograms(step, target, beside, room)
     assert np.array_equal(counts, twin.histograms(step, target, beside, room))
     assert counts.sum() == target.size
+
+
+def counts_of(data) -> np.ndarray:
+    """Counts of 256 keys and some symbols: few keys or all, geometric or one of each, small or huge."""
+    random = np.random.default_rng(data.draw(st.integers(0, 1 << 30)))
+    symbols = data.draw(st.integers(1, 256))
+    counts = np.zeros((256, symbols), np.uint32)
+    for key in random.choice(256, data.draw(st.sampled_from([1, 2, 9, 30, 256])), replace=False):
+        weight = float(random.choice([0.5, 10, 1000, 100_000]))
+        counts[key] = random.poisson(weight * np.exp(-np.arange(symbols) / random.uniform(0.1, 30)))
+    if data.draw(st.booleans()):
+        counts = np.minimum(counts, 1)
+    counts[data.draw(st.integers(0, 255)), 0] += data.draw(st.sampled_from([1, 5000, 1 << 31]))
+    return counts
+
+
+@needs_kernel
+@given(data=st.data())
+@several
+def test_fitted_shares(twin, data) -> None:
+    counts = counts_of(data)
+    precision = data.draw(st.sampled_from([8, 12, 14]))
+    made = []
+    for kernel in (KERNEL, twin):
+        room, fitted = np.empty(counts.size, np.uint32), np.empty(counts.size, np.uint16)
+        contexts, stored = np.empty(256, np.uint8), np.empty(520 + 3 * counts.size, np.uint8)
+        length = kernel.fit(counts, precision, logs.TABLE, room, contexts, fitted, stored)
+        size = (int(stored[0]) + 1) * counts.shape[1]
+        made.append((contexts.tobytes(), fitted[:size].tobytes(), stored[:length].tobytes()))
+    assert made[0] == made[1]
+    reader = plane.Reader(memoryview(made[0][2]))
+    read = shares.read(reader, counts.shape[1], precision)
+    assert (read.contexts.tobytes(), read.shares.tobytes()) == made[0][:2]
+    assert reader.left == 0
+    assert (read.shares[read.contexts] > 0)[counts > 0].all()
+
+
+@needs_kernel
+@given(data=st.data())
+@several
+def test_prices(twin, data) -> None:
+    counts = np.minimum(counts_of(data), 30)
+    least = data.draw(st.sampled_from([0, 1, 40, 1000]))
+    assert KERNEL.entropies(counts, least, logs.TABLE) == twin.entropies(counts, least, logs.TABLE)
+    planes = np.zeros((2, 256, 256), np.int64)
+    planes[0, :, : counts.shape[1]], planes[1, :, : counts.shape[1]] = counts, counts[::-1]
+    planes[:, :, 0] += data.draw(st.sampled_from([1, 7, 400]))
+    planes[1] = planes[1, :, ::-1]
+    assert KERNEL.huffman(planes, logs.TABLE) == twin.huffman(planes, logs.TABLE)
+
+
+@given(st.lists(st.one_of(st.integers(0, 9000), st.integers(0, (1 << 32) - 1)), min_size=1))
+def test_logarithms_are_near(counts) -> None:
+    exact = np.log2(np.maximum(np.array(counts, np.float64), 1))
+    assert np.abs(logs.log2(np.array(counts)) / 65536 - exact).max() < 2**-16
 
 
 planes_of_bytes = st.one_of(

@@ -131,6 +131,9 @@ static inline uint64_t get_bits(const uint8_t *from, size_t available, uint64_t 
 #undef WIDTH
 #undef NAME
 
+#include "_shares.h"
+#include "_prices.h"
+
 /* 1 if these are parameters that the loops can take. */
 static int step_from(unsigned kind, unsigned width, unsigned shift, unsigned bits, struct step *step) {
     unsigned kept = bits < 8 ? bits : 8;
@@ -144,7 +147,7 @@ static int step_from(unsigned kind, unsigned width, unsigned shift, unsigned bit
     return 1;
 }
 
-EXPORT uint32_t mvc_kernel_interface(void) { return 2; }
+EXPORT uint32_t mvc_kernel_interface(void) { return 3; }
 
 /* Cut `count` elements into blocks of `block` elements (the last may be shorter), do the step, and write each block's
    planes, least significant first. `scratch` holds one block. Returns 0, or -1 for parameters out of range. */

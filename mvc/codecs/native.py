@@ -31,11 +31,12 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from mvc.codecs import logs
 from mvc.codecs.elements import U8, scratch
 
 Bytes = NDArray[np.uint8]
 
-INTERFACE = 2
+INTERFACE = 3
 """Which functions with which arguments the library must offer: ``mvc_kernel_interface`` in ``_kernel.c``."""
 
 NONE, ROTATE, RESIDUAL = 0, 1, 2
@@ -72,6 +73,9 @@ class Kernel:
         self._bucketise = _function(library, "mvc_bucketise", c_uint64, "uupnpppp")
         self._unbucketise = _function(library, "mvc_unbucketise", c_int, "uupnppnp")
         self._keys = _function(library, "mvc_keys", c_int, "uuupnp")
+        self._huffman = _function(library, "mvc_huffman", None, "pnnpp")
+        self._entropies = _function(library, "mvc_entropies", None, "pnnqpp")
+        self._fit = _function(library, "mvc_fit", c_size_t, "pnuppppp")
         self._rans_encode = _function(library, "mvc_rans_encode", c_size_t, "ppnppnnunppn")
         self._rans_decode = _function(library, "mvc_rans_decode", c_int, "pnpnppnnunpp")
 
@@ -119,6 +123,29 @@ class Kernel:
         groups = self._histograms(*_head(step), _source(target), _source(base), count, _target(room))
         _fit(groups >= 0)
         return room[: step.width * groups * 256].reshape(step.width, groups, 256)
+
+    def huffman(self, counts: NDArray[np.int64], table: NDArray[np.uint32]) -> list[int]:
+        """Bits of each plane of counts of the shape (planes, groups, 256), in parts of 2^16.
+
+        What :func:`mvc.odb.estimate.huffman_bits` says.
+        """
+        _fit(counts.dtype == np.int64 and counts.ndim == 3 and counts.shape[2] == 256)
+        _fit(table.dtype == np.uint32 and table.size == 1025)
+        found = np.empty(counts.shape[0], np.int64)
+        self._huffman(_source(counts), *counts.shape[:2], _source(table), _target(found))
+        bits: list[int] = found.tolist()
+        return bits
+
+    def entropies(
+        self, counts: NDArray[np.uint32], least: int, table: NDArray[np.uint32]
+    ) -> tuple[int, int, int]:
+        """What :func:`mvc.odb.estimate.entropies` says of rows of counts."""
+        _fit(counts.dtype == np.uint32 and counts.ndim == 2 and 0 <= least < 1 << 64)
+        _fit(table.dtype == np.uint32 and table.size == 1025)
+        found = np.empty(3, np.int64)
+        self._entropies(_source(counts), *counts.shape, least, _source(table), _target(found))
+        bits, rows, others = found.tolist()
+        return bits, rows, others
 
     def pack_nibbles(self, plane: Bytes, packed: Bytes, escapes: Bytes) -> int:
         """Two values per byte into ``packed``, those of 15 or more into ``escapes``; returns their number."""
@@ -218,6 +245,30 @@ class Kernel:
         )
         return bool(undone == 0)
 
+    def fit(
+        self,
+        counts: NDArray[np.uint32],
+        precision: int,
+        table: NDArray[np.uint32],
+        room: NDArray[np.uint32],
+        contexts: Bytes,
+        shares: NDArray[np.uint16],
+        stored: Bytes,
+    ) -> int:
+        """What :func:`mvc.codecs.shares.fit` says; returns the length of the stored form.
+
+        ``room`` and ``shares`` have an item for each of ``counts``, ``stored`` three and 520 bytes.
+        """
+        _fit(counts.dtype == room.dtype == table.dtype == np.uint32 and shares.dtype == np.uint16)
+        _fit(counts.shape[0] == contexts.size == 256 and table.size == 1025)
+        _fit(room.size == shares.size == counts.size and stored.size >= 520 + 3 * counts.size)
+        length = self._fit(
+            *(_source(counts), counts.shape[1], precision, _source(table)),
+            *(_target(room), _target(contexts), _target(shares), _target(stored)),
+        )
+        _fit(length > 0)
+        return int(length)
+
     def rans_encode(
         self,
         symbols: Bytes,
@@ -284,7 +335,7 @@ _CONTENT_OF.restype, _CONTENT_OF.argtypes = c_void_p, (py_object,)
 
 
 def _function(library: CDLL, name: str, result: Any, arguments: str) -> Any:
-    types: dict[str, Any] = {"u": c_uint, "p": c_void_p, "n": c_size_t}
+    types: dict[str, Any] = {"u": c_uint, "p": c_void_p, "n": c_size_t, "q": c_uint64}
     function = library[name]
     function.restype = result
     function.argtypes = [types[letter] for letter in arguments]
@@ -346,7 +397,7 @@ def load(folder: Path) -> Kernel | None:
     return None
 
 
-_KNOWN = "65812d51e9912e7eec5e5e6db7e87fa9958b1a87871a0aa81d44397745b0e67a"
+_KNOWN = "ef92d57d70225e0394942f549eb454eed379a01b8b6a3c89dc361a612e4b4fc7"
 """BLAKE3 over all that :func:`_works` does, as the numpy code does it."""
 
 
@@ -379,7 +430,9 @@ def _fingerprint(kernel: Kernel) -> str:
                 planes = apart[block].reshape(width, -1)
                 kernel.join(step, list(planes), None if other is None else other[block], scratch, back[block])
             seen.update(back.data)
-            seen.update(kernel.histograms(step, target, other, room).tobytes())
+            counts = kernel.histograms(step, target, other, room)
+            seen.update(counts.tobytes())
+            seen.update(repr(kernel.huffman(counts.copy(), logs.TABLE)).encode())
     packed, plane = apart[:600], back[:1199]
     escaped = kernel.pack_nibbles(target[:1199] // 14, packed, scratch)
     seen.update(packed.data)
@@ -408,7 +461,15 @@ def _tokens_into(kernel: Kernel, seen: blake3, target: Bytes, base: Bytes) -> No
         total = kernel.tokenise(width, shift, bits, keep, target, base, tokens, keys, counts, extras)
         for part in (tokens, keys, counts[0], extras[: (total + 7) // 8]):
             seen.update(part.tobytes())
+        seen.update(repr(kernel.entropies(counts[0], 3, logs.TABLE)).encode())
         again, back = np.empty_like(keys), np.empty_like(target)
+        room, fitted = np.empty(256 * number, np.uint32), np.empty(256 * number, np.uint16)
+        contexts, stored = np.empty(256, np.uint8), np.empty(520 + 3 * 256 * number, np.uint8)
+        for precision in (8, 12):
+            length = kernel.fit(counts[0], precision, logs.TABLE, room, contexts, fitted, stored)
+            size = (int(stored[0]) + 1) * number
+            for part in (contexts, fitted[:size], stored[:length]):
+                seen.update(part.tobytes())
         kernel.keys(width, shift, bits, base, again)
         seen.update(again.data)
         contexts = np.repeat(np.arange(2, dtype=np.uint8), 128)

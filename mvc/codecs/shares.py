@@ -14,14 +14,18 @@ smallest, tables included. Stored form:
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs import bits
+from mvc.codecs import bits, logs, native
+from mvc.codecs.elements import U8, scratch
 from mvc.codecs.plane import Reader
 from mvc.errors import CorruptObject
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 _FINE = 256  # stretches of keys with less than this part of the elements are never a context of their own
 FEW = 128  # nor are those with fewer elements than this
@@ -34,20 +38,30 @@ class Model(NamedTuple):
     shares: NDArray[np.uint16]
 
 
-def fit(counts: NDArray[np.uint32], precision: int) -> Model:
-    """The best model for symbols that occur so often.
+def fit(counts: NDArray[np.uint32], precision: int) -> tuple[Model, Buffer]:
+    """The best model for symbols that occur so often, and its stored form; both scratch.
 
-    ``counts`` has the shape (256 keys, symbols); at least one is not 0. 2^``precision`` is at least their
-    number.
+    ``counts`` has the shape (256 keys, symbols); at least one is not 0, and their sum is below 2^32.
+    2^``precision`` is at least their number.
     """
-    _, firsts, grouped = _cut(counts)
+    if native.KERNEL is not None:
+        number = 256 * counts.shape[1]
+        contexts = scratch("shares.contexts", 256, U8)
+        room = scratch("shares.pieces", number, np.dtype(np.uint32))
+        shares = scratch("shares.shares", number, np.dtype(np.uint16))
+        stored = scratch("shares.stored", 520 + 3 * number, U8)
+        length = native.KERNEL.fit(counts, precision, logs.TABLE, room, contexts, shares, stored)
+        fitting = shares[: (int(stored[0]) + 1) * counts.shape[1]].reshape(-1, counts.shape[1])
+        return Model(contexts, fitting), stored[:length].data
+    firsts, grouped = _cut(counts)
     contexts = np.zeros(256, np.uint8)
     contexts[firsts[1:]] = 1
-    return Model(np.cumsum(contexts, dtype=np.uint8), _normalised(grouped, precision))
+    model = Model(np.cumsum(contexts, dtype=np.uint8), _normalised(grouped, precision))
+    return model, write(model)
 
 
-def _cut(counts: NDArray[np.uint32]) -> tuple[float, NDArray[np.intp], NDArray[np.int64]]:
-    """The contexts that are smallest together: their cost in bits, first keys and counts."""
+def _cut(counts: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """The contexts that are smallest together: their first keys and counts."""
     totals = counts.sum(axis=1)
     present = np.flatnonzero(totals)
     # neighbours with few elements go together, so that there are not many ways to cut
@@ -65,14 +79,14 @@ def _cut(counts: NDArray[np.uint32]) -> tuple[float, NDArray[np.intp], NDArray[n
     firsts = present[starts]
     firsts[0] = 0
     if number == 1:
-        return float(_bits(pieces)[0]), firsts, pieces
+        return firsts, pieces
     sums = np.zeros((number + 1, counts.shape[1]), np.int64)
     np.cumsum(pieces, axis=0, out=sums[1:])
     lower, upper = _ranges(number)
-    costs = np.zeros((number, number))
+    costs = np.zeros((number, number), np.int64)
     costs[lower, upper] = _bits(sums[upper + 1] - sums[lower])
     table = costs.tolist()
-    best, back = [0.0], [0]
+    best, back = [0], [0]
     for end in range(number):  # the best cut of the first stretches ends with the best last context
         ways = [best[start] + table[start][end] for start in range(end + 1)]
         start = min(range(end + 1), key=ways.__getitem__)
@@ -82,7 +96,7 @@ def _cut(counts: NDArray[np.uint32]) -> tuple[float, NDArray[np.intp], NDArray[n
     while cuts[-1]:
         cuts.append(back[cuts[-1]])
     cuts.reverse()
-    return best[-1], firsts[cuts[:-1]], sums[cuts[1:]] - sums[cuts[:-1]]
+    return firsts[cuts[:-1]], sums[cuts[1:]] - sums[cuts[:-1]]
 
 
 @cache
@@ -91,13 +105,12 @@ def _ranges(number: int) -> tuple[NDArray[np.intp], ...]:
     return np.triu_indices(number)
 
 
-def _bits(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each row costs as a context: its symbols' entropy, and its table."""
-    total = counts.sum(axis=1)
-    logs = counts * np.log2(np.maximum(counts, 1))
-    entropy = total * np.log2(np.maximum(total, 1)) - logs.sum(axis=1)
+def _bits(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What each row costs as a context, in parts of 2^16 of a bit: its symbols' entropy, and its table."""
+    entropy = logs.weighed(counts.sum(axis=1)) - logs.weighed(counts).sum(axis=1)
     last = counts.shape[1] - np.argmax(counts[:, ::-1] > 0, axis=1)
-    found: NDArray[np.float64] = entropy + 16 + 4 * last + 3 * np.count_nonzero(counts, axis=1)
+    table = 16 + 4 * last + 3 * np.count_nonzero(counts, axis=1)
+    found: NDArray[np.int64] = entropy + (table << logs.BITS)
     return found
 
 

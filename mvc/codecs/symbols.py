@@ -49,13 +49,13 @@ def encode(symbols: Bytes, keys: Bytes, counts: NDArray[np.uint32], precision: i
         symbols, keys = runs.without_dead(symbols, live, run), runs.without_dead(keys, live, run)
         if symbols.size == 0:
             return pieces
-    model = shares.fit(counts, precision)
+    model, table = shares.fit(counts, precision)
     lanes_log = _lanes_log(counts)
     coded = rans.encode(symbols, keys, model, precision, 1 << lanes_log)
     return [
         *pieces,
         bytes((lanes_log,)),
-        shares.write(model),
+        table,
         coded.size.to_bytes(4, "little"),
         coded.data,
     ]

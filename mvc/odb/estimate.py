@@ -8,13 +8,13 @@ priced inside each group, as if each had a Huffman table of its own, tokens besi
 from __future__ import annotations
 
 from enum import Enum
-from math import inf, log
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs import buckets, native, shares, tokens
+from mvc.codecs import buckets, logs, native, shares, tokens
 from mvc.codecs.elements import Elements, octets, scratch, view
 from mvc.codecs.frames import compress
 from mvc.codecs.ig import exponent_keys, residual
@@ -49,6 +49,8 @@ _MANY_ZEROS = 0.97  # so many elements other than 0 leave no mask worth coding
 _CONTEXT_TABLE = 6  # and of a context of tokens, and of each share in it
 _SHARE = 0.9
 _BLOCKS_STRADDLE = 1.03  # what is lost where a Huffman table serves the end of a group and the next one
+_PAIRED_PERCENT = round(100 * NIBBLE_SHARE)
+_HALF_NAT = 47274  # parts of 2^16 of a bit
 _REPEAT_BITS = 28  # what a value between two long repeats costs zstd
 _FEW_KEYS = 64  # keys with a smaller part of the elements have no context of their own
 
@@ -217,19 +219,17 @@ def _buckets_cost(sample: Elements, seen: Lane) -> tuple[float, float]:
     counts = buckets.bucket_counts(sample, cut)
     others = int(counts.sum())
     counts = np.append(counts, sample.size - others)
-    bits = float(_entropy_bits(counts[None], counts.sum(keepdims=True))[0]) + cut.low * others
-    return bits / 8, _BUCKET * np.count_nonzero(counts)
+    bits = int(_entropy_bits(counts[None], counts.sum(keepdims=True))[0])
+    return _octets(bits) + cut.low * others / 8, _BUCKET * np.count_nonzero(counts)
 
 
 def _tokens_cost(sample: Elements, seen: Lane, base: Elements, count: int) -> tuple[float, float]:
     """Bytes of a sample as tokens, and of the tables, which do not grow with it."""
     keep = min(tokens.kept_bits(seen.width, count), 2)  # near enough, with shorter tables
     counts, extra_bits = tokens.token_counts(sample, base, tokens.Layout(*seen), keep)
-    present = counts[np.flatnonzero(counts.sum(axis=1))]
-    apart = float(_entropy_bits(present, present.sum(axis=1)).sum()) / 8
-    weighty = present[present.sum(axis=1) * count >= max(count // _FEW_KEYS, shares.FEW) * sample.size]
-    table = _CONTEXT_TABLE * weighty.shape[0] + np.count_nonzero(weighty) * _SHARE
-    return extra_bits / 8 + apart, table
+    least = -(-max(count // _FEW_KEYS, shares.FEW) * sample.size // count)
+    bits, contexts, others = entropies(counts, least)
+    return extra_bits / 8 + _octets(bits), _CONTEXT_TABLE * contexts + _SHARE * others
 
 
 def _sample_places(count: int) -> list[slice]:
@@ -278,53 +278,79 @@ def histograms(step: Step, sample: Elements, base: Elements | None) -> NDArray[n
 def _planes_cost(counts: NDArray[np.int64]) -> float:
     """Bytes of a sample as byte planes, from :func:`histograms` with one group."""
     size = int(counts[0].sum())
-    return sum(min(size, _huffman_bytes(plane)) for plane in counts)
+    return sum(min(size, _octets(bits)) for bits in huffman_bits(counts))
 
 
 def _grouped_costs(counts: NDArray[np.int64]) -> tuple[float, float]:
     """Bytes of a sample as byte planes: as they are, and with each group coded by itself."""
     size = int(counts[0].sum())
     together = apart = 0.0
-    for plane in counts:
-        cost = min(size, _huffman_bytes(plane.sum(axis=0, keepdims=True)))
+    for whole, grouped in zip(
+        huffman_bits(counts.sum(axis=1, keepdims=True)), huffman_bits(counts), strict=True
+    ):
+        cost = min(size, _octets(whole))
         together += cost
         if _NOTHING < cost / size < _NOISE:
-            cost = min(cost, _huffman_bytes(plane))
+            cost = min(cost, _octets(grouped))
         apart += cost
     return together, apart
 
 
-def _huffman_bytes(counts: NDArray[np.int64]) -> float:
-    """Bytes of a plane's groups with these histograms (rows), each with a Huffman code of its own.
+def _octets(bits: int) -> float:
+    return bits / (8 << logs.BITS)
+
+
+def huffman_bits(counts: NDArray[np.int64]) -> list[int]:
+    """Bits, in parts of 2^16, of each plane with these :func:`histograms`; each group has a Huffman code.
 
     A code of whole bits spends a bit on the most frequent symbol where its share deserves less; two values
     to a symbol, as a plane of small ones has it, halve that. zstd finds repeats where next to all are alike.
     """
+    if native.KERNEL is not None:
+        return native.KERNEL.huffman(counts, logs.TABLE)
+    return [_plane_bits(plane) for plane in counts]
+
+
+def _plane_bits(counts: NDArray[np.int64]) -> int:
     totals = counts.sum(axis=1)
     most = counts.max(axis=1)
     bits = np.maximum(_entropy_bits(counts, totals), 0)
-    paired = int(counts[:, :ESCAPE].sum()) >= NIBBLE_SHARE * int(totals.sum())
-    share = most / totals
-    top = share * share if paired else share
-    rest = np.maximum(1 - top, 1e-12)
-    symbols = totals / 2 if paired else totals
-    waste = (
-        1 + top * np.log2(top) + rest * np.log2(rest)
-    )  # one bit, and none of the entropy of "is it the top?"
-    bits += np.where(top > 0.5, waste * symbols, 0)
-    if (
-        not paired
-    ):  # in a row of two values there are short repeats everywhere, which zstd takes, and loses by
-        bits += np.where((np.count_nonzero(counts, axis=1) == 2) & (share < 0.9), 0.5 * totals, 0)
-    return float(np.minimum(bits, _REPEAT_BITS * (totals - most)).sum()) / 8
+    whole = 1 << logs.BITS
+    # one bit, and none of the entropy of "is it the top?"
+    if 100 * int(counts[:, :ESCAPE].sum()) >= _PAIRED_PERCENT * int(totals.sum()):
+        top = (most * most << logs.BITS) // (totals * totals)
+        twice = 2 * logs.log2(totals)
+        others = logs.log2(totals - most) + logs.log2(totals + most)
+        lost = top * (twice - 2 * logs.log2(most)) + (whole - top) * (twice - others)
+        waste = np.maximum(whole - (lost >> logs.BITS), 0) * totals >> 1
+        bits += np.where(2 * most * most > totals * totals, waste, 0)
+    else:
+        waste = whole * totals + _weighed[most] + _weighed[totals - most] - _weighed[totals]
+        bits += np.where(2 * most > totals, waste, 0)
+        # in a row of two values there are short repeats everywhere, which zstd takes, and loses by
+        repeating = (np.count_nonzero(counts, axis=1) == 2) & (10 * most < 9 * totals)
+        bits += np.where(repeating, totals * (whole >> 1), 0)
+    return int(np.minimum(bits, _REPEAT_BITS * (totals - most) * whole).sum())
 
 
-_logs = np.arange(PIECES * PIECE + 1, dtype=np.float64)
-_logs[1:] *= np.log2(_logs[1:])  # c log2 c for each count that a sample can have
+_weighed = logs.weighed(np.arange(PIECES * PIECE + 1))  # of each count that a sample can have
 
 
-def _entropy_bits(counts: NDArray[Any], totals: NDArray[Any]) -> NDArray[np.float64]:
-    """Bits of symbols with these histograms (rows) and sums, each row with a code of its own."""
-    bits = _logs[totals] - _logs[counts].sum(axis=1)
-    found: NDArray[np.float64] = bits + (np.count_nonzero(counts, axis=1) - 1) / (2 * log(2))
+def entropies(counts: NDArray[np.uint32], least: int) -> tuple[int, int, int]:
+    """Bits, in parts of 2^16, of symbols with these histograms (rows), each row with a code of its own; how
+    many rows have a sum of ``least`` or more; how many of their counts are not 0.
+    """
+    if native.KERNEL is not None:
+        return native.KERNEL.entropies(counts, least, logs.TABLE)
+    totals = counts.sum(axis=1)
+    present = np.flatnonzero(totals)
+    weighty = counts[present[totals[present] >= least]]
+    bits = int(_entropy_bits(counts[present], totals[present]).sum())
+    return bits, weighty.shape[0], int(np.count_nonzero(weighty))
+
+
+def _entropy_bits(counts: NDArray[Any], totals: NDArray[Any]) -> NDArray[np.int64]:
+    """Bits, in parts of 2^16, of symbols with these histograms (rows) and sums, a code for each."""
+    bits = _weighed[totals] - _weighed[counts].sum(axis=1)
+    found: NDArray[np.int64] = bits + _HALF_NAT * (np.count_nonzero(counts, axis=1) - 1)
     return found
