@@ -8,7 +8,7 @@ from mvc.collection.swapping import swap
 from mvc.odb.intents import oldest_epoch
 from mvc.odb.pack import pack_key
 from mvc.oplog import piece_key
-from mvc.recipes.finder import stored_file
+from mvc.recipes.library import stored_file
 from mvc.repo import Repository, View, segment_key
 from mvc.root import Root
 from mvc.sketches import SketchIndex
