@@ -18,8 +18,9 @@ from mvc.forecast.trial import explained, predict
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.predictors.floats import FLOATS
-from mvc.recipes.finder import FileRecipes, Library
+from mvc.recipes.finder import FileRecipes
 from mvc.recipes.known import KnownFile, KnownTensor
+from mvc.recipes.library import Library
 from mvc.recipes.linear import Combined
 from mvc.recipes.lora import Merged
 from mvc.recipes.prune import Pruned

@@ -16,7 +16,8 @@ from mvc.ingest import EXACT_PAYS
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.odb.encoder import encode_opaque
-from mvc.recipes.finder import FileRecipes, Library
+from mvc.recipes.finder import FileRecipes
+from mvc.recipes.library import Library
 from mvc.recipes.lora import Merged
 from mvc.recipes.quantise import Quantised, Scales
 from mvc.recipes.recipe import TensorRecipe
@@ -97,7 +98,7 @@ class Pricing:
         found.objects = len({piece.id for piece in new}) + 1
         found.coded = sum(piece.length for piece in {piece.id: piece for piece in new}.values())
         found.stored += OBJECT_BYTES * found.objects + VERSION_BYTES
-        self._library.learn(file.identity, file.manifest, recipes)
+        self._library.learn(file.identity, file.manifest, recipes.rows(file.identity, file.manifest))
         return found
 
     def _tensor(
