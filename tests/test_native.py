@@ -238,6 +238,42 @@ def test_fitted_shares(twin, data) -> None:
 
 
 @needs_kernel
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+@given(data=st.data())
+@several
+def test_tokens(twin, width, data) -> None:
+    """Of any elements, whole tiles and what is left; too few extra bits or too many are refused."""
+    target, base, _ = elements(data, width)
+    if data.draw(st.booleans()):  # most did not move, or a little
+        moves = octets(noise(target.size, 7)).view(unsigned(width)) >> data.draw(
+            st.integers(0, 8 * width - 1)
+        )
+        target = (base.view(unsigned(width)) + moves).view(np.uint8)
+        target[: target.size // width // 9 * width] = 0
+    count = target.size // width
+    keep = data.draw(st.integers(1, 1 if width in (1, 8) else 3))
+    shift, bits = data.draw(st.sampled_from([(0, 0), *EXPONENTS[width]]))
+    number, made = tokens.alphabet(width, keep), []
+    for kernel in (KERNEL, twin):
+        found, keys = np.empty(count, np.uint8), np.empty(count, np.uint8)
+        counts, extras = np.empty((2, 256, number), np.uint32), np.empty(target.size + 8, np.uint8)
+        total = kernel.tokenise(width, shift, bits, keep, target, base, found, keys, counts, extras)
+        extras = extras[: (total + 7) // 8].copy()
+        made.append([part.tobytes() for part in (found, keys, counts[0], extras)])
+    assert made[0] == made[1]
+    for wrong in (0, 1, -1, 9):
+        out = [np.empty(target.size, np.uint8) for _ in range(2)]
+        some = extras[:wrong] if wrong < 0 else np.append(extras, np.zeros(wrong, np.uint8))
+        some = some.copy()  # so that a sanitiser sees a step beyond it
+        done = [
+            kernel.untokenise(width, keep, found, base, some, room)
+            for kernel, room in zip((KERNEL, twin), out, strict=True)
+        ]
+        assert done == [some.size == extras.size] * 2
+        assert wrong or out[0].tobytes() == out[1].tobytes() == target.tobytes()
+
+
+@needs_kernel
 @given(data=st.data())
 @several
 def test_coded_symbols(twin, data) -> None:

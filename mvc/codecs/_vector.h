@@ -1,6 +1,7 @@
-/* The loops of rANS eight lanes at a time, for processors with AVX2: symbols that stand beside each other belong to
-   lanes that do, so eight states fill a vector, and the words come in the order of the lanes. The same bytes as the
-   loops in _kernel.c, which includes this once; for 16 lanes or more. */
+/* Loops for processors with AVX2: the same bytes as those in _kernel.c, which includes this once, and _lane.h.
+
+   rANS, eight lanes at a time, for 16 lanes or more: symbols that stand beside each other belong to lanes that do, so
+   eight states fill a vector, and the words come in the order of the lanes. */
 
 #include <immintrin.h>
 
@@ -142,4 +143,183 @@ AVX2 static const uint8_t *decode_vectors(const uint8_t *restrict at, const uint
         at += used;
     }
     return at;
+}
+
+/* Tokens of 16-bit elements, sixteen at a time; `keep` is 1 to 3, so extra bits are 14 at most. */
+
+enum { SIXTEEN = 16 };
+
+/* Of numbers of bits below 16 in 16-bit lanes the masks of so many bits; or the powers of two. */
+AVX2 static inline __m256i by_bits(__m256i counts, __m128i lows, __m128i highs) {
+    __m256i low = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(lows),
+                                      _mm256_or_si256(counts, _mm256_set1_epi16((short)0x8000)));
+    __m256i high = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(highs),
+                                       _mm256_or_si256(_mm256_slli_epi16(counts, 8), _mm256_set1_epi16(0x80)));
+    return _mm256_or_si256(low, high);
+}
+
+AVX2 static inline __m256i masks_of(__m256i counts) {
+    return by_bits(counts, _mm_setr_epi8(0, 1, 3, 7, 15, 31, 63, 127, -1, -1, -1, -1, -1, -1, -1, -1),
+                   _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 7, 15, 31, 63, 127));
+}
+
+AVX2 static inline __m256i powers_of(__m256i counts) {
+    return by_bits(counts, _mm_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0),
+                   _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, -128));
+}
+
+/* Sums of two numbers beside each other: 16 bits each into 32, and 32 into 64. */
+AVX2 static inline __m256i pairs_32(__m256i counts) {
+    return _mm256_add_epi32(_mm256_and_si256(counts, _mm256_set1_epi32(0xffff)), _mm256_srli_epi32(counts, 16));
+}
+
+AVX2 static inline __m256i pairs_64(__m256i counts) {
+    return _mm256_add_epi64(_mm256_and_si256(counts, _mm256_set1_epi64x(0xffffffff)), _mm256_srli_epi64(counts, 32));
+}
+
+AVX2 static uint64_t tokenise_vectors(const uint8_t *restrict target, const uint8_t *restrict base, size_t count,
+                                      unsigned low, unsigned mask, unsigned keep, size_t tokens,
+                                      uint8_t *restrict token, uint8_t *restrict keys, uint32_t *restrict counts,
+                                      uint8_t *restrict extras) {
+    struct bits out = {extras, 0, 0, 0};
+    uint32_t *other = counts + 256 * tokens;
+    uint64_t words[TILE / 4], lengths[TILE / 4];
+    uint16_t cells[TILE];
+    const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi16(1), direct = _mm256_set1_epi16(DIRECT);
+    const __m256i first = _mm256_set1_epi16((short)(CLASSES - ((127 + DIRECT_BITS) << keep)));
+    const __m256i bias = _mm256_set1_epi16((short)(127 + keep)), alphabet = _mm256_set1_epi16((short)tokens);
+    const __m256i any = _mm256_set1_epi16((short)mask);
+    const __m128i down = _mm_cvtsi32_si128((int)(23 - keep)), kept = _mm_cvtsi32_si128((int)keep);
+    const __m128i by = _mm_cvtsi32_si128((int)low);
+    memset(counts, 0, 2 * 256 * tokens * sizeof *counts);
+    for (size_t start = 0; start < count; start += TILE) {
+        size_t size = count - start < TILE ? count - start : TILE, whole = size / SIXTEEN * SIXTEEN;
+        size_t blocks = (size + SIXTEEN - 1) / SIXTEEN;
+        uint8_t ends[2][2 * SIXTEEN] = {{0}}, *key = keys + start, *made = token + start;
+        for (size_t block = 0; block < blocks; block++) {
+            size_t i = block * SIXTEEN;
+            const uint8_t *to = target + 2 * (start + i), *from = base + 2 * (start + i);
+            if (i == whole) { /* equal elements behind the last one: nothing to code */
+                memcpy(ends[0], to, 2 * (size - i));
+                memcpy(ends[1], from, 2 * (size - i));
+                to = ends[0];
+                from = ends[1];
+            }
+            __m256i now = _mm256_loadu_si256((const __m256i *)to), old = _mm256_loadu_si256((const __m256i *)from);
+            __m256i moved = _mm256_sub_epi16(now, old);
+            __m256i value = _mm256_xor_si256(_mm256_add_epi16(moved, moved), _mm256_srai_epi16(moved, 15));
+            __m256i same = _mm256_cmpeq_epi16(value, zero);
+            __m256i nought = _mm256_andnot_si256(same, _mm256_cmpeq_epi16(now, zero));
+            __m256i large = _mm256_cmpeq_epi16(_mm256_max_epu16(value, direct), value);
+            large = _mm256_andnot_si256(nought, large);
+            /* exponent and first bits of the mantissa, as `classes` in _lane.h */
+            __m256i lower = _mm256_castps_si256(_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(value, zero)));
+            __m256i upper = _mm256_castps_si256(_mm256_cvtepi32_ps(_mm256_unpackhi_epi16(value, zero)));
+            __m256i both = _mm256_packus_epi32(_mm256_srl_epi32(lower, down), _mm256_srl_epi32(upper, down));
+            __m256i more = _mm256_and_si256(_mm256_sub_epi16(_mm256_srl_epi16(both, kept), bias), large);
+            __m256i found = _mm256_add_epi16(_mm256_add_epi16(value, one), same);
+            found = _mm256_blendv_epi8(found, _mm256_add_epi16(both, first), large);
+            found = _mm256_blendv_epi8(found, one, nought);
+            __m256i beside = _mm256_and_si256(_mm256_srl_epi16(old, by), any);
+            _mm256_storeu_si256((__m256i *)(cells + i),
+                                _mm256_add_epi16(_mm256_mullo_epi16(beside, alphabet), found));
+            __m256i narrow = _mm256_permute4x64_epi64(_mm256_packus_epi16(found, beside), 0xd8);
+            if (i == whole) {
+                _mm256_storeu_si256((__m256i *)ends[0], narrow);
+                memcpy(made + i, ends[0], size - i);
+                memcpy(key + i, ends[0] + SIXTEEN, size - i);
+            } else {
+                _mm_storeu_si128((__m128i *)(made + i), _mm256_castsi256_si128(narrow));
+                _mm_storeu_si128((__m128i *)(key + i), _mm256_extracti128_si256(narrow, 1));
+            }
+            __m256i rest = _mm256_and_si256(value, masks_of(more)), length = pairs_32(more);
+            rest = _mm256_or_si256(_mm256_and_si256(rest, _mm256_set1_epi32(0xffff)),
+                                   _mm256_sllv_epi32(_mm256_srli_epi32(rest, 16),
+                                                     _mm256_and_si256(more, _mm256_set1_epi32(0xffff))));
+            rest = _mm256_or_si256(_mm256_and_si256(rest, _mm256_set1_epi64x(0xffffffff)),
+                                   _mm256_sllv_epi64(_mm256_srli_epi64(rest, 32),
+                                                     _mm256_and_si256(length, _mm256_set1_epi64x(0xffffffff))));
+            _mm256_storeu_si256((__m256i *)(words + i / 4), rest);
+            _mm256_storeu_si256((__m256i *)(lengths + i / 4), pairs_64(length));
+        }
+        for (size_t i = 0; i < (size + 3) / 4; i++)
+            put_bits(&out, words[i], (unsigned)lengths[i], 32);
+        size_t i = 0;
+        for (; i + 2 <= size; i += 2) { /* in turn: a counter that goes up again has to wait for itself */
+            counts[cells[i]]++;
+            other[cells[i + 1]]++;
+        }
+        if (i < size)
+            counts[cells[i]]++;
+    }
+    for (size_t i = 0; i < 256 * tokens; i++)
+        counts[i] += other[i];
+    return end_bits(&out);
+}
+
+AVX2 static int untokenise_vectors(const uint8_t *restrict token, const uint8_t *restrict base, size_t count,
+                                   unsigned keep, const uint8_t *restrict extras, size_t available,
+                                   uint8_t *restrict out) {
+    uint64_t place = 0, words[TILE / 4], lengths[TILE / 4];
+    const __m256i one = _mm256_set1_epi16(1), classes = _mm256_set1_epi16(CLASSES), zero = _mm256_setzero_si256();
+    const __m256i beyond = _mm256_set1_epi16((short)(CLASSES + ((16 - DIRECT_BITS) << keep)));
+    const __m256i least = _mm256_set1_epi16((short)(DIRECT_BITS - keep));
+    const __m256i implied = _mm256_set1_epi16((short)(1 << keep)), part = _mm256_set1_epi16((short)((1 << keep) - 1));
+    const __m128i kept = _mm_cvtsi32_si128((int)keep);
+    for (size_t start = 0; start < count; start += TILE) {
+        size_t size = count - start < TILE ? count - start : TILE, whole = size / SIXTEEN * SIXTEEN;
+        size_t blocks = (size + SIXTEEN - 1) / SIXTEEN;
+        uint8_t made[TILE] = {0}, end[2 * SIXTEEN] = {0};
+        memcpy(made, token + start, size);
+        for (size_t i = 0; i < SIXTEEN * blocks; i += SIXTEEN) {
+            __m256i found = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(made + i)));
+            __m256i large = _mm256_andnot_si256(_mm256_cmpgt_epi16(classes, found), _mm256_cmpgt_epi16(beyond, found));
+            __m256i class = _mm256_sub_epi16(found, classes);
+            __m256i more = _mm256_and_si256(_mm256_add_epi16(_mm256_srl_epi16(class, kept), least), large);
+            _mm256_storeu_si256((__m256i *)(lengths + i / 4), pairs_64(pairs_32(more)));
+        }
+        for (size_t i = 0; i < (size + 3) / 4; i++) {
+            size_t byte = (size_t)(place >> 3);
+            if (byte + 8 <= available)
+                words[i] = load_8_bytes(extras + byte) >> (place & 7);
+            else if (place + lengths[i] <= 8 * (uint64_t)available)
+                words[i] = get_bits(extras, available, place, (unsigned)lengths[i], 32);
+            else
+                return -1;
+            place += lengths[i];
+        }
+        for (size_t i = 0; i < SIXTEEN * blocks; i += SIXTEEN) {
+            uint8_t *to = out + 2 * (start + i);
+            const uint8_t *from = base + 2 * (start + i);
+            if (i == whole) {
+                memcpy(end, from, 2 * (size - i));
+                from = end;
+            }
+            __m256i found = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(made + i)));
+            __m256i large = _mm256_andnot_si256(_mm256_cmpgt_epi16(classes, found), _mm256_cmpgt_epi16(beyond, found));
+            __m256i class = _mm256_sub_epi16(found, classes);
+            __m256i more = _mm256_and_si256(_mm256_add_epi16(_mm256_srl_epi16(class, kept), least), large);
+            __m256i rest = _mm256_loadu_si256((const __m256i *)(words + i / 4)), length = pairs_32(more);
+            length = _mm256_and_si256(length, _mm256_set1_epi64x(0xffffffff));
+            rest = _mm256_blend_epi32(rest, _mm256_slli_epi64(_mm256_srlv_epi64(rest, length), 32), 0xaa);
+            length = _mm256_and_si256(more, _mm256_set1_epi32(0xffff));
+            rest = _mm256_blend_epi16(rest, _mm256_slli_epi32(_mm256_srlv_epi32(rest, length), 16), 0xaa);
+            rest = _mm256_and_si256(rest, masks_of(more));
+            __m256i high = _mm256_or_si256(implied, _mm256_and_si256(class, part));
+            high = _mm256_or_si256(_mm256_mullo_epi16(high, powers_of(more)), rest);
+            __m256i value = _mm256_blendv_epi8(_mm256_subs_epu16(found, one), high, large);
+            __m256i sign = _mm256_sub_epi16(zero, _mm256_and_si256(value, one));
+            __m256i plain = _mm256_add_epi16(_mm256_xor_si256(_mm256_srli_epi16(value, 1), sign),
+                                             _mm256_loadu_si256((const __m256i *)from));
+            plain = _mm256_andnot_si256(_mm256_cmpeq_epi16(found, one), plain);
+            if (i == whole) {
+                _mm256_storeu_si256((__m256i *)end, plain);
+                memcpy(to, end, 2 * (size - i));
+            } else
+                _mm256_storeu_si256((__m256i *)to, plain);
+        }
+    }
+    if (place > 8 * (uint64_t)available)
+        return -1;
+    return (place + 7) / 8 == available ? 0 : -1;
 }
