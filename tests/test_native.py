@@ -84,6 +84,16 @@ class Twin:
         stored[: len(form)] = octets(form)
         return len(form)
 
+    def read_shares(self, stored, symbols, precision, contexts, fitted) -> int:
+        reader = plane.Reader(memoryview(stored))
+        try:
+            model = shares.read(reader, symbols, precision)
+        except CorruptObject:
+            return 0
+        contexts[:] = model.contexts
+        fitted[: model.shares.size] = model.shares.ravel()
+        return stored.size - reader.left
+
     def pack_nibbles(self, values, packed, escapes) -> int:
         halves, escaped = plane.pack_nibbles(values)
         packed[:] = halves
@@ -311,6 +321,28 @@ def test_coded_symbols(twin, data) -> None:
     if coded.tobytes() == made[1].tobytes():
         assert done[0]
         assert found[0].tobytes() == symbols.tobytes()
+
+
+@needs_kernel
+@given(data=st.data())
+@settings(several, max_examples=300)
+def test_damaged_shares(twin, data) -> None:
+    """Refused or read alike, and not a byte beyond what there is."""
+    counts, precision = counts_of(data), data.draw(st.sampled_from([8, 12, 14]))
+    stored = octets(bytes(shares.fit(counts, precision)[1])).copy()
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, min(stored.size, data.draw(st.sampled_from([4, 40, 9999]))) - 1))
+        stored[place] = data.draw(st.integers(0, 255))
+    stored = stored[: stored.size - data.draw(st.sampled_from([0, 0, 1, 30]))].copy()
+    if data.draw(st.booleans()):
+        stored = np.append(stored, octets(noise(9)))
+    found = []
+    for kernel in (KERNEL, twin):
+        contexts, fitted = np.zeros(256, np.uint8), np.zeros(counts.size, np.uint16)
+        length = kernel.read_shares(stored, counts.shape[1], precision, contexts, fitted)
+        size = (int(stored[0]) + 1) * counts.shape[1] if length else 0
+        found.append((length, contexts.tobytes() if length else b"", fitted[:size].tobytes()))
+    assert found[0] == found[1]
 
 
 @needs_kernel

@@ -76,6 +76,7 @@ class Kernel:
         self._huffman = _function(library, "mvc_huffman", None, "pnnpp")
         self._entropies = _function(library, "mvc_entropies", None, "pnnqpp")
         self._fit = _function(library, "mvc_fit", c_size_t, "pnuppppp")
+        self._read_shares = _function(library, "mvc_read_shares", c_size_t, "pnnupp")
         self._rans_encode = _function(library, "mvc_rans_encode", c_size_t, "ppnppnnunppn")
         self._rans_decode = _function(library, "mvc_rans_decode", c_int, "pnpnppnnunpp")
 
@@ -269,6 +270,20 @@ class Kernel:
         _fit(length > 0)
         return int(length)
 
+    def read_shares(
+        self, stored: Bytes, symbols: int, precision: int, contexts: Bytes, shares: NDArray[np.uint16]
+    ) -> int:
+        """Undo :meth:`fit`: fill ``contexts`` and the front of ``shares``.
+
+        Returns the length of the stored form with which ``stored`` begins, or 0 if it does not.
+        """
+        _fit(1 <= symbols <= 256 and contexts.size == 256)
+        _fit(shares.dtype == np.uint16 and shares.size == 256 * symbols)
+        length = self._read_shares(
+            *(_source(stored), stored.size, symbols, precision, _target(contexts), _target(shares))
+        )
+        return int(length)
+
     def rans_encode(
         self,
         symbols: Bytes,
@@ -397,7 +412,7 @@ def load(folder: Path) -> Kernel | None:
     return None
 
 
-_KNOWN = "34761a045491dbf543c0dc04b8cae11299c80bad19a0c4732f7effeec01ee005"
+_KNOWN = "e24df148c0e1db95172268dd9b45d3ee140d1ded0ad7c9942792495cc444bf19"
 """BLAKE3 over all that :func:`_works` does, as the numpy code does it."""
 
 
@@ -469,6 +484,13 @@ def _tokens_into(kernel: Kernel, seen: blake3, target: Bytes, base: Bytes) -> No
             length = kernel.fit(counts[0], precision, logs.TABLE, room, contexts, fitted, stored)
             size = (int(stored[0]) + 1) * number
             for part in (contexts, fitted[:size], stored[:length]):
+                seen.update(part.tobytes())
+            contexts.fill(0)
+            fitted.fill(0)
+            for form in (stored[: length - 1], stored[:length]):
+                found = kernel.read_shares(form, number, precision, contexts, fitted)
+                seen.update(found.to_bytes(4, "little"))
+            for part in (contexts, fitted[:size]):
                 seen.update(part.tobytes())
         kernel.keys(width, shift, bits, base, again)
         seen.update(again.data)
