@@ -152,7 +152,7 @@ static int step_from(unsigned kind, unsigned width, unsigned shift, unsigned bit
     return 1;
 }
 
-EXPORT uint32_t mvc_kernel_interface(void) { return 3; }
+EXPORT uint32_t mvc_kernel_interface(void) { return 4; }
 
 /* Cut `count` elements into blocks of `block` elements (the last may be shorter), do the step, and write each block's
    planes, least significant first. `scratch` holds one block. Returns 0, or -1 for parameters out of range. */

@@ -36,7 +36,7 @@ from mvc.codecs.elements import U8, scratch
 
 Bytes = NDArray[np.uint8]
 
-INTERFACE = 3
+INTERFACE = 4
 """Which functions with which arguments the library must offer: ``mvc_kernel_interface`` in ``_kernel.c``."""
 
 NONE, ROTATE, RESIDUAL = 0, 1, 2
