@@ -293,8 +293,8 @@ EXPORT uint64_t mvc_tokenise(unsigned width, unsigned shift, unsigned bits, unsi
         tokens < CLASSES + ((8 * (size_t)width - DIRECT_BITS) << keep))
         return UINT64_MAX;
 #ifdef VECTORS
-    if (width == 2 && VECTORS)
-        return tokenise_vectors(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
+    if ((width == 2 || (width == 4 && keep == 3)) && VECTORS)
+        return tokenise_vectors(width, target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
 #endif
     switch (width) {
     case 1: return tokenise_8(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
@@ -309,8 +309,8 @@ EXPORT int mvc_untokenise(unsigned width, unsigned keep, const uint8_t *token, c
     if (keep > 3)
         return -1;
 #ifdef VECTORS
-    if (width == 2 && keep && VECTORS)
-        return untokenise_vectors(token, base, count, keep, extras, available, out);
+    if (((width == 2 && keep) || (width == 4 && keep == 3)) && VECTORS)
+        return untokenise_vectors(width, token, base, count, keep, extras, available, out);
 #endif
     switch (width) {
     case 1: return untokenise_8(token, base, count, keep, extras, available, out);
