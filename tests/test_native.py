@@ -84,6 +84,16 @@ class Twin:
         stored[: len(form)] = octets(form)
         return len(form)
 
+    def read_shares(self, stored, symbols, precision, contexts, fitted) -> int:
+        reader = plane.Reader(memoryview(stored))
+        try:
+            model = shares.read(reader, symbols, precision)
+        except CorruptObject:
+            return 0
+        contexts[:] = model.contexts
+        fitted[: model.shares.size] = model.shares.ravel()
+        return stored.size - reader.left
+
     def pack_nibbles(self, values, packed, escapes) -> int:
         halves, escaped = plane.pack_nibbles(values)
         packed[:] = halves
@@ -238,6 +248,42 @@ def test_fitted_shares(twin, data) -> None:
 
 
 @needs_kernel
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+@given(data=st.data())
+@several
+def test_tokens(twin, width, data) -> None:
+    """Of any elements, whole tiles and what is left; too few extra bits or too many are refused."""
+    target, base, _ = elements(data, width)
+    if data.draw(st.booleans()):  # most did not move, or a little
+        moves = octets(noise(target.size, 7)).view(unsigned(width)) >> data.draw(
+            st.integers(0, 8 * width - 1)
+        )
+        target = (base.view(unsigned(width)) + moves).view(np.uint8)
+        target[: target.size // width // 9 * width] = 0
+    count = target.size // width
+    keep = data.draw(st.integers(1, 1 if width in (1, 8) else 3))
+    shift, bits = data.draw(st.sampled_from([(0, 0), *EXPONENTS[width]]))
+    number, made = tokens.alphabet(width, keep), []
+    for kernel in (KERNEL, twin):
+        found, keys = np.empty(count, np.uint8), np.empty(count, np.uint8)
+        counts, extras = np.empty((2, 256, number), np.uint32), np.empty(target.size + 8, np.uint8)
+        total = kernel.tokenise(width, shift, bits, keep, target, base, found, keys, counts, extras)
+        extras = extras[: (total + 7) // 8].copy()
+        made.append([part.tobytes() for part in (found, keys, counts[0], extras)])
+    assert made[0] == made[1]
+    for wrong in (0, 1, -1, 9):
+        out = [np.empty(target.size, np.uint8) for _ in range(2)]
+        some = extras[:wrong] if wrong < 0 else np.append(extras, np.zeros(wrong, np.uint8))
+        some = some.copy()  # so that a sanitiser sees a step beyond it
+        done = [
+            kernel.untokenise(width, keep, found, base, some, room)
+            for kernel, room in zip((KERNEL, twin), out, strict=True)
+        ]
+        assert done == [some.size == extras.size] * 2
+        assert wrong or out[0].tobytes() == out[1].tobytes() == target.tobytes()
+
+
+@needs_kernel
 @given(data=st.data())
 @several
 def test_coded_symbols(twin, data) -> None:
@@ -275,6 +321,28 @@ def test_coded_symbols(twin, data) -> None:
     if coded.tobytes() == made[1].tobytes():
         assert done[0]
         assert found[0].tobytes() == symbols.tobytes()
+
+
+@needs_kernel
+@given(data=st.data())
+@settings(several, max_examples=300)
+def test_damaged_shares(twin, data) -> None:
+    """Refused or read alike, and not a byte beyond what there is."""
+    counts, precision = counts_of(data), data.draw(st.sampled_from([8, 12, 14]))
+    stored = octets(bytes(shares.fit(counts, precision)[1])).copy()
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, min(stored.size, data.draw(st.sampled_from([4, 40, 9999]))) - 1))
+        stored[place] = data.draw(st.integers(0, 255))
+    stored = stored[: stored.size - data.draw(st.sampled_from([0, 0, 1, 30]))].copy()
+    if data.draw(st.booleans()):
+        stored = np.append(stored, octets(noise(9)))
+    found = []
+    for kernel in (KERNEL, twin):
+        contexts, fitted = np.zeros(256, np.uint8), np.zeros(counts.size, np.uint16)
+        length = kernel.read_shares(stored, counts.shape[1], precision, contexts, fitted)
+        size = (int(stored[0]) + 1) * counts.shape[1] if length else 0
+        found.append((length, contexts.tobytes() if length else b"", fitted[:size].tobytes()))
+    assert found[0] == found[1]
 
 
 @needs_kernel

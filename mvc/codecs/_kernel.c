@@ -131,6 +131,11 @@ static inline uint64_t get_bits(const uint8_t *from, size_t available, uint64_t 
 #undef WIDTH
 #undef NAME
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include "_vector.h"
+#define VECTORS __builtin_cpu_supports("avx2")
+#endif
+
 #include "_shares.h"
 #include "_prices.h"
 
@@ -147,7 +152,7 @@ static int step_from(unsigned kind, unsigned width, unsigned shift, unsigned bit
     return 1;
 }
 
-EXPORT uint32_t mvc_kernel_interface(void) { return 3; }
+EXPORT uint32_t mvc_kernel_interface(void) { return 4; }
 
 /* Cut `count` elements into blocks of `block` elements (the last may be shorter), do the step, and write each block's
    planes, least significant first. `scratch` holds one block. Returns 0, or -1 for parameters out of range. */
@@ -287,6 +292,10 @@ EXPORT uint64_t mvc_tokenise(unsigned width, unsigned shift, unsigned bits, unsi
     if (!step_from(STEP_RESIDUAL, width, shift, bits, &step) || keep < 1 || keep > 3 || count > UINT32_MAX ||
         tokens < CLASSES + ((8 * (size_t)width - DIRECT_BITS) << keep))
         return UINT64_MAX;
+#ifdef VECTORS
+    if ((width == 2 || (width == 4 && keep == 3)) && VECTORS)
+        return tokenise_vectors(width, target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
+#endif
     switch (width) {
     case 1: return tokenise_8(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
     case 2: return tokenise_16(target, base, count, step.low, step.mask, keep, tokens, token, keys, counts, extras);
@@ -299,6 +308,10 @@ EXPORT int mvc_untokenise(unsigned width, unsigned keep, const uint8_t *token, c
                           const uint8_t *extras, size_t available, uint8_t *out) {
     if (keep > 3)
         return -1;
+#ifdef VECTORS
+    if (((width == 2 && keep) || (width == 4 && keep == 3)) && VECTORS)
+        return untokenise_vectors(width, token, base, count, keep, extras, available, out);
+#endif
     switch (width) {
     case 1: return untokenise_8(token, base, count, keep, extras, available, out);
     case 2: return untokenise_16(token, base, count, keep, extras, available, out);
@@ -393,11 +406,6 @@ static inline uint8_t *encode_all(const uint8_t *restrict symbol, const uint8_t 
     return at;
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include "_vector.h"
-#define VECTORS(lanes) ((lanes) >= LEAST_LANES && __builtin_cpu_supports("avx2"))
-#endif
-
 /* rANS with static shares (mvc/codecs/rans.py): symbol i belongs to lane i mod `lanes`, and its shares are those of
    context map[keys[i]], where it has one. `shares` is [contexts][symbols]; `table` has room for 256 struct symbol for
    each context. The coded bytes (states, then words) are put at the end of `out`; returns how many they are, or 0 for
@@ -413,7 +421,7 @@ EXPORT size_t mvc_rans_encode(const uint8_t *restrict symbol, const uint8_t *res
     for (size_t lane = 0; lane < lanes; lane++)
         states[lane] = RANS_LEAST;
 #ifdef VECTORS
-    if (VECTORS(lanes)) {
+    if (VECTORS && lanes >= LEAST_LANES) {
         uint32_t *entries = (uint32_t *)table, starts[256];
         for (size_t context = 0; context < contexts; context++) {
             uint32_t start = 0, whole = (uint32_t)1 << precision, *row = entries + context * 256;
@@ -529,7 +537,7 @@ EXPORT int mvc_rans_decode(const uint8_t *restrict coded, size_t length, const u
             return -1;
     }
 #ifdef VECTORS
-    if (VECTORS(lanes) && precision <= VECTOR_PRECISION) {
+    if (VECTORS && lanes >= LEAST_LANES && precision <= VECTOR_PRECISION) {
         uint32_t starts[256], *entry = (uint32_t *)room;
         for (size_t context = 0; context < contexts; context++) {
             uint32_t left = size;

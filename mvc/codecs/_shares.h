@@ -183,3 +183,59 @@ EXPORT size_t mvc_fit(const uint32_t *counts, size_t symbols, unsigned precision
         }
     return (size_t)(low - stored) + (size_t)((end_bits(&out) + 7) / 8);
 }
+
+/* The stored form that mvc_fit writes, from the front of `stored`: the context of each key, and shares, which have room
+   for 256 contexts. Returns its length, or 0 if it is not that of a model of so many symbols. */
+EXPORT size_t mvc_read_shares(const uint8_t *stored, size_t available, size_t symbols, unsigned precision, uint8_t *map,
+                              uint16_t *shares) {
+    if (symbols == 0 || symbols > 256 || precision < 1 || precision > MOST_PRECISION)
+        return 0;
+    if (available < 1)
+        return 0;
+    size_t contexts = (size_t)stored[0] + 1, count = 0, more = 0;
+    if (available < 2 * contexts)
+        return 0;
+    const uint8_t *firsts = stored, *lasts = stored + contexts, *halves = lasts + contexts;
+    for (size_t context = 0, key = 0; context < contexts; context++) {
+        if (lasts[context] >= symbols || (context && firsts[context] <= (context > 1 ? firsts[context - 1] : 0)))
+            return 0;
+        size_t next = context + 1 < contexts ? firsts[context + 1] : 256;
+        if (next > key)
+            memset(map + key, (int)context, next - key);
+        key = next;
+        count += (size_t)lasts[context] + 1;
+    }
+    size_t left = available - 2 * contexts;
+    if (left < (count + 1) / 2)
+        return 0;
+    const uint8_t *low = halves + (count + 1) / 2;
+    for (size_t i = 0; i < count; i++) {
+        unsigned size = halves[i >> 1] >> (4 * (i & 1)) & 15;
+        if (size > precision + 1)
+            return 0;
+        more += size > 1 ? size - 1 : 0;
+    }
+    if (count & 1 && halves[count >> 1] >> 4)
+        return 0;
+    left -= (count + 1) / 2;
+    if (left < (more + 7) / 8)
+        return 0;
+    uint64_t place = 0;
+    for (size_t context = 0, i = 0; context < contexts; context++) {
+        uint16_t *row = shares + context * symbols;
+        uint32_t sum = 0;
+        for (size_t s = 0; s <= lasts[context]; s++, i++) {
+            unsigned size = halves[i >> 1] >> (4 * (i & 1)) & 15, share = size;
+            if (size > 1) {
+                share = 1u << (size - 1) | (unsigned)get_bits(low, left, place, size - 1, 16);
+                place += size - 1;
+            }
+            row[s] = (uint16_t)share;
+            sum += share;
+        }
+        memset(row + lasts[context] + 1, 0, (symbols - lasts[context] - 1) * sizeof *row);
+        if (sum != (uint32_t)1 << precision)
+            return 0;
+    }
+    return (size_t)(low - stored) + (more + 7) / 8;
+}

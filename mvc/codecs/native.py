@@ -36,7 +36,7 @@ from mvc.codecs.elements import U8, scratch
 
 Bytes = NDArray[np.uint8]
 
-INTERFACE = 3
+INTERFACE = 4
 """Which functions with which arguments the library must offer: ``mvc_kernel_interface`` in ``_kernel.c``."""
 
 NONE, ROTATE, RESIDUAL = 0, 1, 2
@@ -76,6 +76,7 @@ class Kernel:
         self._huffman = _function(library, "mvc_huffman", None, "pnnpp")
         self._entropies = _function(library, "mvc_entropies", None, "pnnqpp")
         self._fit = _function(library, "mvc_fit", c_size_t, "pnuppppp")
+        self._read_shares = _function(library, "mvc_read_shares", c_size_t, "pnnupp")
         self._rans_encode = _function(library, "mvc_rans_encode", c_size_t, "ppnppnnunppn")
         self._rans_decode = _function(library, "mvc_rans_decode", c_int, "pnpnppnnunpp")
 
@@ -269,6 +270,20 @@ class Kernel:
         _fit(length > 0)
         return int(length)
 
+    def read_shares(
+        self, stored: Bytes, symbols: int, precision: int, contexts: Bytes, shares: NDArray[np.uint16]
+    ) -> int:
+        """Undo :meth:`fit`: fill ``contexts`` and the front of ``shares``.
+
+        Returns the length of the stored form with which ``stored`` begins, or 0 if it does not.
+        """
+        _fit(1 <= symbols <= 256 and contexts.size == 256)
+        _fit(shares.dtype == np.uint16 and shares.size == 256 * symbols)
+        length = self._read_shares(
+            *(_source(stored), stored.size, symbols, precision, _target(contexts), _target(shares))
+        )
+        return int(length)
+
     def rans_encode(
         self,
         symbols: Bytes,
@@ -397,7 +412,7 @@ def load(folder: Path) -> Kernel | None:
     return None
 
 
-_KNOWN = "34761a045491dbf543c0dc04b8cae11299c80bad19a0c4732f7effeec01ee005"
+_KNOWN = "e24df148c0e1db95172268dd9b45d3ee140d1ded0ad7c9942792495cc444bf19"
 """BLAKE3 over all that :func:`_works` does, as the numpy code does it."""
 
 
@@ -432,7 +447,7 @@ def _fingerprint(kernel: Kernel) -> str:
             seen.update(back.data)
             counts = kernel.histograms(step, target, other, room)
             seen.update(counts.tobytes())
-            seen.update(repr(kernel.huffman(counts.copy(), logs.TABLE)).encode())
+            seen.update(repr(kernel.huffman(counts, logs.TABLE)).encode())
     packed, plane = apart[:600], back[:1199]
     escaped = kernel.pack_nibbles(target[:1199] // 14, packed, scratch)
     seen.update(packed.data)
@@ -452,37 +467,48 @@ def _tokens_into(kernel: Kernel, seen: blake3, target: Bytes, base: Bytes) -> No
     base[800:1000] += np.uint8(3)  # some small,
     target = target.copy()
     target[1000:1100] = 0  # and some targets
+    most = 256 * 241  # counts; once for all, for fresh memory costs more than what is done in it
+    pieces, tables, every = (
+        np.empty(most * n, kind) for n, kind in ((1, np.uint32), (1, np.uint16), (2, np.uint32))
+    )
+    contexts, stored = np.empty(256, np.uint8), np.empty(520 + 3 * most, np.uint8)
     for width in (1, 2, 4, 8):
         shift, bits = {1: (3, 4), 2: (7, 8), 4: (23, 8), 8: (52, 11)}[width]
         keep = 1 if width in (1, 8) else 3
         number = 17 + ((8 * width - 4) << keep)
         tokens, keys = np.empty(1208 // width, np.uint8), np.empty(1208 // width, np.uint8)
-        counts, extras = np.empty((2, 256, number), np.uint32), np.empty(1216, np.uint8)
+        counts, extras = every[: 512 * number].reshape(2, 256, number), np.empty(1216, np.uint8)
         total = kernel.tokenise(width, shift, bits, keep, target, base, tokens, keys, counts, extras)
         for part in (tokens, keys, counts[0], extras[: (total + 7) // 8]):
             seen.update(part.tobytes())
         seen.update(repr(kernel.entropies(counts[0], 3, logs.TABLE)).encode())
         again, back = np.empty_like(keys), np.empty_like(target)
-        room, fitted = np.empty(256 * number, np.uint32), np.empty(256 * number, np.uint16)
-        contexts, stored = np.empty(256, np.uint8), np.empty(520 + 3 * 256 * number, np.uint8)
+        room, fitted = pieces[: 256 * number], tables[: 256 * number]
         for precision in (8, 12):
             length = kernel.fit(counts[0], precision, logs.TABLE, room, contexts, fitted, stored)
             size = (int(stored[0]) + 1) * number
             for part in (contexts, fitted[:size], stored[:length]):
                 seen.update(part.tobytes())
+            contexts.fill(0)
+            fitted.fill(0)
+            for form in (stored[: length - 1], stored[:length]):
+                found = kernel.read_shares(form, number, precision, contexts, fitted)
+                seen.update(found.to_bytes(4, "little"))
+            for part in (contexts, fitted[:size]):
+                seen.update(part.tobytes())
         kernel.keys(width, shift, bits, base, again)
         seen.update(again.data)
-        contexts = np.repeat(np.arange(2, dtype=np.uint8), 128)
+        halves = np.repeat(np.arange(2, dtype=np.uint8), 128)
         shares = np.full((2, number), (1 << 12) // number, np.uint16)
         shares[:, 0] += (1 << 12) % number
         shares[1] = shares[1, ::-1]
         for lanes in (1, 8, 16):
             coded = kernel.rans_encode(
-                tokens, keys, contexts, shares, 12, lanes, np.empty(2 * tokens.size + 64, np.uint8)
+                tokens, keys, halves, shares, 12, lanes, np.empty(2 * tokens.size + 64, np.uint8)
             )
             seen.update(coded.tobytes())
             again.fill(0)
-            seen.update(bytes([kernel.rans_decode(coded, keys, contexts, shares, 12, lanes, again)]))
+            seen.update(bytes([kernel.rans_decode(coded, keys, halves, shares, 12, lanes, again)]))
             seen.update(again.data)
         seen.update(bytes([kernel.untokenise(width, keep, again, base, extras[: (total + 7) // 8], back)]))
         seen.update(back.data)

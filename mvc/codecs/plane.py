@@ -154,6 +154,10 @@ class Reader:
         """Bytes that are still there."""
         return self._end - self._position
 
+    def rest(self) -> memoryview:
+        """All that is left, without taking it."""
+        return self._data[self._position :]
+
     def take(self, count: int) -> memoryview:
         """The next ``count`` bytes.
 

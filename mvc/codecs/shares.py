@@ -162,11 +162,21 @@ def _sizes(shares: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def read(reader: Reader, symbols: int, precision: int) -> Model:
-    """The model that comes next.
+    """The model that comes next; may be scratch.
 
     Raises:
         CorruptObject: there is none, or not one of so many symbols whose shares sum up.
     """
+    if native.KERNEL is not None:
+        contexts = scratch("shares.contexts", 256, U8)
+        room = scratch("shares.shares", 256 * symbols, np.dtype(np.uint16))
+        stored = np.frombuffer(reader.rest(), np.uint8)
+        length = native.KERNEL.read_shares(stored, symbols, precision, contexts, room)
+        if length == 0:
+            raise CorruptObject("contexts and shares are damaged")
+        number = int(stored[0]) + 1
+        reader.take(length)
+        return Model(contexts, room[: number * symbols].reshape(number, symbols))
     number = reader.byte() + 1
     firsts = np.frombuffer(reader.take(number - 1), np.uint8)
     lasts = np.frombuffer(reader.take(number), np.uint8).astype(np.int64)
