@@ -14,7 +14,7 @@ setup(
         Extension(
             "mvc.codecs._kernel",
             sources=["mvc/codecs/_kernel.c"],
-            depends=["mvc/codecs/_lane.h", "mvc/codecs/_prices.h", "mvc/codecs/_shares.h"],
+            depends=["mvc/codecs/_lane.h", "mvc/codecs/_prices.h", "mvc/codecs/_shares.h", "mvc/codecs/_vector.h"],
             extra_compile_args=[]
             if sys.platform == "win32"
             else ["-std=c99", "-O3", "-g0", "-fvisibility=hidden"],

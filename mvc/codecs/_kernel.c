@@ -393,6 +393,11 @@ static inline uint8_t *encode_all(const uint8_t *restrict symbol, const uint8_t 
     return at;
 }
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include "_vector.h"
+#define VECTORS(lanes) ((lanes) >= LEAST_LANES && __builtin_cpu_supports("avx2"))
+#endif
+
 /* rANS with static shares (mvc/codecs/rans.py): symbol i belongs to lane i mod `lanes`, and its shares are those of
    context map[keys[i]], where it has one. `shares` is [contexts][symbols]; `table` has room for 256 struct symbol for
    each context. The coded bytes (states, then words) are put at the end of `out`; returns how many they are, or 0 for
@@ -405,6 +410,32 @@ EXPORT size_t mvc_rans_encode(const uint8_t *restrict symbol, const uint8_t *res
     const struct symbol *rows[256];
     if (!rans_parameters(map, contexts, symbols, precision, lanes) || capacity < 2 * count + 4 * lanes)
         return 0;
+    for (size_t lane = 0; lane < lanes; lane++)
+        states[lane] = RANS_LEAST;
+#ifdef VECTORS
+    if (VECTORS(lanes)) {
+        uint32_t *entries = (uint32_t *)table, starts[256];
+        for (size_t context = 0; context < contexts; context++) {
+            uint32_t start = 0, whole = (uint32_t)1 << precision, *row = entries + context * 256;
+            memset(row, 0, 256 * sizeof *row);
+            for (size_t s = 0; s < symbols; s++) {
+                uint32_t share = shares[context * symbols + s];
+                if (share > whole - start)
+                    return 0;
+                row[s] = share << 16 | start;
+                start += share;
+            }
+            if (start != whole)
+                return 0;
+        }
+        for (size_t key = 0; key < 256; key++)
+            starts[key] = 256 * map[key];
+        uint8_t *from = encode_vectors(symbol, keys, count, entries, starts, precision, lanes, states, out + capacity);
+        for (size_t lane = lanes; lane-- > 0;)
+            memcpy(from -= 4, &states[lane], 4);
+        return (size_t)(out + capacity - from);
+    }
+#endif
     memset(table, 0, contexts * 256 * sizeof *table);
     for (size_t context = 0; context < contexts; context++) {
         uint32_t start = 0, whole = (uint32_t)1 << precision;
@@ -424,8 +455,6 @@ EXPORT size_t mvc_rans_encode(const uint8_t *restrict symbol, const uint8_t *res
     }
     for (size_t key = 0; key < 256; key++)
         rows[key] = table + 256 * map[key];
-    for (size_t lane = 0; lane < lanes; lane++)
-        states[lane] = RANS_LEAST;
     uint8_t *at = encode_all(symbol, keys, count, rows, lanes, states, out + capacity);
     for (size_t lane = lanes; lane-- > 0;)
         memcpy(at -= 4, &states[lane], 4);
@@ -469,41 +498,70 @@ static inline const uint8_t *decode_all(const uint8_t *restrict at, const uint8_
     return at;
 }
 
-/* Undo mvc_rans_encode. `room` has contexts * (2^precision + 4 * 256) bytes. Returns 0, or -1 if the bytes are not
-   exactly such a code. */
+/* The symbol of each slot of a context, then share and start of each symbol. Returns 0, or -1 if the shares do not sum
+   up. */
+static int decoder_row(const uint16_t *shares, size_t symbols, uint32_t size, uint8_t *row) {
+    uint32_t start = 0;
+    for (size_t s = 0; s < symbols; s++) {
+        uint32_t share = shares[s], both = share << 16 | start;
+        if (share > size - start)
+            return -1;
+        memset(row + start, (int)s, share);
+        memcpy(row + size + 4 * s, &both, 4);
+        start += share;
+    }
+    return start == size ? 0 : -1;
+}
+
+/* Undo mvc_rans_encode. `room` begins at a multiple of 4 and has 4 * 2^precision + 4 * 256 bytes for each context.
+   Returns 0, or -1 if the bytes are not exactly such a code. */
 EXPORT int mvc_rans_decode(const uint8_t *restrict coded, size_t length, const uint8_t *restrict keys, size_t count,
                            const uint8_t *map, const uint16_t *shares, size_t contexts, size_t symbols,
                            unsigned precision, size_t lanes, uint8_t *restrict room, uint8_t *restrict symbol) {
     uint32_t states[MOST_LANES];
-    const uint8_t *rows[256];
     if (!rans_parameters(map, contexts, symbols, precision, lanes) || length < 4 * lanes || length % 2)
         return -1;
     const uint32_t size = (uint32_t)1 << precision;
-    for (size_t context = 0; context < contexts; context++) {
-        uint8_t *row = room + context * (size + 4 * 256);
-        uint32_t start = 0;
-        for (size_t s = 0; s < symbols; s++) {
-            uint32_t share = shares[context * symbols + s], both = share << 16 | start;
-            if (share > size - start)
-                return -1;
-            memset(row + start, (int)s, share);
-            memcpy(row + size + 4 * s, &both, 4);
-            start += share;
-        }
-        if (start != size)
-            return -1;
-    }
-    for (size_t key = 0; key < 256; key++)
-        rows[key] = room + map[key] * (size + 4 * 256);
     const uint8_t *at = coded, *end = coded + length;
     for (size_t lane = 0; lane < lanes; lane++, at += 4) {
         memcpy(&states[lane], at, 4);
         if (states[lane] < RANS_LEAST)
             return -1;
     }
-    /* a shift by a constant is cheaper */
-    at = precision == 12 ? decode_all(at, end, keys, count, rows, 12, lanes, states, symbol)
-                         : decode_all(at, end, keys, count, rows, precision, lanes, states, symbol);
+#ifdef VECTORS
+    if (VECTORS(lanes) && precision <= VECTOR_PRECISION) {
+        uint32_t starts[256], *entry = (uint32_t *)room;
+        for (size_t context = 0; context < contexts; context++) {
+            uint32_t left = size;
+            for (size_t s = 0; s < symbols; s++) {
+                uint32_t share = shares[context * symbols + s];
+                if (share > left)
+                    return -1;
+                uint32_t first = (uint32_t)s | (share - 1) << 8;
+                for (uint32_t i = 0; i < share; i++)
+                    entry[i] = first | i << 20;
+                entry += share;
+                left -= share;
+            }
+            if (left)
+                return -1;
+        }
+        for (size_t key = 0; key < 256; key++)
+            starts[key] = size * map[key];
+        at = decode_vectors(at, end, keys, count, (const uint32_t *)room, starts, precision, lanes, states, symbol);
+    } else
+#endif
+    {
+        const uint8_t *rows[256];
+        for (size_t context = 0; context < contexts; context++)
+            if (decoder_row(shares + context * symbols, symbols, size, room + context * (size + 4 * 256)))
+                return -1;
+        for (size_t key = 0; key < 256; key++)
+            rows[key] = room + map[key] * (size + 4 * 256);
+        /* a shift by a constant is cheaper */
+        at = precision == 12 ? decode_all(at, end, keys, count, rows, 12, lanes, states, symbol)
+                             : decode_all(at, end, keys, count, rows, precision, lanes, states, symbol);
+    }
     for (size_t lane = 0; lane < lanes; lane++)
         if (states[lane] != RANS_LEAST)
             return -1;
