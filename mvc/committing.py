@@ -18,6 +18,7 @@ from mvc.named_files import NamedFiles
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
 from mvc.odb.effort import Effort
+from mvc.odb.record import MAX_BASES
 from mvc.redaction import redact, redact_value
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
@@ -150,6 +151,11 @@ class Job(ABC):
         """Finds what the files' last versions offer."""
         request, view = self._request, self._tx.view
         store = SketchStore(self._repository.io, self._repository.store)
+        if len(request.recipe) > MAX_BASES:
+            raise UserError(
+                f"{len(request.recipe)} versions to combine are more than a recipe may have ({MAX_BASES})",
+                hint="leave the recipe out",
+            )
         bases = [NamedFiles(view, revision) for revision in request.bases]
         operands = [NamedFiles(view, revision) for revision in request.recipe]
         if request.fast:
