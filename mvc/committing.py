@@ -130,6 +130,8 @@ class Job(ABC):
         self._new: tuple[CommitId, Commit] | None = None
         self._changed = 0
         self._read_bytes = 0
+        if request.fast:
+            tx.writer.effort = Effort.FAST
 
     @abstractmethod
     def store(self) -> dict[str, TreeEntry]:
@@ -158,8 +160,6 @@ class Job(ABC):
             )
         bases = [NamedFiles(view, revision) for revision in request.bases]
         operands = [NamedFiles(view, revision) for revision in request.recipe]
-        if request.fast:
-            self._tx.writer.effort = Effort.FAST
         return BaseFinder(
             self._tx.writer.database,
             store,

@@ -20,6 +20,8 @@ from mvc.objectid import BlobId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import ObjectWriter
 from mvc.ops.checkout import checkout_paths
+from mvc.ops.gc import Request as GcRequest
+from mvc.ops.gc import gc
 from mvc.predictors import linear
 from mvc.recipes.adapters import adapter_key
 from mvc.recipes.cast import Cast
@@ -390,6 +392,38 @@ def test_a_relation_is_found_and_costs_little(tmp_path, name):
         )
     assert stored <= relation.share * size + 4096
     assert relation.recipe in store.recipes(relation.path, relation.tensor)
+    store.check()
+
+
+TINY = {f"layers.{number}.w": (60, 64) for number in range(6)}
+"""Too small for sketches: what they come from is found by path, or said."""
+
+
+def test_a_base_that_is_said_is_used(tmp_path):
+    sizes = []
+    for bases in ((), ("HEAD:a",), ("HEAD:a/m.safetensors",)):
+        store = Store(tmp_path / str(len(sizes)))
+        model = rounded(weights(20, TINY), "BF16")
+        store.commit({"a/m.safetensors": file_of(model)})
+        (store.folder / "b").mkdir()
+        (store.folder / "b" / "m.safetensors").write_bytes(file_of(rounded(tuned(model, 1), "BF16")))
+        sizes.append(snapshot(store.repository, bases=bases).stored_bytes)
+        assert_sound(store.folder)
+    assert max(sizes[1:]) < 0.7 * sizes[0]
+
+
+def test_a_fast_commit_leans_on_nothing_and_gc_makes_up_for_it(tmp_path):
+    store = Store(tmp_path)
+    model = rounded(weights(20, SMALL), "BF16")
+    store.commit({"m.safetensors": file_of(model)})
+    later = file_of(rounded(tuned(model, 1, 0.002), "BF16"))
+    (tmp_path / "m.safetensors").write_bytes(later)
+    fast = snapshot(store.repository, fast=True)
+    assert store.recipes("m.safetensors", "w") == {"alone"}
+    assert fast.stored_bytes > 0.5 * len(later)
+    store.versions.append({"m.safetensors": (later, False)})
+    done = gc(store.repository, GcRequest(now(), repack=True))
+    assert done.after.bytes < done.before.bytes - 0.3 * len(later)
     store.check()
 
 
