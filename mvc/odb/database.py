@@ -209,10 +209,6 @@ class ObjectDatabase:
         """Tell the monitor of damage that stops nothing."""
         self._monitor.note_damage(message)
 
-    def get_below(self, identity: ObjectId, below: int) -> bytes:
-        """Plain bytes read from a record of a depth below that, as who wants to lean on it needs."""
-        return self._get(identity, below, _Budget())
-
     def decode(self, record: Record) -> bytes:
         """A record's plain bytes, checked against its id.
 

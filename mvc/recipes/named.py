@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from mvc.dtypes import DTYPES
 from mvc.odb.database import ObjectDatabase
 from mvc.predictors.floats import FLOATS
+from mvc.predictors.linear import MAX_OPERANDS
 from mvc.recipes.cast import CASTS, Cast
 from mvc.recipes.known import KnownFile, KnownTensor
 from mvc.recipes.linear import Combined
@@ -33,7 +34,8 @@ def same_tensor(file: KnownFile, span: Span) -> KnownTensor | None:
 def combined(span: Span, files: Sequence[KnownFile]) -> Iterator[TensorRecipe]:
     """The combination of the tensors of that name in some files."""
     operands = [known for known in (same_tensor(file, span) for file in files) if known is not None]
-    if len(operands) > 1 and len(operands) == len(files) and span.strides is None and span.dtype in FLOATS:
+    complete = 1 < len(operands) == len(files) <= MAX_OPERANDS
+    if complete and span.strides is None and span.dtype in FLOATS:
         yield Combined(operands, span.dtype)
 
 
