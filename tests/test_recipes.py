@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 from typing import NamedTuple
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 
 import mvc
+from mvc import ingest
 from mvc.errors import UserError
 from mvc.objectid import BlobId
+from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import ObjectWriter
 from mvc.ops.checkout import checkout_paths
@@ -700,6 +703,28 @@ def test_rows_that_lie_cost_no_truth(tmp_path, seed):
             with (path.parent / f"{bucket_of(key):x}").open("ab") as file:
                 file.write(rows[rows["key"] == key].tobytes())
     everything_after(store)
+
+
+def test_a_stored_table_that_lies_costs_no_truth(tmp_path, monkeypatch):
+    """A row whose length contradicts its shape: two bytes of an adapter are missing in it."""
+
+    def lying(*args: object) -> Manifest:
+        honest = Manifest(*args)
+        rows = [
+            replace(span, length=span.length - 2) if "lora_A" in span.name else span
+            for span in honest.tensors
+        ]
+        return replace(honest, tensors=tuple(rows))
+
+    store = Store(tmp_path)
+    store.commit({"base.safetensors": file_of(HALF)})
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "Manifest", lying)
+        store.commit({"adapter.safetensors": file_of(adapter(), "F32")})
+    store.commit({"merged.safetensors": file_of(merged())})
+    (tmp_path / "merged.safetensors").unlink()
+    checkout_paths(store.repository, "HEAD", ["merged.safetensors"], ME, now())
+    assert (tmp_path / "merged.safetensors").read_bytes() == file_of(merged())
 
 
 def test_a_base_that_cannot_be_read_costs_only_its_help(tmp_path):

@@ -234,16 +234,16 @@ class FileRecipes:
 
     def _known(self, row: Rows) -> KnownTensor | None:
         file = self._library.short(int(row["manifest"]))
-        place = int(row["tensor"])
-        if file is None or place >= len(file.tensors):
+        known = None if file is None else file.at(int(row["tensor"]))
+        if known is None:
             return None
-        span = file.tensors[place]
+        span = known.span
         if span.strides is not None or int(row["kind"]) != kind_of(span.dtype):
             return None  # another file's row, or a damaged one
         key = int(row["key"])
         if key < FIRST_ADAPTER_KEY and not (can_sketch(span) and count_of(span) == key):
             return None
-        return KnownTensor(file, span)
+        return known
 
     def _adapters(self, span: Span) -> list[tuple[KnownTensor, KnownTensor]]:
         module = span.name.removesuffix(".weight")
