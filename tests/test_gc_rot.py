@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from mvc import collection
+from mvc.codecs import Step
 from mvc.errors import StorageError
 from mvc.objectid import BlobId, CommitId
-from mvc.odb.pack import pack_key
+from mvc.odb.pack import PackWriter, pack_key
+from mvc.odb.record import Record
 from mvc.odb.segment import Entry
 from mvc.ops.gc import Request, gc
 from mvc.repo import Repository
-from tests.engine import make_repository, now, open_repository, snapshot
+from tests.engine import make_repository, now, open_repository, snapshot, weights_versions
 from tests.make_files import finetuned, random_weights, safetensors_bytes
 from tests.test_gc_repack import pieces_of
 
@@ -71,3 +73,22 @@ def test_a_record_that_leans_on_damage_does_not_replace_one_that_can_be_read(tmp
     gc(open_repository(tmp_path), Request(now(), None, repack=repack))
     with open_repository(tmp_path).reading() as view:
         assert {piece: view.objects.get(piece) for piece in twice} == plain
+
+
+@pytest.mark.parametrize("repack", [False, True])
+def test_a_record_that_only_looks_right_does_not_replace_one_that_can_be_read(tmp_path, repack):
+    """A right checksum, less deep and smaller than the sound record, and no such object in it."""
+    repository = make_repository(tmp_path)
+    for content in weights_versions(3, 30_000):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        newest = snapshot(repository).id
+    with repository.reading() as view:
+        plain = {piece: view.objects.get(piece) for piece in pieces_of(view, newest)}
+        packs = PackWriter(view.backend)
+        for piece, data in plain.items():
+            packs.add(Record(piece, len(data), 0, (Step("zstd", 1, {}, 4),), None, (), b"junk"))
+        packs.flush()
+    collection._swap(repository, lambda view: collection.add_entries(repository, view, packs.entries))
+    gc(open_repository(tmp_path), Request(now(), None, repack=repack))
+    with open_repository(tmp_path).reading() as view:
+        assert {piece: view.objects.get(piece) for piece in plain} == plain
