@@ -469,7 +469,9 @@ def _tokens_into(kernel: Kernel, seen: blake3, target: Bytes, base: Bytes) -> No
     target[1000:1100] = 0  # and some targets
     most = 256 * 241  # counts; once for all, for fresh memory costs more than what is done in it
     pieces, tables, every = (
-        np.empty(most * n, kind) for n, kind in ((1, np.uint32), (1, np.uint16), (2, np.uint32))
+        np.empty(most, np.uint32),
+        np.empty(most, np.uint16),
+        np.empty(2 * most, np.uint32),
     )
     contexts, stored = np.empty(256, np.uint8), np.empty(520 + 3 * most, np.uint8)
     for width in (1, 2, 4, 8):
