@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_TENSOR_DEPTH = 6
 """Depth of the deepest record of a moved tensor: reading it takes as many more steps."""
 
-_STEP_COST = 0.25
+_STEP_COST = 0.33
 """Bits an element that a base must be nearer by for each step deeper that it lies, because who reads takes
 every step. Distances grow with the logarithm of the versions between, so that versions hang on anchors."""
 
