@@ -17,7 +17,8 @@ from mvc.odb.writer import NO_HINT, Hint
 from mvc.spans import Span
 
 if TYPE_CHECKING:
-    from mvc.recipes.finder import Choice, FileRecipes, Library
+    from mvc.recipes.finder import Choice, FileRecipes
+    from mvc.recipes.library import Library
 
 MAX_TEXT_DEPTH = 8
 MIN_TEXT = 256
@@ -145,7 +146,7 @@ class BaseFinder:
     def stored(self, identity: ManifestId, manifest: Manifest, bases: FileBases) -> None:
         """A file was stored: from now on others may be predicted from it."""
         if bases.recipes is not None and self._library is not None:
-            self._library.learn(identity, manifest, bases.recipes)
+            self._library.learn(identity, manifest, bases.recipes.rows(identity, manifest))
 
     def save(self) -> None:
         """Remember what was stored for later commits; to be called once they are published."""
@@ -167,8 +168,9 @@ class BaseFinder:
         if not spans or not self._compare:
             return None
         # deferred: needs numpy, and a file without tensors does not
-        from mvc.recipes.finder import FileRecipes, Library
+        from mvc.recipes.finder import FileRecipes
         from mvc.recipes.known import KnownFile
+        from mvc.recipes.library import Library
         from mvc.sketches import SketchIndex
 
         if self._library is None:

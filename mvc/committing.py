@@ -18,6 +18,7 @@ from mvc.named_files import NamedFiles
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
 from mvc.odb.effort import Effort
+from mvc.odb.record import MAX_BASES
 from mvc.redaction import redact, redact_value
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
@@ -129,6 +130,8 @@ class Job(ABC):
         self._new: tuple[CommitId, Commit] | None = None
         self._changed = 0
         self._read_bytes = 0
+        if request.fast:
+            tx.writer.effort = Effort.FAST
 
     @abstractmethod
     def store(self) -> dict[str, TreeEntry]:
@@ -150,10 +153,13 @@ class Job(ABC):
         """Finds what the files' last versions offer."""
         request, view = self._request, self._tx.view
         store = SketchStore(self._repository.io, self._repository.store)
+        if len(request.recipe) > MAX_BASES:
+            raise UserError(
+                f"{len(request.recipe)} versions to combine are more than a recipe may have ({MAX_BASES})",
+                hint="leave the recipe out",
+            )
         bases = [NamedFiles(view, revision) for revision in request.bases]
         operands = [NamedFiles(view, revision) for revision in request.recipe]
-        if request.fast:
-            self._tx.writer.effort = Effort.FAST
         return BaseFinder(
             self._tx.writer.database,
             store,

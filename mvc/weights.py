@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from mvc import canonical
 from mvc.dtypes import DTYPES
-from mvc.spans import Region, Span, element_count, row_major_strides
+from mvc.spans import NotTileable, Region, Span, check_span, element_count, row_major_strides
 
 CONTEXT = "mvc 2026 weights 1"
 PREFIX = "w1:"
@@ -107,8 +107,8 @@ def digests(
     spans: Sequence[Span], read: Read, known: dict[Span, bytes] | None = None
 ) -> Iterator[bytes | None]:
     """The digest of each tensor, in order, each one read when its turn comes; None for a strided view of
-    more than :data:`MOST_STRIDED_BYTES`, and for what goes beyond :data:`MOST_TIMES_HASHED`. Aliases are read
-    once."""
+    more than :data:`MOST_STRIDED_BYTES`, for what goes beyond :data:`MOST_TIMES_HASHED`, and for a row that
+    contradicts itself or has a dtype that is not known here. Aliases are read once."""
     left = MOST_STRIDED_BYTES + MOST_TIMES_HASHED * max((s.offset + s.length for s in spans), default=0)
     found: dict[tuple[object, ...], bytes | None] = {}
     for span, digest in (known or {}).items():
@@ -117,9 +117,21 @@ def digests(
     for span in spans:
         place = _place(span)
         if place not in found:
-            left -= _bytes_hashed(span)
-            found[place] = _digest(span, read) if left >= 0 else None
+            found[place] = None
+            if _is_sound(span):
+                left -= _bytes_hashed(span)
+                found[place] = _digest(span, read) if left >= 0 else None
         yield found[place]
+
+
+def _is_sound(span: Span) -> bool:
+    """Whether dtype, shape, strides and length say the same: manifests are not checked for that, for a newer
+    mvc may know more dtypes."""
+    try:
+        check_span(span.offset + span.length, span)
+    except NotTileable:
+        return False
+    return True
 
 
 def _bytes_hashed(span: Span) -> int:

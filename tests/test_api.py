@@ -1127,3 +1127,13 @@ def test_tables_for_notebooks_spell_control_characters_out(repo) -> None:
     for table in (first, repo.log(), repo.diff(first.id, "HEAD")):
         text = table._repr_html_()
         assert not {"\x1b", "\u202e"} & set(text) and "<b>" not in text
+
+
+def test_where_weights_come_from_can_be_said(repo) -> None:
+    one = {"m": {"w": np.ones((4, 4), np.float32)}}
+    repo.commit(one, "one")
+    assert repo.commit({"m": {"w": np.zeros((4, 4), np.float32)}}, "two", bases="HEAD").message == "two"
+    for recipe in ("HEAD", ["HEAD"]):
+        with pytest.raises(mvc.UsageError, match="no combination"):
+            repo.commit(one, "three", recipe=recipe)
+    assert repo.commit(one, "three", recipe=["HEAD", "HEAD~1"], fast=True).message == "three"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mvc import collection
 from mvc.cli.main import main
+from mvc.collection import collect, index, log
 from mvc.consolidation import consolidate
 from mvc.errors import Busy, DamageError, UserError
 from mvc.fileio import FileIO
@@ -353,8 +353,8 @@ def test_a_commit_made_while_garbage_is_looked_for_keeps_what_it_took_up(tmp_pat
     snapshot(repository)
     undo(repository, ME, now())
     (folder / ".mvc" / "index").unlink()
-    collection.expire(repository, now().microseconds)
-    real, calls = collection.needed, []
+    log.expire(repository, now().microseconds)
+    real, calls = index.needed, []
 
     def needed(*arguments, **options):
         (folder / ".mvc" / "index").unlink(missing_ok=True)
@@ -363,7 +363,7 @@ def test_a_commit_made_while_garbage_is_looked_for_keeps_what_it_took_up(tmp_pat
             calls.append(snapshot(open_repository(folder), "takes it up").id)
         return found
 
-    monkeypatch.setattr(collection, "needed", needed)
+    monkeypatch.setattr(index, "needed", needed)
     gc(repository, everything())
     assert history(repository)[0] == calls[0]
     assert_sound(folder)
@@ -380,7 +380,7 @@ def test_packs_joined_meanwhile_lose_nothing(tmp_path, monkeypatch):
     (folder / "garbage").unlink()
     (folder / ".mvc" / "index").unlink()
     monkeypatch.setattr("mvc.upkeep.consolidate.MAX_PACKS", 2)
-    real, calls = collection.needed, []
+    real, calls = index.needed, []
 
     def needed(*arguments, **options):
         found = real(*arguments, **options)
@@ -388,7 +388,7 @@ def test_packs_joined_meanwhile_lose_nothing(tmp_path, monkeypatch):
             calls.append(consolidate(open_repository(folder)))
         return found
 
-    monkeypatch.setattr(collection, "needed", needed)
+    monkeypatch.setattr(index, "needed", needed)
     gc(repository, everything())
     assert calls[0] > 2
     assert contents(folder) == before
@@ -401,7 +401,7 @@ def test_packs_joined_meanwhile_lose_nothing(tmp_path, monkeypatch):
 
 def test_two_collections_do_not_run_at_once(tmp_path):
     repository = many_versions(tmp_path / "repo", 2)
-    with collection.alone(open_repository(tmp_path / "repo")), pytest.raises(Busy, match="another gc"):
+    with collect.alone(open_repository(tmp_path / "repo")), pytest.raises(Busy, match="another gc"):
         gc(repository, everything())
     gc(repository, everything())
     assert_sound(tmp_path / "repo")

@@ -141,7 +141,7 @@ class Repo(Changing):
         checkout: bool = False,
         code: Place | None = None,
         fast: bool = False,
-        bases: Sequence[str] = (),
+        bases: str | Sequence[str] = (),
         recipe: Sequence[str] = (),
     ) -> Revision:
         """Make a version of the work tree, or of ``state``, on the current branch.
@@ -182,6 +182,10 @@ class Repo(Changing):
             raise UsageError(f"a message is text, not a {type(message).__name__}")
         if not (message and message.strip()) and not (amend and message is None):
             raise UsageError("a version needs a message", hint="commit(…, message='what changed')")
+        if isinstance(recipe, str) or len(recipe) == 1:
+            raise UsageError(
+                "one version makes no combination", hint="name each version that was merged, or use bases"
+            )
         self._session.check_open()
         repository = self._repository
         request = Request(
@@ -205,8 +209,8 @@ class Repo(Changing):
             reauthor=author is not None,
             allow_empty=allow_empty,
             fast=fast,
-            bases=bases,
-            recipe=recipe,
+            bases=[bases] if isinstance(bases, str) else list(bases),
+            recipe=list(recipe),
         )
         if state is None:
             if checkout:

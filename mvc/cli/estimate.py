@@ -23,22 +23,20 @@ _NUMBER = Column(right=True)
     "mvc estimate checkpoints",
     "mvc estimate runs/a runs/b --json | jq .ratio",
     "mvc estimate checkpoints --plot family.svg",
-    data="An object: size (bytes of all files), stored_bytes, ratio (stored_bytes ÷ size), seconds (to commit), "
-    "read_bytes and took_seconds (of this command), problems (path, reason), and files in the order in which they "
-    "are best committed: path, format, size, stored_bytes, seconds, and parents, the main one first: path, how "
-    "(copy, re-saved, part, parts, cast, quantise, prune, merge, LoRA merge, rows, trained), distance (how far "
-    "training moved the weights, as a part of their norm, or null).",
+    data="An object: size (bytes of all files), stored_bytes, ratio (stored_bytes ÷ size), seconds (to "
+    "commit), read_bytes and took_seconds (of this command), problems (path, reason), and files in the "
+    "order in which they are best committed: path, format, size, stored_bytes, seconds, and parents, the "
+    "main one first: path, how (copy, re-saved, part, parts, cast, quantise, prune, merge, LoRA merge, rows, "
+    "trained), distance (how far training moved the weights, as a part of their norm, or null).",
     paged=True,
 )
 def estimate(
     call: Call,
-    folders: Annotated[
-        tuple[str, ...], Argument("DIR", "Folders to look at; the current one if left out.")
-    ] = (),
+    folders: Annotated[tuple[str, ...], Argument("DIR", "Folders; else this one.")] = (),
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
-    plot: Annotated[str | None, Option("--plot", "Draw the family, as an SVG file.", "FILE")] = None,
+    plot: Annotated[str | None, Option("--plot", "Draw the family as SVG.", "FILE")] = None,
 ) -> None:
-    """Tell what files would cost in a repository, and who was made from whom. Needs none, and changes nothing.
+    """Tell what files would cost in a repository, and who was made from whom; needs none, changes nothing.
 
     Reads the files' headers and less than 2 % of the rest; of small files some tens of kilobytes. Who was
     fine-tuned, cast, merged, pruned or quantised from whom is read off the weights: names and dates of

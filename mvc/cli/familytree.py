@@ -1,5 +1,5 @@
-"""The family of some files as an SVG drawing: a box for each, arrows from what it was made from, as wide as it
-adds bytes. The same family gives the same bytes."""
+"""The family of some files as an SVG drawing: a box for each, arrows from what it was made from, as wide as
+it adds bytes. The same family gives the same bytes."""
 
 from __future__ import annotations
 

@@ -468,8 +468,11 @@ def _tokens_into(kernel: Kernel, seen: blake3, target: Bytes, base: Bytes) -> No
     target = target.copy()
     target[1000:1100] = 0  # and some targets
     most = 256 * 241  # counts; once for all, for fresh memory costs more than what is done in it
-    pieces, every = np.empty(most, np.uint32), np.empty(2 * most, np.uint32)
-    tables = np.empty(most, np.uint16)
+    pieces, tables, every = (
+        np.empty(most, np.uint32),
+        np.empty(most, np.uint16),
+        np.empty(2 * most, np.uint32),
+    )
     contexts, stored = np.empty(256, np.uint8), np.empty(520 + 3 * most, np.uint8)
     for width in (1, 2, 4, 8):
         shift, bits = {1: (3, 4), 2: (7, 8), 4: (23, 8), 8: (52, 11)}[width]

@@ -18,8 +18,10 @@ from mvc.forecast.trial import explained, predict
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.predictors.floats import FLOATS
-from mvc.recipes.finder import FileRecipes, Library
+from mvc.recipes.finder import FileRecipes
 from mvc.recipes.known import KnownFile, KnownTensor
+from mvc.recipes.library import Library
+from mvc.recipes.linear import Combined
 from mvc.recipes.lora import Merged
 from mvc.recipes.prune import Pruned
 from mvc.recipes.quantise import Quantised
@@ -34,6 +36,7 @@ calculated with other precision than mvc; a cast leaves no choice."""
 
 _AS_GOOD = 0.002
 _PRUNED = 16  # operands of a pruned tensor that are tried
+_QUANTISED = 3  # operands of a quantised one, if the first is not right: to find out takes long
 _MERGED = 4  # weights that each adapter may have been merged into
 _CERTAIN = 0.9999
 _CONVINCED = 4  # tensors that say the same, until the rest of a file is not asked
@@ -56,11 +59,13 @@ class Derivation(NamedTuple):
 @dataclass(slots=True)
 class _Memory:
     """What the tensors of one file that came first have shown: the type that they were quantised from, from
-    which files how many were, and how many were not merged with an adapter that there is."""
+    which files how many were, how many were not merged with an adapter that there is, and what files they are
+    a combination of."""
 
     dtype: str = ""
     quantised: Counter[ManifestId] = field(default_factory=Counter)
     not_merged: int = 0
+    combined: Counter[tuple[ManifestId, ...]] = field(default_factory=Counter)
 
 
 class Derivations:
@@ -108,6 +113,15 @@ class Derivations:
                 ways = self._ways(file, place, recipes.choice(file.spans[place]).recipes, memory)
                 if ways and content is not None:
                     found[content] = ways
+                if content is not None and any(way.relation == "merge" for way in ways):
+                    memory.combined[self._merged_from(ways)] += 1
+            for place in places:
+                content = file.contents[place]
+                if content is None or (content in found and found[content][0].share >= _CERTAIN):
+                    continue
+                combined = self._combined(file, place, memory)
+                if combined is not None:
+                    found[content] = (combined,)
         self._index.hidden = set()
         return {
             content: kept
@@ -146,6 +160,27 @@ class Derivations:
                 holder.identity for way in kept for holder in self._holders[way.operands[0]]
             )
         return kept
+
+    def _merged_from(self, ways: Sequence[Derivation]) -> tuple[ManifestId, ...]:
+        """The files of the operands of a merge."""
+        way = next(way for way in ways if way.relation == "merge")
+        return tuple(self._holders[operand][0].identity for operand in way.operands)
+
+    def _combined(self, file: Surveyed, place: int, memory: _Memory) -> Derivation | None:
+        """A tensor as the combination of the files that most others of its file are a combination of: a
+        sketch is short, and does not show every one."""
+        span = file.spans[place]
+        if not memory.combined or span.dtype not in FLOATS:
+            return None
+        tensors: list[KnownTensor] = []
+        for identity in memory.combined.most_common(1)[0][0]:
+            known = self._library.file(identity)
+            tensor = None if known is None else known.named(span.name)
+            if tensor is None or (tensor.span.dtype, tensor.span.shape) != (span.dtype, span.shape):
+                return None
+            tensors.append(tensor)
+        made = self._tried(file, place, Combined(tensors, span.dtype))
+        return made if made is not None and made.share >= _LEAST[made.relation] else None
 
     def _assumed(
         self, file: Surveyed, place: int, recipes: Sequence[TensorRecipe], memory: _Memory
@@ -189,12 +224,14 @@ class Derivations:
         elif isinstance(recipe, Quantised):
             alike = self._alike(recipe.operands[0])
             misfits = {other: self._misfit(file, place, other) for other in alike}
-            recipes = [Quantised(min(alike, key=misfits.__getitem__), span)]
+            recipes = [
+                Quantised(other, span) for other in sorted(alike, key=misfits.__getitem__)[:_QUANTISED]
+            ]
         for one in recipes:
             made = self._tried(file, place, one)
             if made is not None:
                 yield made
-                if made.relation == "LoRA merge" and made.share >= _CERTAIN:
+                if made.relation != "prune" and made.share >= _CERTAIN:
                     return
 
     def _alike(self, operand: KnownTensor) -> list[KnownTensor]:

@@ -60,9 +60,23 @@ def family(files: Sequence[Surveyed], monitor: Monitor) -> Family:
         origins[number].append(Origin(one.relation, one.sources))
     for edge in trained_files(files, [n for n in originals if files[n].sketches], made):
         distance = None if edge.distance == inf else edge.distance
+        if edge.child in _ancestors(edge.parent, origins):
+            continue  # what was calculated says the direction, and with more right
         origins[edge.child].append(Origin("trained", (edge.parent,), distance))
     found = Family(origins)
     found.order = _parents_first(origins, [file.path for file in files])
+    return found
+
+
+def _ancestors(number: int, origins: Sequence[Sequence[Origin]]) -> set[int]:
+    """A file and all that it comes from."""
+    found: set[int] = set()
+    waiting = [number]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += [source for origin in origins[one] for source in origin.sources]
     return found
 
 

@@ -22,7 +22,8 @@ ROUNDED = {"BF16": 7, "F16": 10}
 """16-bit types, with the bits of their mantissa."""
 
 _FEW = 0.5
-"""Of the elements of an exponent, those that may have left: more would have gone on to places of their own."""
+"""Of the elements of an exponent, those that may have left: more would have gone on to places of their
+own."""
 
 _FAR = 40  # units
 _TIMES, _SIGMAS = 1.1, 4.0
@@ -47,8 +48,8 @@ def is_beside(ancestor: Surveyed, middle: Surveyed, last: Surveyed) -> bool:
 
 
 def _moves(files: Sequence[Surveyed]) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """For each type the exponents of the first file's elements, and by how many units they moved to the second
-    file and to the third, over all sampled tensors that the three have under one name."""
+    """For each type the exponents of the first file's elements, and by how many units they moved to the
+    second file and to the third, over all sampled tensors that the three have under one name."""
     tables = [{file.spans[place].name: place for place in file.sketches} for file in files]
     found: dict[str, list[NDArray[np.int32]]] = {}
     for name, place in tables[0].items():

@@ -52,12 +52,14 @@ class Geometry:
             self._sampled[at] += points.shape[1]
 
     def distance(self, one: int, other: int) -> float:
-        """Relative to how long both are; infinite where they have too little in common."""
+        """Relative to how long both are, and to how much of the larger one they have in common; infinite
+        where that is too little."""
         least = min(self._common[one, one], self._common[other, other])
         size = (self._norms[one, other] + self._norms[other, one]) / 2
         if not least or self._common[one, other] < _COMMON * least or not size:
             return np.inf
-        return float(np.sqrt(self._square[one, other] / size))
+        most = max(self._common[one, one], self._common[other, other])
+        return float(np.sqrt(self._square[one, other] / size) * most / self._common[one, other])
 
     def growth(self, one: int, other: int) -> float:
         """By how much the other is longer, as a part of the way to it: from -1 to 1."""
@@ -83,7 +85,8 @@ class Geometry:
             return 0.0
         ratio = np.sqrt(there / here)
         chance = _SIGMAS * ratio / np.sqrt(max(self._sampled[middle, last], 1))
-        return float(max(-self.onward(first, middle, last) * ratio - chance, 0.0))
+        part = float(-self.onward(first, middle, last) * ratio)
+        return part if part > chance else 0.0
 
 
 def _slots(files: Sequence[Surveyed]) -> list[tuple[Slot, float]]:

@@ -14,6 +14,9 @@ from mvc.forecast.survey import Content, Surveyed
 _COMPLETE = 0.95
 """Of a file's bytes in tensors, those that one parent must account for."""
 
+_PART = 0.25
+"""Of the bytes that were made from several files, those that one of the further ones has a part in."""
+
 _TIE = 1e-3
 _EQUAL, _ROWS = 1.0, 0.8
 _CALCULATED = 0.9  # an equal tensor says more than one that could be calculated
@@ -110,7 +113,7 @@ class _Search:
         relations: Counter[str] = Counter()
         for content in own:
             length = content[0]
-            way = next((way for way in self._ways.get(content, ()) if way.operands[0] in given), None)
+            way = self._way(content, given)
             if content in given:
                 told += length
                 score += length * _EQUAL
@@ -124,6 +127,9 @@ class _Search:
                 relations["rows"] += length
         return _Account(total > 0 and told >= _COMPLETE * total, score / max(total, 1), relations)
 
+    def _way(self, content: Content, given: frozenset[Content]) -> Derivation | None:
+        return next((way for way in self._ways.get(content, ()) if way.operands[0] in given), None)
+
     def _follows(self, other: int, number: int) -> bool:
         """Whether a file has what was calculated from another's tensors, and so came later."""
         own, given = self._held[number], self._held[other]
@@ -135,18 +141,18 @@ class _Search:
         )
 
     def _others(self, number: int, main: int) -> list[int]:
-        """Files that hold further operands."""
-        found: list[int] = []
-        for content in sorted(self._held[number] - self._held[main]):
-            for way in self._ways.get(content, ()):
-                if way.operands[0] not in self._held[main]:
-                    continue
-                for operand in way.operands[1:]:
-                    owners = [owner for owner in self._owners.get(operand, ()) if owner != number]
-                    if owners and not {main, *found} & set(owners):
-                        found.append(owners[0])
-                break
-        return found
+        """Files that hold further operands of a good part of what needs some."""
+        sizes: Counter[int] = Counter()
+        total = 0
+        for content in self._held[number] - self._held[main]:
+            ways = [way for way in self._ways.get(content, ()) if way.operands[0] in self._held[main]]
+            way = min(ways, key=lambda way: len(way.operands), default=None)
+            if way is None or len(way.operands) < 2:
+                continue
+            total += content[0]
+            further = {owner for one in way.operands[1:] for owner in self._owners.get(one, ())[:1]}
+            sizes.update(dict.fromkeys(further - {number, main}, content[0]))
+        return [owner for owner, size in sizes.most_common() if size >= _PART * total]
 
 
 def _without_circles(found: dict[int, Made]) -> dict[int, Made]:

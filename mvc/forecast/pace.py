@@ -19,7 +19,7 @@ _ROUNDS = 3  # the first one pays for loading code
 _SEVERAL_THREADS = 1.4
 """What a second processor brings: threads meet at the interpreter's lock."""
 
-FILE_SECONDS = 0.015
+FILE_SECONDS = 0.05
 """Of a file, for looking for relatives, its manifest, and opening it."""
 
 START_SECONDS = 0.2

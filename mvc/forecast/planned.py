@@ -47,20 +47,24 @@ class PlannedObjects(ObjectDatabase):
         return bytes(identity) in self._plans
 
     def entries(self, identity: ObjectId) -> list[Entry]:
+        """An entry that says no more than the depth, for a planned piece."""
         plan = self._plans.get(bytes(identity))
         return [] if plan is None else [Entry(bytes(identity), identity.kind, b"", 0, 0, plan.depth)]
 
     def record(self, identity: ObjectId) -> Record:
+        """What would be stored of a planned piece, but for its bytes."""
         plan = self._plans[bytes(identity)]
         length = self._places[bytes(identity)][1].length
         return Record(identity, length, plan.depth, (), plan.recipe, plan.bases, b"")
 
     def get(self, identity: ObjectId) -> bytes:
+        """A file's manifest; pieces are only had in stretches."""
         if isinstance(identity, ManifestId) and identity in self._files:
             return self._files[identity].manifest.to_bytes()
         raise ObjectMissing(f"{identity.word} {identity.short} is only planned")
 
     def find_prefix(self, hex_prefix: str) -> set[ObjectId]:
+        """Files whose ids in hexadecimal form start so."""
         return {identity for identity in self._files if identity.hex().startswith(hex_prefix)}
 
     def get_part(self, identity: ObjectId, offset: int, length: int) -> bytes:
@@ -71,6 +75,7 @@ class PlannedObjects(ObjectDatabase):
     def predict(
         self, bases: Sequence[Base], recipe: Recipe | None, below: int, length: int
     ) -> bytes | memoryview:
+        """As for stored objects, out of the files themselves."""
         pieces = [self.get_part(base.id, base.offset, base.length) for base in bases]
         name, version, params = recipe or ("concat", 1, {})
         predictor = PREDICTORS.get((name, version))
@@ -88,6 +93,7 @@ class PlannedIndex(SketchIndex):
         self.hidden: set[bytes] = set()
 
     def find(self, key: int) -> Rows:
+        """The rows of a key, newest last."""
         rows = self._rows.get(key)
         if rows is None:
             return rows_of(ManifestId(bytes(32)), ())
@@ -96,6 +102,7 @@ class PlannedIndex(SketchIndex):
         return rows[[row.tobytes() not in self.hidden for row in rows["blob"]]]
 
     def add(self, rows: Rows, lives: Callable[[int], bool] | None = None) -> None:
+        """Tensors of a file that counts as stored; all live."""
         for key in np.unique(rows["key"]).tolist():
             new = rows[rows["key"] == key]
             old = self._rows.get(key)

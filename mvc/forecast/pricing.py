@@ -10,17 +10,18 @@ from statistics import fmean
 
 from mvc.forecast.planned import Plan, PlannedIndex, PlannedObjects
 from mvc.forecast.price import RECORD_BYTES, Price, price
-from mvc.forecast.survey import WHOLE_GLUE, Piece, Surveyed, windows
+from mvc.forecast.survey import WHOLE_GLUE, Piece, Surveyed
 from mvc.forecast.trial import predict
 from mvc.ingest import EXACT_PAYS
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.odb.encoder import encode_opaque
-from mvc.recipes.finder import FileRecipes, Library
+from mvc.recipes.finder import FileRecipes
+from mvc.recipes.library import Library
 from mvc.recipes.lora import Merged
 from mvc.recipes.quantise import Quantised, Scales
 from mvc.recipes.recipe import TensorRecipe
-from mvc.spans import Region, Span
+from mvc.spans import Span
 
 OBJECT_BYTES = 64
 """Of the index, for each object."""
@@ -53,6 +54,7 @@ class Pricing:
         self._files = files
         self._objects = PlannedObjects(files, monitor)
         self._library = Library(self._objects, PlannedIndex())
+        self._ratios: dict[ManifestId, float] = {}
         self._usual: dict[tuple[ManifestId, ManifestId], list[float]] = {}
 
     def add(self, file: Surveyed, *, merged: bool = False) -> Cost:
@@ -62,10 +64,11 @@ class Pricing:
         """
         found = Cost()
         new = [piece for piece in file.pieces if piece.id not in self._objects]
+        glue = [piece for piece in file.pieces if piece.tensor is None]
         tensors: dict[int, list[Piece]] = {}
         for piece in {piece.id: piece for piece in new}.values():
             if piece.tensor is None:
-                found.stored += self._opaque(file, piece)
+                found.stored += self._opaque(file, piece, glue)
                 self._objects.add(file, piece, Plan())
             else:
                 tensors.setdefault(piece.tensor, []).append(piece)
@@ -95,7 +98,7 @@ class Pricing:
         found.objects = len({piece.id for piece in new}) + 1
         found.coded = sum(piece.length for piece in {piece.id: piece for piece in new}.values())
         found.stored += OBJECT_BYTES * found.objects + VERSION_BYTES
-        self._library.learn(file.identity, file.manifest, recipes)
+        self._library.learn(file.identity, file.manifest, recipes.rows(file.identity, file.manifest))
         return found
 
     def _tensor(
@@ -156,11 +159,14 @@ class Pricing:
                 depth = max([depth, *(entry.depth for entry in self._objects.entries(base.id)[:1])])
         return Plan(depth + 1)
 
-    def _opaque(self, file: Surveyed, piece: Piece) -> float:
-        region = Region(piece.offset, piece.length, None)
-        if piece.length <= WHOLE_GLUE and file.size <= WHOLE_GLUE:
-            stored = len(encode_opaque(file.read(piece.offset, piece.length), None).stored)
+    def _opaque(self, file: Surveyed, piece: Piece, alike: Sequence[Piece]) -> float:
+        """A piece of no known structure; ``alike`` are all such pieces of its file, which share what is read
+        where they are too long."""
+        if sum(one.length for one in alike) <= WHOLE_GLUE:
+            stored = float(len(encode_opaque(file.read(piece.offset, piece.length), None).stored))
         else:
-            data = b"".join(file.read(*window) for window in windows(region))
-            stored = int(len(encode_opaque(data, None).stored) / len(data) * piece.length)
+            if file.identity not in self._ratios:
+                data = b"".join(file.window(one.offset, one.length) for one in alike)
+                self._ratios[file.identity] = len(encode_opaque(data, None).stored) / len(data)
+            stored = self._ratios[file.identity] * piece.length
         return stored + RECORD_BYTES + _MANIFEST_STEPS

@@ -9,17 +9,20 @@ from stat import S_ISREG
 
 from mvc.errors import FileChanged
 from mvc.fileio import FileIO
-from mvc.formats import View
+from mvc.formats import NotThisFormat, View
 from mvc.source import OpenFile
 
 _OPEN_FILES = 64
+_STEP = 512  # bytes that are kept together of what formats read
+_LONG = 16 << 10
 _KEPT_BYTES = 256 << 20
 _ENTRY_BYTES = 100  # what keeping a stretch costs beside its bytes
 
 
 class Reader:
-    """Reads stretches of files, by what they are called; ``places`` says where they lie. ``read_bytes`` counts
-    what was read from the disk, over and over again where it was. Not for use by several threads at once."""
+    """Reads stretches of files, by what they are called; ``places`` says where they lie. ``read_bytes``
+    counts what was read from the disk, over and over again where it was. Not for use by several threads at
+    once."""
 
     def __init__(self, io: FileIO, places: Mapping[str, Path]) -> None:
         self.io = io
@@ -95,7 +98,15 @@ class _Kept:
         self._path = path
 
     def read(self, offset: int, length: int) -> bytes:
-        return self._reader.part(self._path, offset, length)
+        if offset < 0 or offset + length > self.size:
+            raise NotThisFormat("truncated")
+        if length > _LONG:
+            return self._reader.part(self._path, offset, length)
+        # formats go through what they look for in stretches that overlap, over and over again
+        first = offset - offset % _STEP
+        steps = range(first, offset + length, _STEP)
+        data = b"".join(self._reader.part(self._path, at, min(_STEP, self.size - at)) for at in steps)
+        return data[offset - first :][:length]
 
 
 class _Counted(OpenFile):

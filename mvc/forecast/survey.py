@@ -12,17 +12,17 @@ from blake3 import blake3
 from mvc.chunking import CONTENT_AVG, INLINE_GLUE, INLINE_TENSOR, content_pieces, tensor_pieces
 from mvc.dtypes import DTYPES
 from mvc.forecast.reading import Reader
-from mvc.forecast.sampling import FLOOR_BYTES, SHARE, Run, chosen
+from mvc.forecast.sampling import Run, chosen
 from mvc.formats import Description, Value
 from mvc.objectid import BlobId, ManifestId
 from mvc.objects import Manifest, Part
 from mvc.sketch import Sketch, can_sketch, sketch
 from mvc.spans import Region, tile
 
-WHOLE_GLUE = 256 << 10
+WHOLE_GLUE = 64 << 10
 """Bytes of what lies between tensors, such as a long header, that are read to the last; of more, samples."""
 
-_WINDOW = 4 << 10
+_WINDOW = 640  # bytes, 1 % of a part
 
 Content = tuple[int, bytes]
 """What a tensor holds, as far as is known: its length and the hash of its sample."""
@@ -139,11 +139,15 @@ class Surveyed:
                 yield Piece(identity, at, len(view), None, 0), Part(len(view), identity)
                 at += len(view)
             return
-        seed = blake3(b"".join(self.read(*window) for window in windows(region)))
-        for number, position in enumerate(range(0, region.length, CONTENT_AVG)):
-            length = min(CONTENT_AVG, region.length - position)
-            identity = _identity(seed.digest(), number, length)
-            yield Piece(identity, region.offset + position, length, None, 0), Part(length, identity)
+        for position in range(0, region.length, CONTENT_AVG):
+            offset, length = region.offset + position, min(CONTENT_AVG, region.length - position)
+            identity = _identity(blake3(self.window(offset, length)).digest(), 0, length)
+            yield Piece(identity, offset, length, None, 0), Part(length, identity)
+
+    def window(self, offset: int, length: int) -> bytes:
+        """What is read of a part of a long stretch of no known structure: its middle."""
+        taken = min(_WINDOW, length)
+        return self.read(offset + (length - taken) // 2, taken)
 
     def _tensor(self, region: Region, place: int) -> Iterator[tuple[Piece | None, Part]]:
         if region.length <= INLINE_TENSOR:
@@ -159,13 +163,6 @@ class Surveyed:
                 Part(length, identity),
             )
             position += length
-
-
-def windows(region: Region) -> list[tuple[int, int]]:
-    """Offsets and lengths of what is read of a long stretch of no known structure."""
-    number = max(int(region.length * SHARE), FLOOR_BYTES) // _WINDOW
-    last = region.length - _WINDOW
-    return [(region.offset + place * last // (number - 1), _WINDOW) for place in range(number)]
 
 
 def _identity(seed: bytes, number: int, length: int) -> BlobId:

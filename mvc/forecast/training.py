@@ -32,10 +32,11 @@ _GROWN = 0.1
 makes other weights a little shorter or longer."""
 
 _STEPS, _GROWTH, _HUB, _CHILD, _OLDER = 1.0, 3.0, 0.5, 0.05, 0.01
-"""What pieces of evidence weigh beside a cosine: that steps rise along an edge, growth along it, that the root
-has several neighbours, that files were calculated from it; and file times, which only settle ties."""
+"""What pieces of evidence weigh beside a cosine: that steps rise along an edge, growth along it, that the
+root has several neighbours, that files were calculated from it; and file times, which only settle ties."""
 
 _MOST_PAIRS = 300
+_MERGE = "merge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,14 @@ class _States:
         self._members: dict[int, list[int]] = {}
         for number in originals:
             self._members.setdefault(self._root(number), []).append(number)
-        self.roots = sorted(self._members)
-        self._steps = {root: self._counted(root) for root in self.roots}
+        self.merges = sorted(root for root in self._members if root in made)
+        self.roots = sorted(set(self._members) - set(self.merges))
+        self._steps = {root: self._counted(root) for root in self._members}
         self._near: dict[tuple[int, int], tuple[float, int, int]] = {}
         self._beside: dict[tuple[int, int, int], bool] = {}
 
     def _root(self, number: int) -> int:
-        while number in self._made:
+        while number in self._made and self._made[number].relation != _MERGE:
             number = self._made[number].sources[0]
         return number
 
@@ -151,7 +153,21 @@ class _States:
             score = self._likely(root, parents)
             if best is None or score > best[0]:
                 best = score, parents
-        return {} if best is None else best[1]
+        if best is None:
+            return {}
+        self._adopt(best[1])
+        return best[1]
+
+    def _adopt(self, parents: dict[int, int]) -> None:
+        """Merged states lie between those that they were merged from, and so are no part of the tree; what
+        was trained from one lies nearer to it than to its parent so far."""
+        for merged in self.merges:
+            before = {self._root(source) for source in self._made[merged].sources}
+            while more := {parents[one] for one in before if one in parents} - before:
+                before |= more
+            for child, parent in parents.items():
+                if child not in before and self.apart(merged, child)[0] < self.apart(parent, child)[0]:
+                    parents[child] = merged
 
     def _spanning(self, component: Sequence[int]) -> dict[int, set[int]]:
         """The tree of least distances (Prim)."""
@@ -222,7 +238,8 @@ class _States:
         """Where a state lies near another without having begun there, it goes to that one's parent."""
         for _round in range(len(parents) + 1):
             changed = False
-            for child, parent in sorted(parents.items()):
+            for child in _from_above(root, parents):
+                parent = parents[child]
                 if parent == root or not self._is_beside(parents[parent], parent, child):
                     continue
                 parents[child] = parents[parent]
@@ -285,3 +302,14 @@ def _directed(root: int, neighbours: Mapping[int, set[int]]) -> dict[int, int]:
             seen.add(other)
             queue.append(other)
     return parents
+
+
+def _from_above(root: int, parents: Mapping[int, int]) -> list[int]:
+    """All states but the root, parents first."""
+    children: dict[int, list[int]] = {}
+    for child, parent in sorted(parents.items()):
+        children.setdefault(parent, []).append(child)
+    found = [root]
+    for one in found:  # grows while it is gone through
+        found += children.get(one, [])
+    return found[1:]

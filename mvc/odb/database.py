@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CACHE_BYTES = 48 << 20
 MAX_DECODED = 10_000
 MAX_DECODED_BYTES = 1 << 30
+MAX_HELD_BYTES = 512 << 20
+"""Stretches of bases that are held at once while one object is decoded: as many as a record may name
+(``MAX_BASE_BYTES``), eight records deep, and writers never go deeper."""
 
 SMALL_BYTES = 256 << 10
 """Plain bytes of the largest object that is worth asking :meth:`ObjectDatabase.get_small` for."""
@@ -206,10 +209,6 @@ class ObjectDatabase:
         """Tell the monitor of damage that stops nothing."""
         self._monitor.note_damage(message)
 
-    def get_below(self, identity: ObjectId, below: int) -> bytes:
-        """Plain bytes read from a record of a depth below that, as who wants to lean on it needs."""
-        return self._get(identity, below, _Budget())
-
     def decode(self, record: Record) -> bytes:
         """A record's plain bytes, checked against its id.
 
@@ -281,6 +280,8 @@ class ObjectDatabase:
         self, bases: Sequence[Base], recipe: Recipe | None, below: int, length: int, budget: _Budget
     ) -> bytes | memoryview:
         pieces: list[Buffer] = []
+        held = sum(base.length for base in bases)
+        budget.hold(held)
         for base in bases:
             plain = memoryview(self._get(base.id, below, budget))
             if base.offset + base.length > len(plain):
@@ -288,6 +289,7 @@ class ObjectDatabase:
             whole = base.length == len(plain)
             # a copy of a small stretch lets go of a large base; the sum of the stretches is bounded
             pieces.append(plain if whole else bytes(plain[base.offset : base.offset + base.length]))
+        budget.let_go(held)
         name, version, params = recipe or ("concat", 1, {})
         predictor = PREDICTORS.get((name, version))
         if predictor is None:
@@ -340,6 +342,7 @@ class _Budget:
     def __init__(self) -> None:
         self._records = MAX_DECODED
         self._bytes = MAX_DECODED_BYTES
+        self._holdable = MAX_HELD_BYTES
 
     def spend(self, count_bytes: int) -> None:
         """One more record, of so many plain bytes.
@@ -351,6 +354,22 @@ class _Budget:
         self._bytes -= count_bytes
         if self._records < 0 or self._bytes < 0:
             raise CorruptObject("an object takes more to decode than any honest one does")
+
+    def hold(self, count_bytes: int) -> None:
+        """So many bytes of bases are about to be held. Small records hold copies of much that is decoded once
+        and found in the cache ever after, which :meth:`spend` does not see.
+
+        Raises:
+            CorruptObject: that was too much.
+        """
+        self._holdable -= count_bytes
+        if self._holdable < 0:
+            raise CorruptObject("an object takes more memory to decode than any honest one does")
+
+    def let_go(self, count_bytes: int) -> None:
+        """They are held no longer. Not called after an error: then what was held counts until the budget
+        ends, which only makes it smaller."""
+        self._holdable += count_bytes
 
 
 Failure = DamageError | StorageError | UnsupportedFeature

@@ -46,8 +46,8 @@ class Forecast:
 
 @dataclass(slots=True)
 class Estimate:
-    """``files`` come in the order in which they are best committed, parents first. ``problems`` are paths that
-    were left out, or that a commit would refuse, with the reason."""
+    """``files`` come in the order in which they are best committed, parents first. ``problems`` are paths
+    that were left out, or that a commit would refuse, with the reason."""
 
     files: list[Forecast] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -64,7 +64,8 @@ class Estimate:
 
 
 def estimate(io: FileIO, folders: Mapping[str, Path], monitor: Monitor) -> Estimate:
-    """Look at all files of some folders, by what each folder is to be called in paths (``""`` for not at all).
+    """Look at all files of some folders, by what each folder is to be called in paths (``""`` for not at
+    all).
 
     Opens nothing for writing and follows no link. A file that cannot be read is told of, and left out.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvc.collection import Collected, Effort, collect, preview
+from mvc.collection.collect import Collected, Effort, collect, preview
 from mvc.objects import Timestamp
 from mvc.repo import Repository
 

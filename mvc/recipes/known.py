@@ -13,7 +13,7 @@ from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import MAX_BASE_BYTES, MAX_BASES, Base, Recipe
 from mvc.odb.writer import Hint
-from mvc.spans import Span
+from mvc.spans import NotTileable, Span, check_span
 
 
 class KnownFile:
@@ -22,16 +22,30 @@ class KnownFile:
     def __init__(self, identity: ManifestId, manifest: Manifest) -> None:
         self.identity = identity
         self.tensors = manifest.tensors
+        self._size = manifest.size
         self._parts = list(manifest.placed_parts())
         self._offsets = [offset for offset, _part in self._parts]
         self._by_name: dict[str, Span] | None = None
 
     def named(self, name: str) -> KnownTensor | None:
-        """The tensor of a name."""
+        """The tensor of a name; None where there is none that can be calculated with."""
         if self._by_name is None:
             self._by_name = {span.name: span for span in self.tensors}
         span = self._by_name.get(name)
-        return None if span is None else KnownTensor(self, span)
+        return None if span is None else self._tensor(span)
+
+    def at(self, place: int) -> KnownTensor | None:
+        """The tensor at a place of the manifest's table."""
+        return self._tensor(self.tensors[place]) if place < len(self.tensors) else None
+
+    def _tensor(self, span: Span) -> KnownTensor | None:
+        """None for one whose length is not what its dtype and shape say: manifests are checked for order and
+        bounds only, for a newer mvc may know more dtypes, and finders calculate with these."""
+        try:
+            check_span(self._size, span)
+        except NotTileable:
+            return None
+        return KnownTensor(self, span)
 
     def stretches(self, offset: int, length: int) -> list[Base] | None:
         """The stretches of blobs that hold these bytes of the file; None where some stand inline, are out of

@@ -34,6 +34,9 @@ _CUT = 0.6
 _BETTER = 0.4
 """A combination must come this much nearer than its nearest operand."""
 
+_PERMUTED, _FRONTS = 3, 4
+"""So many operands are tried in every order; of more, whose orders nobody could wait for, so many of them."""
+
 _SAMPLE = 4096  # elements of a piece that a fit is tried on
 
 
@@ -77,11 +80,21 @@ class Combined(TensorRecipe):
             if data is None:
                 return None
             samples.append(np.frombuffer(data, dtype)[::step])
-        for order in permutations(range(len(samples))):
+        for order in _orders(len(samples)):
             params = linear.fit(target[::step], [samples[place] for place in order], self._dtype)
             if params is not None:
                 return order, params
         return None
+
+
+def _orders(count: int) -> Iterator[tuple[int, ...]]:
+    """Orders of so many operands that are tried: every one of few; of many, as they were given, and each of
+    the first ones in front, where task arithmetic has its base."""
+    if count <= _PERMUTED:
+        yield from permutations(range(count))
+        return
+    for first in range(_FRONTS):
+        yield (first, *(place for place in range(count) if place != first))
 
 
 def find(target: Target) -> Iterator[TensorRecipe]:

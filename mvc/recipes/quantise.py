@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from mvc.odb.writer import Hint
 from mvc.predictors import absmax, q8_0, quantise
 from mvc.predictors.floats import F32, load
 from mvc.recipes.known import KnownTensor, hint, plain
-from mvc.recipes.recipe import MAX_RECIPE_DEPTH, Target, TensorRecipe
+from mvc.recipes.recipe import MAX_RECIPE_DEPTH, Candidate, Target, TensorRecipe
 from mvc.sketch import RUN, RUNS, VALUES, Sketch, numbers
 from mvc.spans import Span
 
@@ -31,6 +33,7 @@ _ROUNDING = {"I8": (0.75, 0.01), "Q8_0": (0.75, 0.01), "F8_E4M3": (0.0, 0.08), "
 than half a unit in the last place, because a sketch is coarse too."""
 
 _LOOKED_AT = 256
+_TRIED = 3  # of each float type
 _SAMPLE = 1 << 15  # elements of a piece that parameters are looked for on
 
 
@@ -166,32 +169,35 @@ class Scales(TensorRecipe):
 
 
 def find(target: Target) -> Iterator[TensorRecipe]:
-    """The newest tensor of each float type that the target is a quantisation of: which of them it was made
-    from, only the bytes say."""
+    """The tensors of each float type that the target is likeliest a quantisation of: which of them it was
+    made from, only the bytes say, since a fine-tune can be nearer to its base than rounding is."""
     if target.span.dtype not in _ROUNDING:
         return
     values = numbers(target.values)
     for dtype in SOURCES:
-        for number, candidate in enumerate(target.all_of(dtype)):
-            if number == _LOOKED_AT:
-                break
-            if not _is_quantised(values, candidate.values, target.span.dtype):
-                continue
-            tensor = candidate.tensor()
-            if tensor is not None:
-                yield Quantised(tensor, target.span)
-                break
+        fitting: list[tuple[float, Candidate]] = []
+        for candidate in islice(target.all_of(dtype), _LOOKED_AT):
+            apart = _misfit(values, candidate.values, target.span.dtype)
+            if apart is not None:
+                fitting.append((apart, candidate))
+        fitting.sort(key=itemgetter(0))  # stable, so the newest of equals comes first
+        tensors = (candidate.tensor() for _apart, candidate in fitting)
+        for tensor in islice((found for found in tensors if found is not None), _TRIED):
+            yield Quantised(tensor, target.span)
 
 
-def _is_quantised(values: NDArray[np.float64], source: Sketch, dtype: str) -> bool:
-    """Whether the values of each run are the source's, over a scale, rounded."""
+def _misfit(values: NDArray[np.float64], source: Sketch, dtype: str) -> float | None:
+    """How far values are from those of a source, over a scale for each run, as a share of what rounding
+    allows: the mean. None where they are not the source's, rounded."""
     now, before = values.reshape(RUNS, RUN), numbers(source).reshape(RUNS, RUN)
     if not (np.isfinite(now).all() and np.isfinite(before).all()) or np.count_nonzero(now) < VALUES // 4:
-        return False
+        return None
     units, share = _ROUNDING[dtype]
     weight = (now * now).sum(axis=1, keepdims=True)
     scale = np.where(weight > 0, (now * before).sum(axis=1, keepdims=True) / np.maximum(weight, 1e-300), 0)
     # one unit of a scaled number: 1 of an integer, a part of the greatest in a block that has a scale
     unit = np.abs(now).max(axis=1, keepdims=True) / 60 if dtype == "Q8_0" else 1.0
-    fits = np.abs(before - scale * now) <= np.abs(scale) * unit * units + share * np.abs(before) + 1e-30
-    return bool(np.count_nonzero(fits & (weight > 0)) >= VALUES - 2)
+    room = np.abs(scale) * unit * units + share * np.abs(before) + 1e-30
+    apart = np.abs(before - scale * now) / room
+    fits = (apart <= 1) & (weight > 0)
+    return float(apart.mean()) if np.count_nonzero(fits) >= VALUES - 2 else None

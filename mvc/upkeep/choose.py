@@ -14,7 +14,7 @@ from mvc.odb.index import Index
 from mvc.odb.pack import read_record
 from mvc.odb.record import Record
 from mvc.odb.segment import Entry
-from mvc.upkeep.mark import Marks
+from mvc.upkeep.mark import Marks, gives_object
 from mvc.upkeep.standing import Target, fits
 
 _AT_ONCE = 10_000
@@ -64,7 +64,7 @@ def _several(index: Index) -> Iterable[list[Entry]]:
 
 
 def _best(objects: ObjectDatabase, entries: list[Entry], targets: Mapping[ObjectId, Target]) -> list[Entry]:
-    """The one to keep: the smallest that fits the plan, else the least deep; all where none is sound."""
+    """The one to keep: the smallest that fits the plan, else the least deep; all where none can be read."""
     sound: list[tuple[Entry, Record]] = []
     for entry in entries:
         try:
@@ -73,7 +73,9 @@ def _best(objects: ObjectDatabase, entries: list[Entry], targets: Mapping[Object
             continue
         if record.depth <= entry.depth:
             sound.append((entry, record))
-    if not sound:
-        return entries
-    fitting = [entry for entry, record in sound if record.id in targets and fits(record, targets, objects)]
-    return [min(fitting, key=lambda entry: entry.length) if fitting else sound[0][0]]
+    fitting = [one for one in sound if one[1].id in targets and fits(one[1], targets, objects)]
+    fitting.sort(key=lambda one: one[0].length)
+    for entry, record in (*fitting, *(one for one in sound if one not in fitting)):
+        if gives_object(objects, record):
+            return [entry]
+    return entries

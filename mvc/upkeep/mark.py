@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from itertools import compress, islice
 
-from mvc.errors import CorruptObject, DamageError, ObjectMissing, StorageError
+from mvc.errors import CorruptObject, DamageError, ObjectMissing, StorageError, UnsupportedFeature
 from mvc.history.reader import read_object
 from mvc.objectid import KINDS, AliasId, BlobId, CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Manifest, Tag, Tree
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.header import read_headers
 from mvc.odb.pack import read_record
+from mvc.odb.record import Record
 from mvc.odb.segment import Entry
 
 _AT_ONCE = 10_000
@@ -105,11 +106,22 @@ class Marks:
         ordered = sorted(places, key=lambda place: (place[2].depth, place[2].length, place[2].pack))
         for place in ordered:
             try:
-                if read_record(self._objects.backend, place[2]).depth <= place[2].depth:
+                record = read_record(self._objects.backend, place[2])
+                if record.depth <= place[2].depth and gives_object(self._objects, record):
                     return [place]
             except (DamageError, StorageError):
                 continue
         return ordered
+
+
+def gives_object(objects: ObjectDatabase, record: Record) -> bool:
+    """Whether a record, whose checksum is right, can be decoded by what it leans on: to be known before
+    another record of its object may go."""
+    try:
+        objects.decode(record)
+    except (DamageError, StorageError, UnsupportedFeature):
+        return False
+    return True
 
 
 def mark(

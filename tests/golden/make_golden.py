@@ -8,12 +8,7 @@ Writes ``format-N.tar.gz`` (the ``.mvc`` of a repository that uses every part of
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import json
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -22,25 +17,18 @@ import numpy as np
 from mvc.ops import branch, tag
 from mvc.ops.undo import undo
 from mvc.repo import Repository
-from tests.engine import ME, make_repository, now, snapshot, switch_to, tree
+from tests.engine import ME, make_repository, now, snapshot, switch_to
+from tests.golden.archive import Held, freeze, keep
 from tests.make_files import finetuned, npy_bytes, random_weights, safetensors_bytes
 
 FORMAT = 1
 
 
-def fill(repository: Repository) -> dict[str, dict[str, list]]:
+def fill(repository: Repository) -> Held:
     """Commit versions that use every codec, kind and mode; returns what each holds, by commit id."""
     folder = repository.worktree
     rng = np.random.default_rng(2026)
-    held: dict[str, dict[str, list]] = {}
-
-    def keep(message: str, **options) -> str:
-        identity = snapshot(repository, message, **options).id.hex()
-        held[identity] = {
-            path: [hashlib.sha256(data).hexdigest(), executable]
-            for path, (data, executable) in tree(folder).items()
-        }
-        return identity
+    held: Held = {}
 
     small = {"embed.weight": (100, 64), "layers.0.norm": (64,), "scale": (1,)}
     large = small | {"layers.0.mlp": (530, 1000)}  # more than one piece
@@ -66,7 +54,7 @@ def fill(repository: Repository) -> dict[str, dict[str, list]]:
         opaque[number * 1000 : number * 1000 + 50] = rng.bytes(50)
         (folder / "opaque.bin").write_bytes(opaque)
         metrics = {"loss": 2.0 / (number + 1), "n": number}
-        keep(f"step {number}", metrics=metrics, params={"lr": 1e-4, "bf16": True})
+        keep(held, repository, f"step {number}", metrics=metrics, params={"lr": 1e-4, "bf16": True})
     tag.create(repository, "v1", "HEAD", ME, now(), message="an annotated tag")
     for number in range(90):
         tag.create(repository, f"many/{number}", "HEAD~1", ME, now())
@@ -75,8 +63,8 @@ def fill(repository: Repository) -> dict[str, dict[str, list]]:
     (folder / "run.sh").chmod(0o644)
     (folder / "empty").unlink()
     (folder / "truncated.safetensors").write_bytes(b"\x00\x01\x00\x00\x00\x00\x00\x00{")
-    keep("on the side")
-    keep("amended", amend=True)
+    keep(held, repository, "on the side")
+    keep(held, repository, "amended", amend=True)
     (folder / "text.txt").write_text("undone\n")
     snapshot(repository, "undone")
     undo(repository, ME, now())
@@ -87,29 +75,9 @@ def fill(repository: Repository) -> dict[str, dict[str, list]]:
 
 def main() -> None:
     """Write both files."""
-    place = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as name:
         repository = make_repository(Path(name) / "repo")
-        held = fill(repository)
-        with repository.reading() as view:
-            refs = {ref: value.hex() for ref, value in view.refs.values()}
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for path in sorted(repository.store.rglob("*")):
-                inside = path.relative_to(repository.worktree)
-                if inside.parts[1] in ("tmp", "intents", "index"):
-                    continue
-                info = archive.gettarinfo(path, str(inside))
-                info.uid = info.gid = info.mtime = 0
-                info.uname = info.gname = ""
-                if path.is_file():
-                    with path.open("rb") as file:
-                        archive.addfile(info, file)
-                else:
-                    archive.addfile(info)
-    (place / f"format-{FORMAT}.tar.gz").write_bytes(gzip.compress(packed.getvalue(), mtime=0))
-    text = json.dumps({"versions": held, "refs": refs}, indent=1, sort_keys=True, ensure_ascii=False)
-    (place / f"format-{FORMAT}.json").write_text(text + "\n")
+        freeze(repository, fill(repository), Path(sys.argv[1]), f"format-{FORMAT}")
 
 
 if __name__ == "__main__":

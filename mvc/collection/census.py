@@ -1,0 +1,31 @@
+"""How much lies in a store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mvc.repo import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What lies in a store: records that the index names, files, and the bytes of all of them and root."""
+
+    records: int
+    packs: int
+    segments: int
+    bytes: int
+
+
+def census(repository: Repository) -> Census:
+    """Count what lies there."""
+    counts: Counter[str] = Counter()
+    total = len(repository.roots.read()[1])
+    for place in ("packs/", "segments/", "pieces/", "locators/"):
+        for _key, size in repository.backend.list(place):
+            counts[place] += 1
+            total += size
+    with repository.reading() as view:
+        records = sum(1 for _entry in view.index.entries())
+    return Census(records, counts["packs/"], counts["segments/"], total)

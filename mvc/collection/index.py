@@ -1,0 +1,72 @@
+"""The index forgets what nothing needs, and becomes one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mvc.collection.needs import Garbage, garbage, needed, refuse_damage, uses
+from mvc.collection.swapping import condemning, swap
+from mvc.errors import RootMoved
+from mvc.odb.index import Keep, merge, plan_full_merge
+from mvc.odb.segment import Entry
+from mvc.odb.writer import ObjectWriter
+from mvc.repo import Repository, View, segment_key
+from mvc.root import Root
+from mvc.upkeep.mark import Marks
+from mvc.upkeep.usage import unused
+
+
+def drop_garbage(repository: Repository) -> Garbage:
+    """Take all that nothing reaches out of the index, in one step, and condemn packs of nothing else."""
+    marks: Marks | None = None
+    writer: ObjectWriter | None = None
+    found = Garbage()
+
+    def change(view: View) -> Root | None:
+        nonlocal marks, writer, found
+        refuse_damage(view)
+        marks = needed(repository, view, earlier=marks)
+        found = garbage(view, marks)
+        writer = writer or ObjectWriter(view.objects, repository.monitor)
+        for identity in sorted(marks.again):
+            writer.add(writer.prepare(identity, view.objects.get(identity)))
+        entries = writer.flush()
+        one_run = len({row.run for row in view.index.rows}) <= 1
+        if one_run and not entries and not found.records and not _mentions_fossils(view):
+            return None
+        return merged(repository, view, entries, unused(uses(view, marks)), marks.rows)
+
+    swap(repository, change)
+    return found
+
+
+def merge_index(repository: Repository) -> None:
+    """Make one run of the index, without what lies in condemned packs."""
+
+    def change(view: View) -> Root | None:
+        one_run = len({row.run for row in view.index.rows}) <= 1
+        return None if one_run and not _mentions_fossils(view) else merged(repository, view, [], (), {})
+
+    swap(repository, change)
+
+
+def merged(
+    repository: Repository, view: View, entries: list[Entry], condemned: Iterable[bytes], keep: Keep
+) -> Root:
+    """Root with one run: what ``keep`` leaves of the index, and new entries."""
+
+    def store(name: bytes, data: bytes) -> None:
+        repository.backend.put(segment_key(name), [data])
+
+    rows = view.root.segments
+    after = merge(plan_full_merge(rows), entries, view.index, store, keep=keep).apply(rows)
+    if after is None:
+        raise RootMoved("the index changed while it was merged")
+    kept = {row.name for row in after}
+    gone = [segment_key(row.name) for row in rows if row.name not in kept]
+    return condemning(view.root.with_changes(segments=after), condemned, gone)
+
+
+def _mentions_fossils(view: View) -> bool:
+    dead = set(view.index.dead_packs)
+    return any(not dead.isdisjoint(view.index.segment(row.name).packs) for row in view.index.rows)

@@ -1,0 +1,76 @@
+"""Deletes what no version needs: condemned files, those of writers that were killed, derived ones."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from mvc.collection.swapping import swap
+from mvc.odb.intents import oldest_epoch
+from mvc.odb.pack import pack_key
+from mvc.oplog import piece_key
+from mvc.recipes.library import stored_file
+from mvc.repo import Repository, View, segment_key
+from mvc.root import Root
+from mvc.sketches import SketchIndex
+from mvc.sweep import sweep
+from mvc.weighing import sweep_notes
+
+
+def sweep_condemned(repository: Repository) -> None:
+    """Delete what is condemned, as far as nobody can be reading it."""
+
+    def change(view: View) -> Root | None:
+        root = sweep(repository, view.root, view.root)
+        return None if root == view.root else root
+
+    swap(repository, change)
+
+
+def remove_strays(repository: Repository) -> None:
+    """Delete packs, segments and pieces that root does not name: what writers left that were killed.
+
+    Whoever put one of those that are listed first and has not named it in root yet must be alive, and then
+    nothing is deleted. Nobody who comes later can put one of these names again: packs and pieces of refs have
+    nonces, segments name new packs (only a collection merges without any, and there is no other one), and a
+    piece of the operation log holds new operations, but for the one that the next operation makes.
+    """
+    backend = repository.backend
+    there = [key for place in ("packs/", "segments/", "pieces/") for key, _size in backend.list(place)]
+    if oldest_epoch(repository.io, repository.store / "intents") is not None:
+        return
+    with repository.reading() as view:
+        known = _named(view)
+    for key in there:
+        if key not in known:
+            backend.delete(key)
+
+
+def _named(view: View) -> set[str]:
+    """All files that root leads to or still has to delete, and the piece that the next operation makes."""
+    root, index = view.root, view.index
+    packs = {pack for row in index.rows for pack in index.segment(row.name).packs}
+    packs.update(fossil.pack for fossil in root.fossils)
+    pieces = [name for _first, name in root.refs.pieces]
+    pieces += root.oplog.piece_names(view.backend)
+    following = root.oplog.next_piece()
+    pieces += [] if following is None else [following]
+    return {
+        *map(pack_key, packs),
+        *map(piece_key, pieces),
+        *(segment_key(row.name) for row in root.segments),
+        *(item.key for item in root.retired),
+    }
+
+
+def remove_derived(repository: Repository) -> None:
+    """Delete notes of weights and sketches of objects that are gone, and locators: the index is one run, of
+    which every version needs nearly all segments, and that is what a missing locator says."""
+    with repository.reading() as view:
+        sweep_notes(repository, view.objects.__contains__)
+        with suppress(OSError):  # rows that stay only take space
+            sketches = SketchIndex(repository.io, repository.store)
+            sketches.keep(repository.temporary, lambda name: stored_file(view.objects, name) is not None)
+        if len({row.run for row in view.index.rows}) <= 1:
+            for key, _size in list(view.backend.list("locators/")):
+                view.backend.delete(key)
+    repository.sweep()

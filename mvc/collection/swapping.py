@@ -1,0 +1,54 @@
+"""One swap of root that takes things out of it.
+
+What a root no longer names is condemned in the same swap; it is deleted later, by :mod:`mvc.sweep`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+
+from mvc.errors import Busy, RootMoved
+from mvc.odb.intents import announce
+from mvc.repo import Repository, View
+from mvc.root import Fossil, Retired, Root
+from mvc.transaction import discard_segments
+
+ATTEMPTS = 200
+
+
+def swap(repository: Repository, change: Callable[[View], Root | None]) -> bool:
+    """Replace root by what ``change`` makes of the state as it is, again where somebody else was faster;
+    False where it makes nothing of it.
+
+    Raises:
+        Busy: others kept being faster.
+    """
+    with announce(repository.io, repository.store / "intents", "writer") as intent:
+        for attempt in range(ATTEMPTS):
+            view = repository.read()
+            intent.announce_epoch(view.root.epoch)
+            root = change(view)
+            if root is None:
+                return False
+            try:
+                repository.roots.swap(view.raw, root)
+            except RootMoved:
+                discard_segments(repository, view.root, root)
+                time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))
+                continue
+            return True
+    raise Busy("others keep changing the repository", hint="try again")
+
+
+def condemning(root: Root, packs: Iterable[bytes], keys: Iterable[str]) -> Root:
+    """Root that condemns these packs, and these segments and pieces, which it no longer names."""
+    epoch = root.epoch + 1
+    fossils = tuple(Fossil(name, epoch, deleted=False) for name in packs)
+    retired = tuple(Retired(key, epoch) for key in keys)
+    if not fossils and not retired:
+        return root
+    return root.with_changes(
+        epoch=epoch, fossils=(*root.fossils, *fossils), retired=(*root.retired, *retired)
+    )
