@@ -141,8 +141,8 @@ class Repo(Changing):
         checkout: bool = False,
         code: Place | None = None,
         fast: bool = False,
-        bases: str | Sequence[str] = (),
-        recipe: Sequence[str] = (),
+        bases: str | Revision | Sequence[str | Revision] = (),
+        recipe: Sequence[str | Revision] = (),
     ) -> Revision:
         """Make a version of the work tree, or of ``state``, on the current branch.
 
@@ -209,8 +209,8 @@ class Repo(Changing):
             reauthor=author is not None,
             allow_empty=allow_empty,
             fast=fast,
-            bases=[bases] if isinstance(bases, str) else list(bases),
-            recipe=list(recipe),
+            bases=_names([bases] if isinstance(bases, str | Revision) else bases),
+            recipe=_names(recipe),
         )
         if state is None:
             if checkout:
@@ -310,3 +310,8 @@ class Repo(Changing):
             return Diff(
                 list(diff_versions(self._repository, view, old or "HEAD", new, wanted, tensors=tensors))
             )
+
+
+def _names(revisions: Sequence[str | Revision]) -> list[str]:
+    """Revisions as text."""
+    return [one.id if isinstance(one, Revision) else one for one in revisions]

@@ -59,7 +59,9 @@ def _days(call: Call, text: str | None) -> int:
         wishes = (config.count("gc.undo-days") for config in call.settings())
         return next((wish for wish in wishes if wish is not None), UNDO_DAYS)
     if text != "now" and not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--expire takes a number of days or now, not {text!r}")
+        raise UsageError(
+            f"--expire takes a number of days or now, not {text!r}", hint="for example --expire 7"
+        )
     return 0 if text == "now" else int(text)
 
 
@@ -75,6 +77,8 @@ def _lines(done: Collected, dry_run: bool) -> list[str]:
         for name in ("records", "packs", "segments")
     ]
     told.append(f"stored   {size(before.bytes):>10s} -> {size(after.bytes)}")
+    if after.bytes > before.bytes and not dry_run:
+        told.append("what branches name is read without older versions now, which takes more room")
     if done.waiting_bytes:
         told.append(f"{size(done.waiting_bytes)} wait for other commands that may be reading them")
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import normpath
 from pathlib import Path
 from stat import S_ISREG
 from time import perf_counter
@@ -123,10 +124,15 @@ def _parents(files: Sequence[Surveyed], found: Family, number: int) -> Iterator[
 def _survey(
     io: FileIO, folders: Mapping[str, Path], reader: Reader, places: dict[str, Path], result: Estimate
 ) -> Iterator[Surveyed]:
+    seen: set[Path] = set()
     for name, folder in folders.items():
         describer = Describer(io, folder)
         for path in _files(io, folder, name, result):
             called = f"{name}/{path}" if name else path
+            place = Path(normpath(folder / path))
+            if place in seen or called in places:  # one of the folders lies in another
+                continue
+            seen.add(place)
             places[called] = folder / path
             try:
                 yield _look(reader, describer, called, path)

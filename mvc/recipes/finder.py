@@ -17,7 +17,7 @@ from mvc.odb.database import ObjectDatabase
 from mvc.odb.writer import Hint
 from mvc.recipes import FINDERS, linear
 from mvc.recipes.adapters import FIRST_ADAPTER_KEY, adapter_key, adapter_module, partner_name
-from mvc.recipes.known import KnownFile, KnownTensor
+from mvc.recipes.known import KnownFile, KnownTensor, plain
 from mvc.recipes.library import Library
 from mvc.recipes.linear import Combined
 from mvc.recipes.moved import Moved
@@ -203,6 +203,7 @@ class FileRecipes:
             near,
             partial(self._all_of, similar.rows),
             partial(self._adapters, span),
+            self._plain,
         )
         moved = False
         for find in FINDERS:
@@ -244,6 +245,9 @@ class FileRecipes:
         if key < FIRST_ADAPTER_KEY and not (can_sketch(span) and count_of(span) == key):
             return None
         return known
+
+    def _plain(self, tensor: KnownTensor) -> bytes | None:
+        return plain(self._library.database, tensor.stretches(0, tensor.span.length))
 
     def _adapters(self, span: Span) -> list[tuple[KnownTensor, KnownTensor]]:
         module = span.name.removesuffix(".weight")
