@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mvc import collection
 from mvc.codecs import Step
+from mvc.collection import repacking
+from mvc.collection.swapping import swap
 from mvc.errors import StorageError
 from mvc.objectid import BlobId, CommitId
 from mvc.odb.pack import PackWriter, pack_key
@@ -16,6 +17,7 @@ from mvc.odb.record import Record
 from mvc.odb.segment import Entry
 from mvc.ops.gc import Request, gc
 from mvc.repo import Repository
+from mvc.transaction import add_entries
 from tests.engine import make_repository, now, open_repository, snapshot, weights_versions
 from tests.make_files import finetuned, random_weights, safetensors_bytes
 from tests.test_gc_repack import pieces_of
@@ -37,7 +39,7 @@ def interrupted(folder: Path, monkeypatch) -> list[CommitId]:
         raise StorageError("stopped", hint="")
 
     with monkeypatch.context() as patch:
-        patch.setattr(collection, "drop_replaced", stop)
+        patch.setattr(repacking, "drop_replaced", stop)
         with pytest.raises(StorageError, match="stopped"):
             gc(open_repository(folder), Request(now(), None, repack=True))
     return commits
@@ -88,7 +90,7 @@ def test_a_record_that_only_looks_right_does_not_replace_one_that_can_be_read(tm
         for piece, data in plain.items():
             packs.add(Record(piece, len(data), 0, (Step("zstd", 1, {}, 4),), None, (), b"junk"))
         packs.flush()
-    collection._swap(repository, lambda view: collection.add_entries(repository, view, packs.entries))
+    swap(repository, lambda view: add_entries(repository, view, packs.entries))
     gc(open_repository(tmp_path), Request(now(), None, repack=repack))
     with open_repository(tmp_path).reading() as view:
         assert {piece: view.objects.get(piece) for piece in plain} == plain

@@ -246,8 +246,8 @@ class FileRecipes:
             return None
         return known
 
-    def _plain(self, tensor: KnownTensor) -> bytes | None:
-        return plain(self._library.database, tensor.stretches(0, tensor.span.length))
+    def _plain(self, tensor: KnownTensor, position: int, length: int) -> bytes | None:
+        return plain(self._library.database, tensor.stretches(position, length))
 
     def _adapters(self, span: Span) -> list[tuple[KnownTensor, KnownTensor]]:
         module = span.name.removesuffix(".weight")

@@ -17,7 +17,7 @@ from mvc.predictors.floats import elements, load
 from mvc.recipes.known import KnownTensor, hint, plain
 from mvc.recipes.quantise import SOURCES
 from mvc.recipes.recipe import MAX_RECIPE_DEPTH, NEAR, Candidate, Target, TensorRecipe
-from mvc.sketch import RUN, count_of, numbers, places
+from mvc.sketch import RUN, RUNS, count_of, numbers, places
 from mvc.spans import Span
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _LIKELY = 0.5
 rounding of a merged weight leaves some 0.9."""
 
 _TRIED = 3
-_MOST_BYTES = 16 << 20  # of an adapter of one weight
 _ADAPTERS = 4
 
 
@@ -118,23 +117,31 @@ def find(target: Target) -> Iterator[TensorRecipe]:
 
 
 def _product(target: Target, down: KnownTensor, up: KnownTensor) -> NDArray[np.float64] | None:
-    """What the adapter adds, but for its scale, at the places of the target's sketch."""
-    if down.span.length + up.span.length > _MOST_BYTES:
-        return None
-    first, second = target.plain(down), target.plain(up)
-    if first is None or second is None:
-        return None
+    """What the adapter adds, but for its scale, at the places of the target's sketch; of a run that goes on
+    in the next row only the beginning, and NaN for the rest."""
     columns, rank = target.span.shape[1], down.span.shape[0]
-    dtype = down.span.dtype
-    down_values, up_values = (
-        _numbers(data, dtype).reshape(shape)
-        for data, shape in ((first, (rank, columns)), (second, (-1, rank)))
-    )
-    at = np.concatenate([np.arange(place, place + RUN) for place in places(count_of(target.span))])
-    product: NDArray[np.float64] = np.einsum(
-        "ik,ki->i", up_values[at // columns], down_values[:, at % columns]
-    )
-    return product
+    width, dtype = down.width, down.span.dtype
+    product = np.full((RUNS, RUN), np.nan)
+    for number, place in enumerate(places(count_of(target.span))):
+        row, column = divmod(place, columns)
+        count = min(RUN, columns - column)
+        parts = [target.plain(up, row * rank * width, rank * width)]
+        parts += [target.plain(down, (k * columns + column) * width, count * width) for k in range(rank)]
+        data = [part for part in parts if part is not None]
+        if len(data) <= rank:
+            return None
+        weights = _numbers(data[0], dtype)
+        product[number, :count] = weights @ _numbers(b"".join(data[1:]), dtype).reshape(rank, count)
+    return product.reshape(-1)
+
+
+def _correlation(target: Target, candidate: Candidate, moved: NDArray[np.float64]) -> float:
+    """How far the move from a candidate to the target goes along with what an adapter adds, -1 to 1."""
+    known = np.isfinite(moved)
+    moved = moved[known]
+    move = (numbers(target.values) - numbers(candidate.values))[known]
+    scale = float(np.sqrt((move @ move) * (moved @ moved)))
+    return float(move @ moved) / scale if np.isfinite(scale) and scale > 0 else 0.0
 
 
 def _numbers(data: bytes, dtype: str) -> NDArray[np.float64]:

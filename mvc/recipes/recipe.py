@@ -63,7 +63,7 @@ class Target:
 
     ``near`` are the nearest candidates, nearest first; ``all_of`` gives all of a dtype, newest first, for who
     looks for a relation that moves values far; ``adapters`` gives what is known of low-rank adapters of the
-    tensor, as pairs (A, B), and ``plain`` the bytes of a small tensor, if they can be read.
+    tensor, as pairs (A, B), and ``plain`` so many bytes of a tensor from a position on, if they can be read.
     """
 
     span: Span
@@ -71,7 +71,7 @@ class Target:
     near: Sequence[Candidate]
     all_of: Callable[[str], Iterator[Candidate]]
     adapters: Callable[[], Sequence[tuple[KnownTensor, KnownTensor]]]
-    plain: Callable[[KnownTensor], bytes | None]
+    plain: Callable[[KnownTensor, int, int], bytes | None]
 
 
 class Finder(Protocol):
