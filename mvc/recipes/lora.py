@@ -151,13 +151,6 @@ def _numbers(data: bytes, dtype: str) -> NDArray[np.float64]:
     return values
 
 
-def _correlation(target: Target, candidate: Candidate, moved: NDArray[np.float64]) -> float:
-    """How far the move from a candidate to the target goes along with what an adapter adds, -1 to 1."""
-    move = numbers(target.values) - numbers(candidate.values)
-    scale = float(np.sqrt((move @ move) * (moved @ moved)))
-    return float(move @ moved) / scale if np.isfinite(scale) and scale > 0 else 0.0
-
-
 def _fits(down: KnownTensor, up: KnownTensor, span: Span) -> bool:
     """Whether A and B have one type, and shapes whose product is the weight's."""
     first, second = down.span, up.span
