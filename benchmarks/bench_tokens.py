@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.bench_codecs import CHUNK, made_up
 from mvc.codecs import native, rans, shares, tokens
-from mvc.codecs.elements import view
 from mvc.codecs.plane import Reader
 from mvc.dtypes import DTYPES
+from mvc.elements import view
 from mvc.odb.decoder import decode_chain
 from mvc.odb.encoder import encode_tensor
 from mvc.odb.estimate import choose, lane

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bench_codecs import CHUNK, tensors
-from mvc.codecs.elements import unsigned
 from mvc.codecs.ig import residual
 from mvc.dtypes import DTYPES
+from mvc.elements import unsigned
 from mvc.odb.encoder import encode_as, record_cost
 from mvc.odb.estimate import Choice, lane
 

@@ -15,19 +15,18 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.related import WHO, now
+from benchmarks.tensor_files import in_its_folder
 from mvc.fileio import FileIO
-from mvc.formats import OPAQUE, View, describe
+from mvc.formats import OPAQUE, describe
 from mvc.monitor import Monitor
 from mvc.ops import tag
 from mvc.ops.checkout import checkout
 from mvc.ops.commit import Request, commit
 from mvc.ops.init import init
-from mvc.source import OpenFile
 from mvc.spans import tile
 
 
@@ -50,19 +49,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def described(path: Path) -> Row:
     """What the formats say of a file, seen in its folder."""
-    io = FileIO()
-    with ExitStack() as stack:
-
-        def view(path: Path) -> OpenFile:
-            handle = io.open_read(path)
-            stack.callback(io.close, handle)
-            return OpenFile(io, handle, path.name)
-
-        def sibling(name: str) -> View | None:
-            other = path.parent / name
-            return view(other) if other.parent == path.parent and other.is_file() else None
-
-        file = view(path)
+    with in_its_folder(path) as (file, sibling):
         description = describe(file, sibling)
         layout = description.layout
         regions = list(tile(file.size, layout.spans))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mvc.dtypes import DTYPES
 from mvc.fileio import FileIO
-from mvc.formats import View, describe
+from mvc.formats import Sibling, View, describe
 from mvc.source import OpenFile
 
 SAFETENSORS_NAMES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8", "int64": "I64"}
@@ -50,8 +50,9 @@ class Bits(NamedTuple):
     bits: NDArray[np.unsignedinteger]
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """All contiguous tensors of a file, by name; empty for a file that no format understands."""
+@contextmanager
+def in_its_folder(path: Path) -> Iterator[tuple[OpenFile, Sibling]]:
+    """An open file, and what opens those beside it."""
     io = FileIO()
     with ExitStack() as stack:
 
@@ -64,7 +65,12 @@ def read(path: Path) -> dict[str, Tensor]:
             other = path.parent / name
             return view(other) if other.parent == path.parent and other.is_file() else None
 
-        file = view(path)
+        yield view(path), sibling
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """All contiguous tensors of a file, by name; empty for a file that no format understands."""
+    with in_its_folder(path) as (file, sibling):
         return {
             span.name: Tensor(span.dtype, span.shape, file.read(span.offset, span.length))
             for span in describe(file, sibling).layout.spans

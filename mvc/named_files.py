@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mvc.history.revisions import resolve
-from mvc.history.treediff import flatten
 from mvc.objectid import ManifestId, TreeId
 from mvc.repo import View
+from mvc.workspace import files_of, files_of_tree
 
 _FEW = 16
 
@@ -24,14 +24,10 @@ class NamedFiles:
         self._files: dict[str, ManifestId] = {}
         if isinstance(found.object, ManifestId):
             self._only = found.object
-        elif isinstance(found.object, TreeId) or found.commit is not None:
-            tree = found.object if isinstance(found.object, TreeId) else None
-            if tree is None and found.commit is not None:
-                tree = view.commit(found.commit).tree
-            if tree is not None:
-                self._files = {
-                    path: ManifestId(entry.id) for path, entry in flatten(view.objects, tree).items()
-                }
+            return
+        named = found.object
+        files = files_of_tree(view, named) if isinstance(named, TreeId) else files_of(view, found.commit)
+        self._files = {path: ManifestId(entry.id) for path, entry in files.items()}
 
     def like(self, path: str) -> list[ManifestId]:
         """The file at a path; else those of that name; else, where they are few, all."""

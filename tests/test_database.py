@@ -193,7 +193,7 @@ def test_a_history_of_a_tensor_stays_shallow_and_small():
         if previous is not None:
             found = anchor(database, previous, len(plain), MAX_TENSOR_DEPTH)
             assert found is not None
-            hint = Hint(DTYPES["BF16"], (found,), database.entries(found.id)[0].depth)
+            hint = Hint(DTYPES["BF16"], (found[0],), found[1])
         writer = store.writer()
         previous = writer.put(BlobId, plain, hint)
         store.add(writer.flush())

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mvc.codecs import CODECS, buckets, fused, logs, native, plane, rans, shares, tokens
-from mvc.codecs.elements import unsigned
 from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
 from mvc.codecs.planes import Planes
 from mvc.codecs.shares import Model
 from mvc.dtypes import DTYPES
+from mvc.elements import unsigned
 from mvc.errors import CorruptObject
 from mvc.odb import estimate
 from mvc.odb.decoder import decode_chain

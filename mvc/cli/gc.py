@@ -10,6 +10,9 @@ from mvc.ops.gc import UNDO_DAYS, Collected, Request
 from mvc.ops.gc import gc as collect
 from mvc.text import count, size
 
+_NOTABLE = 1.01
+"""By how much a store must grow for it to need a word."""
+
 
 @command(
     "mvc gc",
@@ -45,13 +48,16 @@ def gc(
     days = _days(call, expire)
     alone = (config.string("gc.standalone") for config in call.settings())
     all_refs = next((wish for wish in alone if wish is not None), "heads") == "refs"
-    done = collect(call.repository, Request(call.now(), days, dry_run, repack or best, best, all_refs))
+    request = Request(call.now(), days, dry_run, repack or best, best, all_refs)
+    done = collect(call.repository, request)
     if json:
         freed = done.before.bytes - done.after.bytes
         call.data({"dry_run": dry_run, **asdict(done), "freed_bytes": freed})
         return
     for line in _lines(done, dry_run):
         call.report(line)
+    if request.repack and done.after.bytes > _NOTABLE * done.before.bytes:
+        call.report("what branches name is read without older versions now, which takes more room")
 
 
 def _days(call: Call, text: str | None) -> int:
@@ -77,8 +83,6 @@ def _lines(done: Collected, dry_run: bool) -> list[str]:
         for name in ("records", "packs", "segments")
     ]
     told.append(f"stored   {size(before.bytes):>10s} -> {size(after.bytes)}")
-    if after.bytes > before.bytes and not dry_run:
-        told.append("what branches name is read without older versions now, which takes more room")
     if done.waiting_bytes:
         told.append(f"{size(done.waiting_bytes)} wait for other commands that may be reading them")
     return told

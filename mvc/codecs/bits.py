@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs.elements import unsigned
+from mvc.elements import unsigned
 from mvc.errors import CorruptObject
 
 _U64 = unsigned(8)

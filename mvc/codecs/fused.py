@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mvc.codecs import Codec, ig, native, planes, rot
-from mvc.codecs.elements import U8, octets, scratch, view
 from mvc.codecs.native import RESIDUAL, ROTATE, Bytes, Step
 from mvc.codecs.planes import Layout, Planes
+from mvc.elements import U8, octets, scratch, view
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs.elements import Elements, scratch, signed, unsigned, view
 from mvc.codecs.params import WIDTHS, block_size, expect_keys, integer
+from mvc.elements import Elements, scratch, signed, unsigned, view
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from mvc.codecs import logs
-from mvc.codecs.elements import U8, scratch
+from mvc.elements import U8, scratch
 
 Bytes = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvc.codecs import frames, native
-from mvc.codecs.elements import U8, scratch, unsigned
+from mvc.elements import U8, scratch, unsigned
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mvc.codecs import native
-from mvc.codecs.elements import U8, Elements, octets, scratch, unsigned, view
 from mvc.codecs.native import NONE, Step
 from mvc.codecs.params import WIDTHS, block_size, expect_keys, integer
 from mvc.codecs.plane import Plane, Reader, decode_plane, encode_plane
+from mvc.elements import U8, Elements, octets, scratch, unsigned, view
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvc.codecs import native
-from mvc.codecs.elements import U8, scratch
 from mvc.codecs.shares import Model
+from mvc.elements import U8, scratch
 from mvc.errors import CorruptObject
 
 LEAST = 1 << 16

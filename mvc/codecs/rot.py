@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvc.codecs.elements import scratch, unsigned, view
 from mvc.codecs.params import WIDTHS, expect_keys, integer
+from mvc.elements import scratch, unsigned, view
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mvc.codecs.elements import unsigned
+from mvc.elements import unsigned
 from mvc.errors import CorruptObject
 
 Bytes = NDArray[np.uint8]

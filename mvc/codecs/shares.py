@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvc.codecs import bits, logs, native
-from mvc.codecs.elements import U8, scratch
 from mvc.codecs.plane import Reader
+from mvc.elements import U8, scratch
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:

@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvc.codecs import bits, native, symbols
-from mvc.codecs.elements import U8, Elements, octets, scratch, unsigned, view
 from mvc.codecs.ig import base_of, residual
 from mvc.codecs.params import WIDTHS, expect_keys, integer
 from mvc.codecs.plane import Reader
+from mvc.elements import U8, Elements, octets, scratch, unsigned, view
 from mvc.errors import CorruptObject
 
 if TYPE_CHECKING:

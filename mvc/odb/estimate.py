@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvc.codecs import buckets, logs, native, shares, tokens
-from mvc.codecs.elements import Elements, octets, scratch, view
 from mvc.codecs.frames import compress
 from mvc.codecs.ig import exponent_keys, residual
 from mvc.codecs.native import NONE, RESIDUAL, ROTATE, Step
 from mvc.codecs.plane import ESCAPE, NIBBLE_SHARE
 from mvc.codecs.planes import split
 from mvc.dtypes import DTYPES, DType
+from mvc.elements import Elements, octets, scratch, view
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

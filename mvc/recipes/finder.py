@@ -38,8 +38,8 @@ _COMPARED = 200_000
 """Comparisons for all tensors of one size in a file."""
 
 _TRIED, _WORTH_A_FIT = 16, 256 << 10
-"""After so many tensors that are no merge, those of a file that have fewer bytes are not looked at for one: a
-fit takes as long as coding 64 KiB."""
+"""After so many tensors in a row that are no merge, those of a file that have fewer bytes are not looked at
+for one: a fit takes as long as coding 64 KiB."""
 
 _MOST_RELATIVES = 4
 
@@ -90,7 +90,7 @@ class FileRecipes:
         self._operands = list(operands)
         self._choices: dict[int, Choice] | None = None
         self._sketches: dict[int, Sketch] = {}
-        self._no_merge = 0
+        self._fruitless = 0  # tensors in a row that no fit was found for
         self._lock = threading.Lock()
 
     def choice(self, span: Span) -> Choice:
@@ -207,13 +207,14 @@ class FileRecipes:
         )
         moved = False
         for find in FINDERS:
-            if find is linear.find and self._no_merge >= _TRIED and span.length < _WORTH_A_FIT:
+            fits = find is linear.find
+            if fits and self._fruitless >= _TRIED and span.length < _WORTH_A_FIT:
                 continue
-            for recipe in find(target):
-                moved = moved or isinstance(recipe, Moved)
-                self._no_merge -= _TRIED * isinstance(recipe, Combined)
-                yield recipe
-            self._no_merge += find is linear.find
+            recipes = list(find(target))
+            if fits:
+                self._fruitless = 0 if recipes else self._fruitless + 1
+            moved = moved or any(isinstance(recipe, Moved) for recipe in recipes)
+            yield from recipes
         parent = None if self._parent is None else same_tensor(self._parent, span)
         if parent is not None and not moved:  # the index was lost, or the tensor moved far
             yield Moved(parent)

@@ -42,15 +42,10 @@ class Moved(TensorRecipe):
         bases = base.stretches(position, length)
         if bases is None:
             return None
-        if len(bases) == 1:
-            entries = database.entries(bases[0].id)
-            if entries and entries[0].depth < MAX_TENSOR_DEPTH:  # nearly always: one look at the index
-                return Hint(DTYPES[base.span.dtype], tuple(bases), entries[0].depth)
         if len(bases) == 1 and bases[0].offset == 0:
             found = anchor(database, bases[0].id, length, MAX_TENSOR_DEPTH)
-            if found is not None:
-                return hint(database, base.span.dtype, [found], None, MAX_TENSOR_DEPTH + 1)
-        return hint(database, base.span.dtype, bases, None, MAX_TENSOR_DEPTH + 1)
+            return None if found is None else Hint(DTYPES[base.span.dtype], (found[0],), found[1])
+        return hint(database, base.span.dtype, bases, None, MAX_TENSOR_DEPTH)
 
 
 def find(target: Target) -> Iterator[TensorRecipe]:
@@ -70,8 +65,8 @@ def find(target: Target) -> Iterator[TensorRecipe]:
         yield Moved(tensor)
 
 
-def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) -> Base | None:
-    """A base for a piece whose predecessor is ``identity``.
+def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) -> tuple[Base, int] | None:
+    """A base for a piece whose predecessor is ``identity``, and that base's depth, which is below ``cap``.
 
     When the predecessor is as deep as the cap allows, the chain is followed down to the record that stands
     alone: versions hang on anchors, so reading never pays for a long history.
@@ -94,4 +89,4 @@ def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) 
             return None
         depth = entries[0].depth
         cap = 1
-    return Base(identity, 0, length)
+    return Base(identity, 0, length), depth

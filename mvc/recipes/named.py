@@ -65,8 +65,7 @@ def by_name(
         suffix = next((suffix for suffix in _SCALES if span.name.endswith(suffix)), None)
         source = None if suffix is None else file.named(span.name.removesuffix(suffix))
         if source is not None and _are_scales(source.span, span):
-            yield Scales(source, span)
-            return
+            yield Scales(source, span)  # of each, for casts of one tensor have other scales
 
 
 def _are_scales(source: Span, span: Span) -> bool:
