@@ -48,7 +48,9 @@ class ContentMerger(Protocol):
 
     def __call__(
         self, path: str, base: ManifestId | None, ours: ManifestId, theirs: ManifestId, /
-    ) -> Content: ...
+    ) -> Content:
+        """The merged file, stored."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
