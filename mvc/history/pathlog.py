@@ -65,7 +65,7 @@ def simplified(
     Raises:
         ObjectMissing: something that a version names is not there.
     """
-    comparison = _Comparison(reader, places)
+    comparison = Comparison(reader, places)
     # What is met but not given yet; the walk asks for parents when it meets a commit.
     met: dict[CommitId, Touching] = {}
 
@@ -111,7 +111,7 @@ class EntryAt:
         return self._known[depth, folder]
 
 
-class _Comparison:
+class Comparison:
     """Whether two trees have the same at some places."""
 
     def __init__(self, reader: ObjectReader, places: Sequence[Place]) -> None:
@@ -120,6 +120,7 @@ class _Comparison:
         self._files = OpenManifests(reader)
 
     def is_same(self, old: TreeId | None, new: TreeId | None) -> bool:
+        """Whether they have; None is the empty tree."""
         return old == new or all(
             self._is_same_there(entry_at(old), entry_at(new), tensor) for entry_at, tensor in self._places
         )

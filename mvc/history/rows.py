@@ -254,6 +254,10 @@ class RowComparison:
         """A file's tensors in their order, then what lies between them."""
         return self._files[file].rows
 
+    def spans(self, file: ManifestId) -> dict[Row, Span]:
+        """Where a file's tensors lie."""
+        return self._files[file].spans
+
     def same_file(self, old: ManifestId, new: ManifestId) -> bool:
         """Whether both have the same bytes."""
         return old == new or self._files[old].same_file(self._files[new])
