@@ -75,9 +75,9 @@ class Note:
             if key.startswith("!"):
                 raise UnsupportedFeature(f"a note needs the feature {key[1:]!r}", hint="upgrade mvc")
         author, time = known.get("author"), known.get("time")
-        if not (_is_pair(author) and all(type(item) is str for item in author)):
+        if not isinstance(author, list) or list(map(type, author)) != [str, str]:
             _damaged("its author is not [name, email]")
-        if not (_is_pair(time) and all(type(item) is int for item in time)):
+        if not isinstance(time, list) or list(map(type, time)) != [int, int]:
             _damaged("its time is not [microseconds, offset]")
         if abs(time[0]) >= 1 << 62 or abs(time[1]) > 24 * 60:
             _damaged("its time is out of range")
@@ -192,11 +192,7 @@ def _scalar(value: Any) -> Scalar:
 def _map(value: Any, what: str) -> dict[str, Any]:
     if type(value) is not dict:
         _damaged(f"{what} is not an object")
-    return value  # type: ignore[no-any-return]
-
-
-def _is_pair(value: Any) -> bool:
-    return type(value) is list and len(value) == 2
+    return value
 
 
 def _damaged(why: str) -> NoReturn:
