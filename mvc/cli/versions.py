@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mvc.cli.call import Call
 from mvc.cli.text import iso, when
@@ -12,9 +12,12 @@ from mvc.errors import DamageError
 from mvc.history.decorations import Entry
 from mvc.objectid import CommitId
 from mvc.objects import Person, Tag
-from mvc.registry.notes import Note, Notes
+from mvc.refs import NOTES
 from mvc.repo import View
 from mvc.text import number, one_line, plain
+
+if TYPE_CHECKING:
+    from mvc.registry.notes import Note, Notes
 
 
 def person_json(person: Person) -> dict[str, str]:
@@ -86,6 +89,10 @@ class Names:
         """A version's notes, oldest first; none, and a warning, where they are damaged."""
         try:
             if self._notes is None:
+                if self._view.get(NOTES) is None:
+                    return ()
+                from mvc.registry.notes import Notes  # 10 ms: only where there are some
+
                 self._notes = Notes(self._view.objects, self._view)
             return self._notes.of(identity)
         except DamageError as error:

@@ -11,8 +11,8 @@ from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp
 from mvc.redaction import redact, redact_value
-from mvc.refs import encode_target
-from mvc.registry.notes import NOTES, Note, Notes
+from mvc.refs import NOTES, encode_target
+from mvc.registry.notes import Note, Notes
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
 

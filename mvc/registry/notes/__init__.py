@@ -2,6 +2,6 @@
 
 from mvc.registry.notes.measured import Measured, lay_over
 from mvc.registry.notes.note import Note
-from mvc.registry.notes.shelf import NOTES, Notes
+from mvc.registry.notes.shelf import Notes
 
-__all__ = ["NOTES", "Measured", "Note", "Notes", "lay_over"]
+__all__ = ["Measured", "Note", "Notes", "lay_over"]

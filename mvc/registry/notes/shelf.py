@@ -11,10 +11,8 @@ from mvc.errors import CorruptObject
 from mvc.history.reader import ObjectReader, read_commit, read_manifest, read_range, read_tree
 from mvc.objectid import BlobId, CommitId, ManifestId, ObjectId, TreeId
 from mvc.objects import FILE, FOLDER, Manifest, Part, Tree, TreeEntry
+from mvc.refs import NOTES
 from mvc.registry.notes.note import MAX_BYTES, Note, decode, encode
-
-NOTES = "refs/notes/commits"
-"""Git's name for them."""
 
 _ENDING = ".json"
 
