@@ -4,21 +4,27 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from random import Random
 
+import msgpack
 import pytest
 from history_memory import MemoryReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_tensordiff import store, vector
 
+from mvc.errors import CorruptObject
 from mvc.history.blame import blame
 from mvc.history.lines import LineComparison
 from mvc.history.reader import read_commit
 from mvc.history.revisions import lookup_path
 from mvc.history.rows import REST, Row, RowComparison
 from mvc.history.treediff import build_tree, diff_trees, pair_renames
+from mvc.objectid import ManifestId
 from mvc.objects import FILE, TreeEntry
+from tests.make_files import safetensors_bytes
+from tests.test_cli import fails, ok, run  # noqa: F401  run is a fixture
 
 
 @pytest.fixture
@@ -294,3 +300,97 @@ def test_what_is_no_text_has_no_lines(reader):
     assert LineComparison(reader).lines(reader.file("a\0b")) is None
     assert LineComparison(reader).lines(reader.file("a\nb")) == [b"a\n", b"b"]
     assert LineComparison(reader).lines(reader.file("")) == []
+
+
+# --- damaged descriptions ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff" * 4,
+        msgpack.packb({"parts": 1, "sha256": b"", "size": 0, "tensors": []}),
+        msgpack.packb({"parts": [1], "sha256": b"x", "size": 1, "tensors": []}),
+        msgpack.packb({"parts": [[b"", -1]], "sha256": b"x", "size": 1, "tensors": [1]}),
+        msgpack.packb({"parts": [], "sha256": b"x", "size": 1, "tensors": [1]}),
+        b"\x81" + b"\x91" * 5000,
+    ],
+)
+def test_what_is_no_manifest_is_damage(reader, data):
+    known = file_of(reader, {"a": "1"})
+    broken = ManifestId.of(data)
+    reader.objects[broken] = data
+    first = reader.commit(tree=reader.tree(m=broken))
+    second = reader.commit(first, time=1, tree=reader.tree(m=known))
+    with pytest.raises(CorruptObject, match="damaged"):
+        blamed(reader, second, "m")
+
+
+# --- on the command line -----------------------------------------------------------------------------------
+@pytest.fixture
+def history(run):  # noqa: F811
+    """A model of two tensors and a text, each changed once; then the model is renamed."""
+    ok(run("init"))
+    for number, name in enumerate(("first", "second", "third")):
+        data = {"w": ("F32", (100,), bytes(400)), "b": ("F32", (100,), bytes([number > 0]) * 400)}
+        Path("model.safetensors").write_bytes(safetensors_bytes(data))
+        Path("config.json").write_text("{\n" + '"more": 1\n' * (number > 0) + "}\n")
+        if number == 2:
+            Path("sub").mkdir()
+            Path("model.safetensors").rename("sub/weights.safetensors")
+        ok(run("commit", "-m", name, "--author", "Ada <a@b.c>"))
+    return run
+
+
+def test_blame_of_tensors(history):
+    found = history("blame", "sub/weights.safetensors", "--json").data
+    assert (found["path"], found["kind"]) == ("sub/weights.safetensors", "tensors")
+    rows = [(row["tensor"], row["message"], row["path"]) for row in found["rows"]]
+    assert rows == [
+        ("w", "first", "model.safetensors"),
+        ("b", "second", "model.safetensors"),
+        (None, "first", "model.safetensors"),
+    ]
+    lines = ok(history("blame", "sub/weights.safetensors")).out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["first", "second", "first"]
+    assert all("model.safetensors" in line and "Ada" in line for line in lines)
+
+
+def test_blame_of_one_tensor_of_an_older_version_from_a_folder(history, monkeypatch):
+    (row,) = history("blame", "model.safetensors#b", "HEAD~1", "--json").data["rows"]
+    assert (row["tensor"], row["dtype"], row["shape"], row["bytes"]) == ("b", "F32", [100], 400)
+    (row,) = history("blame", "model.safetensors#b", "HEAD~2", "--json").data["rows"]
+    assert row["message"] == "first"
+    monkeypatch.chdir("sub")
+    assert len(ok(history("blame", "weights.safetensors#w")).out.splitlines()) == 1
+
+
+def test_blame_of_lines(history):
+    rows = history("blame", "config.json", "--json").data["rows"]
+    assert [(row["line"], row["text"], row["line_there"], row["message"]) for row in rows] == [
+        (1, "{", 1, "first"),
+        (2, '"more": 1', 2, "second"),
+        (3, "}", 2, "first"),
+    ]
+    assert ok(history("blame", "config.json")).out.splitlines()[1].endswith('2  "more": 1')
+
+
+def test_blame_of_what_has_neither(history):
+    Path("data.bin").write_bytes(b"\0" * 100)
+    Path("empty").write_text("")
+    ok(history("commit", "-m", "more"))
+    (row,) = history("blame", "data.bin", "--json").data["rows"]
+    assert (row["tensor"], row["message"]) == (None, "more")
+    assert "whole file" in ok(history("blame", "data.bin")).out
+    found = history("blame", "empty", "--json").data
+    assert (found["kind"], found["rows"]) == ("lines", [])
+
+
+def test_blame_refuses_what_is_no_file(history):
+    fails(history("blame", "nowhere"), 3, "nowhere")
+    fails(history("blame", "sub"), 2, "folder")
+    fails(history("blame", "."), 2)
+    fails(history("blame", "config.json", "nowhere"), 3, "nowhere")
+    fails(history("blame", "sub/weights.safetensors#x"), 3, "no tensor")
+    fails(history("blame", "config.json", "HEAD:config.json"), 2)

@@ -262,7 +262,7 @@ def test_the_latest_value_counts_and_says_where_it_is_from():
 
 
 # --- on the command line, and in Python --------------------------------------------------------------------
-def test_log_and_show_tell_of_later_additions(run):
+def test_log_and_show_tell_of_later_additions(run):  # noqa: F811
     ok(run("init"))
     Path("model").write_text("1")
     ok(run("commit", "-m", "first", "--metric", "loss=2"))
@@ -283,7 +283,7 @@ def test_log_and_show_tell_of_later_additions(run):
     assert "added later" not in ok(run("log")).out
 
 
-def test_what_makes_no_sense_is_refused(run):
+def test_what_makes_no_sense_is_refused(run):  # noqa: F811
     ok(run("init"))
     fails(run("notes", "show"), 3, "no commits yet")
     Path("model").write_text("1")
@@ -311,7 +311,7 @@ def test_python_adds_and_reads_notes(tmp_path):
         assert version.notes == ()
 
 
-def test_damaged_notes_do_not_hide_history(run, monkeypatch):
+def test_damaged_notes_do_not_hide_history(run, monkeypatch):  # noqa: F811
     ok(run("init"))
     Path("model").write_text("1")
     ok(run("commit", "-m", "first"))

@@ -29,7 +29,7 @@ def notes(
         str | None, Argument("REV", "The version; HEAD if left out with add and show.")
     ] = None,
     note: Annotated[
-        str | None, Argument("ID", "With remove, the note; all of the version's if left out.")
+        str | None, Argument("NOTE", "With remove, the note; all of the version's if left out.")
     ] = None,
     metric: Annotated[
         tuple[str, ...], Option("--metric", "With add, a measured number; may be repeated.", "NAME=NUMBER")
@@ -59,7 +59,7 @@ def notes(
             f"{action} goes with no metric, param, message or author", hint="mvc notes add REV …"
         )
     if action != "remove" and note is not None:
-        raise UsageError(f"{action} takes one revision", hint="mvc notes remove REV ID")
+        raise UsageError(f"{action} takes one revision", hint="mvc notes remove REV NOTE")
     if action == "add":
         wording = verb.Wording(dict(metrics(metric)), dict(params(param)), "\n\n".join(message))
         target, added = verb.add(
@@ -68,7 +68,7 @@ def notes(
         _done(call, verb.Annotated(target, (added,)), "added to", json=json)
     elif action == "remove":
         if revision is None:
-            raise UsageError("remove the notes of which version?", hint="mvc notes remove REV [ID]")
+            raise UsageError("remove the notes of which version?", hint="mvc notes remove REV [NOTE]")
         removed = verb.Annotated(*verb.remove(call.repository, revision, call.who(), call.now(), note=note))
         _done(call, removed, "removed from", json=json)
     else:

@@ -105,7 +105,7 @@ def encode(notes: Iterable[Note]) -> bytes:
     data = _utf8(_file_text({note.id: note.to_value() for note in notes}))
     if len(data) > MAX_BYTES:
         raise UserError(
-            f"a version's notes may take {MAX_BYTES >> 20} MiB, not more", hint="mvc notes remove REV ID"
+            f"a version's notes may take {MAX_BYTES >> 20} MiB, not more", hint="mvc notes remove REV NOTE"
         )
     return data
 
