@@ -33,8 +33,8 @@ def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def entry_json(entry: Entry, notes: Iterable[Note] | None = None) -> dict[str, Any]:
-    """A version as documented in ``docs/cli.md``, with its notes where they are given."""
+def entry_json(entry: Entry, notes: Iterable[Note] = ()) -> dict[str, Any]:
+    """A version as documented in ``docs/cli.md``; a new one has no notes."""
     commit = entry.commit
     return {
         "id": entry.id.hex(),
@@ -47,7 +47,7 @@ def entry_json(entry: Entry, notes: Iterable[Note] | None = None) -> dict[str, A
         "params": finite(commit.params),
         "tags": list(entry.tags),
         "branches": list(entry.branches),
-        **({} if notes is None else {"notes": [note_json(note) for note in notes]}),
+        "notes": [note_json(note) for note in notes],
     }
 
 
