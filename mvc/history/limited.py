@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from mvc.history.graph import Parents
 from mvc.objectid import CommitId
 from mvc.objects import Commit
 
@@ -21,14 +20,19 @@ SLOP = 100
 
 MICROSECONDS = 1_000_000
 
+Parents = Callable[[CommitId, Commit], Sequence[CommitId]]
+"""Which parents of a commit count."""
+
 
 @dataclass(slots=True)
 class Limited:
-    """The commits that were found, and their parents as the walk went on to them; ``hidden`` are those that
-    are not wanted, ``bottom`` those among them that were named."""
+    """The commits that were found, and the parents that each one keeps; ``hidden`` are those that are not
+    wanted, ``bottom`` those among them that were named. With ``first_parent`` the walk goes on to the first
+    of the kept parents alone."""
 
     read: Callable[[CommitId], Commit]
     bottom: frozenset[CommitId]
+    first_parent: bool = False
     found: dict[CommitId, Commit] = field(default_factory=dict)
     parents: dict[CommitId, Sequence[CommitId]] = field(default_factory=dict)
     hidden: set[CommitId] = field(default_factory=set)
@@ -59,13 +63,14 @@ class Limited:
                 self._hide_before(identity)
                 for parent in commit.parents:
                     self._add(parent)
+                    self._hide_before(parent)
                 newer = oldest is not None and self._queue and -self._queue[0][0] >= oldest
                 slop = SLOP if self._waiting or newer else slop - 1
                 continue
             slop, oldest = SLOP, -negative
             self.found[identity] = commit
             self.parents[identity] = parents(identity, commit)
-            for parent in self.parents[identity]:
+            for parent in self.parents[identity][: 1 if self.first_parent else None]:
                 self._add(parent)
         for identity in self.hidden:
             self.found.pop(identity, None)

@@ -67,7 +67,7 @@ def simplified(
     Raises:
         ObjectMissing: something that a version names is not there.
     """
-    comparison = _Comparison(reader, places)
+    comparison = Comparison(reader, places)
     # What is met but not given yet; the walk asks for parents when it meets a commit.
     met: dict[CommitId, Touching] = {}
 
@@ -113,7 +113,7 @@ class EntryAt:
         return self._known[depth, folder]
 
 
-class _Comparison:
+class Comparison:
     """Whether two trees have the same at some places."""
 
     def __init__(self, reader: ObjectReader, places: Sequence[Place]) -> None:
