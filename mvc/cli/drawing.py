@@ -32,7 +32,8 @@ class Drawing:
 
     ``_columns`` are the commits that lines lead to above the present row, ``_new`` those below it;
     ``_mapping[x]`` says to which of the new columns the line at the character ``x`` has to go, -1 where there
-    is none.
+    is none; it holds for the first ``_size`` characters. What ``_old_mapping`` holds behind that of the row
+    before is older, as in Git, whose drawing depends on it.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Drawing:
         self._columns: list[CommitId] = []
         self._new: list[CommitId] = []
         self._mapping: list[int] = []
+        self._size = 0
         self._old_mapping: list[int] = []
         self._width = 0
         self._expansion = 0
@@ -99,9 +101,10 @@ class Drawing:
 
     def _update_columns(self) -> None:
         self._columns, self._new = self._new, []
-        size = 2 * (len(self._columns) + len(self._parents))
-        self._mapping = [-1] * size
-        self._old_mapping = (self._old_mapping + [-1] * size)[: max(size, len(self._old_mapping))]
+        self._size = 2 * (len(self._columns) + len(self._parents))
+        for mapping in (self._mapping, self._old_mapping):
+            mapping += [-1] * (self._size - len(mapping))
+        self._mapping[: self._size] = [-1] * self._size
         self._width = 0
         self._added_before, self._added = self._added, 0
         seen = False
@@ -120,8 +123,8 @@ class Drawing:
                     self._width += 2
             elif column is not None:
                 self._insert(column, -1)
-        while len(self._mapping) > 1 and self._mapping[-1] < 0:
-            self._mapping.pop()
+        while self._size > 1 and self._mapping[self._size - 1] < 0:
+            self._size -= 1
 
     def _insert(self, commit: CommitId, index: int) -> None:
         if commit not in self._new:
@@ -153,7 +156,7 @@ class Drawing:
         )
 
     def _is_settled(self) -> bool:
-        return all(target < 0 or target == at // 2 for at, target in enumerate(self._mapping))
+        return all(target < 0 or target == at // 2 for at, target in enumerate(self._mapping[: self._size]))
 
     # --- the kinds of lines --------------------------------------------------------------------------------
     def _padding(self) -> str:
@@ -246,10 +249,11 @@ class Drawing:
         return line if self._added else line + " "
 
     def _collapsing(self) -> str:
-        old = self._mapping
-        mapping = [-1] * len(old)
+        old, mapping, size = self._mapping, self._old_mapping, self._size
+        self._mapping, self._old_mapping = mapping, old
+        mapping[:size] = [-1] * size
         level = level_target = -1
-        for at, target in enumerate(old):
+        for at, target in enumerate(old[:size]):
             if target < 0:
                 continue
             if target * 2 == at:
@@ -264,11 +268,11 @@ class Drawing:
                 level, level_target = (at - 1 if crosses else at), target
                 for place in range(target * 2 + 3, at - 2, 2):
                     mapping[place] = target
-        self._old_mapping[: len(mapping)] = mapping
-        if mapping[-1] < 0:
-            mapping.pop()
+        old[:size] = mapping[:size]
+        if mapping[size - 1] < 0:
+            self._size -= 1
         line, leveled = "", False
-        for at, target in enumerate(mapping):
+        for at, target in enumerate(mapping[: self._size]):
             if target < 0:
                 line += " "
             elif target * 2 == at:
@@ -282,7 +286,6 @@ class Drawing:
                 if leveled and at < level:
                     mapping[at] = -1
                 line += "/"
-        self._mapping = mapping
         if self._is_settled():
             self._go(_State.PADDING)
         return line
