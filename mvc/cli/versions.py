@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mvc.cli.call import Call
 from mvc.cli.text import iso, when
 from mvc.history.decorations import Entry
-from mvc.objects import Person, Tag
+from mvc.objects import Person, Tag, Timestamp
 from mvc.repo import View
 from mvc.text import number, one_line, plain
 
@@ -58,28 +58,40 @@ def tag_json(tag: Tag) -> dict[str, Any]:
 class Names:
     """The names behind a version's id, as Git has them: ``(HEAD -> main, tag: v1)``."""
 
-    def __init__(self, call: Call, view: View) -> None:
+    def __init__(self, call: Call, view: View, *, shown: bool = True) -> None:
         self._call = call
+        self._shown = shown
         self._branch = view.branch()
         self._head = view.head_commit()
 
     def of(self, entry: Entry) -> str:
         """With a space before; empty for a version without names."""
+        names = self.words(entry) if self._shown else []
+        return self._call.paint(f" ({', '.join(names)})", "yellow") if names else ""
+
+    def words(self, entry: Entry) -> list[str]:
+        """One by one."""
         names = [f"tag: {name}" for name in entry.tags]
         names += [name for name in entry.branches if name != self._branch]
         if entry.id == self._head:
             names.insert(0, f"HEAD -> {self._branch}" if self._branch else "HEAD")
-        return self._call.paint(f" ({', '.join(map(one_line, names))})", "yellow") if names else ""
+        return [one_line(name) for name in names]
 
 
-def entry_lines(call: Call, entry: Entry, names: Names, weights: str | None = None) -> list[str]:
+def entry_lines(
+    call: Call,
+    entry: Entry,
+    names: Names,
+    weights: str | None = None,
+    date: Callable[[Timestamp], str] = when,
+) -> list[str]:
     """A version at length, with its weights id where there is one to show."""
     commit = entry.commit
     lines = [call.paint(f"commit {entry.id.hex()}", "yellow") + names.of(entry)]
     if len(commit.parents) > 1:
         lines.append(f"Merge:   {' '.join(parent.short for parent in commit.parents)}")
     lines.append(f"Author:  {one_line(str(commit.author))}")
-    lines.append(f"Date:    {when(commit.time)}")
+    lines.append(f"Date:    {date(commit.time)}")
     if weights is not None:
         lines.append(f"Weights: {weights}")
     for title, values in (("Metrics:", commit.metrics), ("Params: ", commit.params)):
