@@ -122,6 +122,7 @@ class Comparison:
         self._files = OpenManifests(reader)
 
     def is_same(self, old: TreeId | None, new: TreeId | None) -> bool:
+        """Whether they have; None is the empty tree."""
         return old == new or all(
             self._is_same_there(entry_at(old), entry_at(new), tensor) for entry_at, tensor in self._places
         )
