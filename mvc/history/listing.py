@@ -43,8 +43,8 @@ class Listing:
 
 
 class Listed(NamedTuple):
-    """A version of a listing; ``parents`` are those of a connected listing, else the commit's own; ``path`` is
-    what a followed file is called there."""
+    """A version of a listing; ``parents`` are those of a connected listing, else the commit's own; ``path``
+    is what a followed file is called there."""
 
     id: CommitId
     commit: Commit

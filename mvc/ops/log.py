@@ -26,8 +26,8 @@ class Query:
     """Which versions, and in which order.
 
     ``refs`` are prefixes of names whose commits are starts too (``refs/`` means all, and HEAD). ``wanted``
-    chooses among what is reached; ``since`` (seconds since 1970) ends the walk at what is older. ``paths`` are
-    files, folders or ``PATH#TENSOR``; with ``follow`` one file, under earlier names too. ``skip`` and
+    chooses among what is reached; ``since`` (seconds since 1970) ends the walk at what is older. ``paths``
+    are files, folders or ``PATH#TENSOR``; with ``follow`` one file, under earlier names too. ``skip`` and
     ``limit`` count what was chosen, before ``reverse`` turns it round. ``connected``: see
     :class:`mvc.history.listing.Listing`.
     """
