@@ -15,14 +15,18 @@ from hypothesis import strategies as st
 from test_tensordiff import store, vector
 
 from mvc.errors import CorruptObject
+from mvc.fileio import FileIO
 from mvc.history.blame import blame
 from mvc.history.lines import LineComparison
 from mvc.history.reader import read_commit
 from mvc.history.revisions import lookup_path
 from mvc.history.rows import REST, Row, RowComparison
 from mvc.history.treediff import build_tree, diff_trees, pair_renames
+from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
-from mvc.objects import FILE, TreeEntry
+from mvc.objects import FILE, Person, Timestamp, TreeEntry
+from mvc.ops.commit import Request, commit
+from mvc.ops.init import init
 from mvc.spans import Span
 from tests.make_files import safetensors_bytes
 from tests.test_cli import fails, ok, run  # noqa: F401  run is a fixture
@@ -408,6 +412,25 @@ def test_blame_of_one_tensor_of_an_older_version_from_a_folder(history, monkeypa
     assert row["message"] == "first"
     monkeypatch.chdir("sub")
     assert len(ok(history("blame", "weights.safetensors#w")).out.splitlines()) == 1
+
+
+def test_blame_since(run):  # noqa: F811
+    repository = init(FileIO(), Path.cwd(), Monitor())
+    for number, name in enumerate(("first", "second", "third")):
+        data = {"w": ("F32", (100,), bytes(400)), "b": ("F32", (100,), bytes([number > 0]) * 400)}
+        Path("model.safetensors").write_bytes(safetensors_bytes(data))
+        Path("count").write_text(f"{number}\n")
+        moment = Timestamp((1_700_000_000 + number) * 1_000_000, 0)
+        commit(repository, Request(name, Person("Ada", "a@b.c"), moment))
+    rows = run("blame", "model.safetensors", "--since", "@1700000001", "--json").data["rows"]
+    assert [(row["tensor"], row["message"], row["boundary"]) for row in rows] == [
+        ("w", "first", True),
+        ("b", "second", False),
+        (None, "first", True),
+    ]
+    (line,) = ok(run("blame", "count", "--since", "@1800000000")).out.splitlines()
+    assert line.startswith("^")
+    fails(run("blame", "count", "--since", "soon"), 2, "soon")
 
 
 def test_blame_of_lines(history):

@@ -128,8 +128,8 @@ def log(
             moments[place] = parse_moment(text, call.now(), end=place == 1)
     wanted: Criteria | None = None
     if any((author, grep, metric, param, merges, no_merges)) or moments != [None, None]:
-        from mvc.history.conditions import Condition  # as above
         from mvc.history import criteria
+        from mvc.history.conditions import Condition  # as above
 
         def patterns(texts: Iterable[str]) -> tuple[Any, ...]:
             return tuple(
