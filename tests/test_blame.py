@@ -10,7 +10,7 @@ from random import Random
 import msgpack
 import pytest
 from history_memory import MemoryReader
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_tensordiff import store, vector
 
@@ -95,12 +95,14 @@ class Oracle:
         if path in self.files[parent]:
             return parent, path
         trees = [read_commit(self.reader, self.ids[n]).tree for n in (parent, number)]
-        for change in pair_renames(self.reader, diff_trees(self.reader, *trees)):
+        changes = pair_renames(self.reader, diff_trees(self.reader, *trees))
+        moved = {change.old_path for change in changes}
+        for change in changes:
             if change.path == path and change.old_path is not None:
                 return parent, change.old_path
         tensors = self.files[number][path][0]
         best = (0.5, None)
-        for name in sorted(self.files[parent].keys() - self.files[number].keys()):
+        for name in sorted(self.files[parent].keys() - self.files[number].keys() - moved):
             old = self.files[parent][name][0]
             share = sum(old.get(key) == value for key, value in tensors.items()) / max(len(tensors), 1)
             if share > best[0] or (share == best[0] and best[1] is None):
@@ -119,6 +121,7 @@ version = st.tuples(
 )
 
 
+@example([([], {"a": ({"t": "1"}, "")}, False), ([], {"d/c": ({"t": "1"}, "")}, True)])
 @settings(deadline=None, max_examples=150)
 @given(st.lists(version, min_size=1, max_size=10))
 def test_any_history_with_merges_and_renames(versions):
