@@ -10,10 +10,10 @@ from history_memory import MemoryReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mvc.history.merge3 import Content, merge_commits, merge_trees
+from mvc.history.merge3 import Content, merge_trees
 from mvc.history.reader import read_manifest
 from mvc.history.treediff import build_tree
-from mvc.objects import EXECUTABLE, FILE, Manifest, TreeEntry
+from mvc.objects import EXECUTABLE, FILE, TreeEntry
 
 LABELS = ("ours", "theirs")
 NO_FOLDER_RENAMES = "merge.directoryRenames=false"
