@@ -75,14 +75,21 @@ class Git:
                 about, path = entry.split(b"\t", 1)
                 mode, blob, stage = about.decode().split()
                 stages = conflicts.setdefault(path.decode(), [None, None, None])
-                stages[int(stage) - 1] = (blob, mode == "100755")
+                if stage != "1" or blob != EMPTY:
+                    stages[int(stage) - 1] = (blob, mode == "100755")
             assert (status == b"1") == (not conflicts)
             found.append(Merge(tree, conflicts))
         return found
 
 
+EMPTY = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
 class Merge(NamedTuple):
-    """A merged tree's id; for each unmerged path its stages, each a blob's id and the executable bit."""
+    """A merged tree's id; for each unmerged path its stages, each a blob's id and the executable bit.
+
+    An empty file as base, which stands for "none" in virtual bases, is left out.
+    """
 
     tree: str
     conflicts: dict[str, list[tuple[str, bool] | None]]

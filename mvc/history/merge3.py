@@ -38,8 +38,9 @@ MAX_VIRTUAL = 256
 class Conflict:
     """A file that the two sides changed in ways that do not go together.
 
-    ``base``, ``ours`` and ``theirs`` are the file on each side, None where that side has none; ``details``
-    say within the file what is in conflict: names of tensors, keys of JSON, or nothing.
+    ``base``, ``ours`` and ``theirs`` are the file on each side, None where that side has none (the base also
+    where a virtual base had two added files); ``details`` say within the file what is in conflict: names of
+    tensors, keys of JSON, or nothing.
     """
 
     path: str
@@ -326,11 +327,13 @@ class _TreeMerge:
     def _merge_content(
         self, path: str, base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry
     ) -> Content:
-        same = self._contents.same
-        if same(ours, theirs) or (base is not None and same(base, theirs)):
-            return Content(_manifest(ours), True)
-        if base is not None and same(base, ours):
-            return Content(_manifest(theirs), True)
+        tests: tuple[Callable[[TreeEntry, TreeEntry], bool], ...]
+        tests = (lambda one, other: one.id == other.id, self._contents.same)  # the second one reads manifests
+        for same in tests:
+            if same(ours, theirs) or (base is not None and same(base, theirs)):
+                return Content(_manifest(ours), True)
+            if base is not None and same(base, ours):
+                return Content(_manifest(theirs), True)
         # An empty base says no more than none, and that of a virtual base is not even stored.
         known = None if base is None or self._contents.is_empty(base) else _manifest(base)
         found = self._content(path, known, _manifest(ours), _manifest(theirs))
@@ -386,6 +389,8 @@ def _conflict(
     path: str, kind: ConflictKind, stages: Iterable[TreeEntry | None], details: tuple[str, ...] = ()
 ) -> Conflict:
     base, ours, theirs = stages
+    if base is not None and base.id == EMPTY_FILE:  # in a virtual base, for files that were never stored
+        base = None
     return Conflict(path, kind, base, ours, theirs, details)
 
 
