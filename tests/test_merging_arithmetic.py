@@ -141,8 +141,10 @@ def any_bits(dtype: str, seed: int) -> list[bytes]:
     with np.errstate(all="ignore"):
         info = ml_dtypes.finfo(KINDS[dtype])
         special = np.array(
-            [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, info.max, info.min, info.tiny]
-            + [info.smallest_subnormal, -info.smallest_subnormal],
+            [
+                *(0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, info.max, info.min, info.tiny),
+                *(info.smallest_subnormal, -info.smallest_subnormal),
+            ],
             np.float64,
         ).astype(KINDS[dtype])
     grid = np.array(np.meshgrid(special, special, special, indexing="ij")).reshape(3, -1)

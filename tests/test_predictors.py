@@ -222,7 +222,8 @@ CASES: dict[tuple[str, int], list[tuple[Bases, Params, bytes]]] = {
             TIES,
             near(4.0, 3.0, 3.0, 1.0, -0.0),
         ),
-        # a change of just the threshold is kept, the next smaller one is not; equal ones against each other: none
+        # a change of just the threshold is kept, the next smaller one is not; equal ones against each other
+        # are none
         ([near(0.0, 0.0, 0.0), near(1.0, 0.99999994, 2.0), near(0.0, 0.0, -2.0)], TIES, near(1.0, 0.0, 0.0)),
         (
             [near(0.0, 0.0), near(2.0, -4.0), near(4.0, -8.0)],
