@@ -33,9 +33,9 @@ class Request:
     """What to commit.
 
     ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend``, and where
-    a merge is under way, the message may be None: then the amended commit's stays, or the merge's. So does its
-    author, unless ``reauthor`` is set; metrics, params and data are added to its own, and its code and
-    environment stay as long as its files do.
+    a merge is under way, the message may be None: then the amended commit's stays, or the merge's. An amended
+    commit's author stays, unless ``reauthor`` is set; metrics, params and data are added to its own, and its
+    code and environment stay as long as its files do.
 
     A file whose bytes are those that the last version has keeps its manifest, whatever this mvc would make of
     it; with ``rescan`` every file is looked into anew.

@@ -96,9 +96,7 @@ def concluding_update(
     refuse_changed(view, tx.view, pending)
     value = None
     if pending.rest:
-        between = replace(
-            pending, ours=made.id, theirs=None, tree=made.commit.tree, message="", conflicts=()
-        )
+        between = replace(pending, ours=made.id, theirs=None, tree=made.commit.tree, message="", conflicts=())
         value = between.store(lambda commit: tx.writer.put(CommitId, commit.to_bytes()), time)
     locate = (made.id, made.commit.parents)
     if isinstance(view.head, str):

@@ -1,4 +1,4 @@
-"""A merge, cherry-pick or revert that is under way: a commit under ``refs/worktree/pending`` (docs/format.md)."""
+"""A merge, cherry-pick or revert under way: a commit under ``refs/worktree/pending`` (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mvc.objects import EXECUTABLE, FILE, Commit, Number, Person, Scalar, Timest
 from mvc.paths import path_fault
 from mvc.refs import encode_target
 from mvc.repo import View
+from mvc.workspace import files_of, files_of_tree
 
 PENDING = "refs/worktree/pending"
 _KEY = "pending"
@@ -31,8 +32,8 @@ class Pending:
     left in the work tree, ``message`` the message to be, ``author`` who the version's author is to be.
     ``conflicts`` are those that nobody declared resolved. ``squash`` tells that the version is to have one
     parent; ``merge`` is what a merge commit records of how it was made. ``start`` is where HEAD was when the
-    first of several picks began, ``rest`` are the versions still to come, ``options`` say how, for the command
-    that goes on. ``metrics`` and ``params`` are those that the version is to have.
+    first of several picks began, ``rest`` are the versions still to come, ``options`` say how, for the
+    command that goes on. ``metrics`` and ``params`` are those that the version is to have.
     """
 
     kind: Kind
@@ -122,8 +123,10 @@ def parse_pending(reader: ObjectReader, identity: CommitId) -> Pending:
     if not isinstance(value, dict):
         _damaged("a commit under refs/worktree/pending tells nothing of it")
     kind, options, conflicts = value.get("kind"), value.get("options"), value.get("conflicts")
-    if kind not in get_args(Kind) or not isinstance(options, dict) or not isinstance(conflicts, list):
-        _damaged("it has no kind, options or conflicts")
+    if kind is None or kind not in get_args(Kind):
+        _damaged("it is of no known kind")
+    if not isinstance(options, dict) or not isinstance(conflicts, list):
+        _damaged("it has no options or conflicts")
     current = value.get("current") is True
     if len(commit.parents) < 1 + current:
         _damaged("it lacks a parent")
@@ -164,6 +167,12 @@ def how_on(pending: Pending) -> str:
     return f"conclude it (mvc {pending.kind} --continue) or take it back (mvc {pending.kind} --abort)"
 
 
+def tracked_files(view: View, pending: Pending | None) -> dict[str, TreeEntry]:
+    """The files that the work tree was made from: HEAD's, and what is under way made of them."""
+    head = files_of(view, view.head_commit())
+    return head if pending is None else {**head, **files_of_tree(view, pending.tree)}
+
+
 # --- conflicts ---------------------------------------------------------------------------------------------
 def _conflict_value(conflict: Conflict) -> dict[str, Any]:
     return {
@@ -192,7 +201,9 @@ def _conflict(item: Any) -> Conflict:
         _damaged(f"the path of a conflict {fault}")
     name = path.rpartition("/")[2]
     # the base may be of no version, and then nothing would keep it from being collected
-    return Conflict(path, kind, None, _entry(name, item["ours"]), _entry(name, item["theirs"]), tuple(details))
+    return Conflict(
+        path, kind, None, _entry(name, item["ours"]), _entry(name, item["theirs"]), tuple(details)
+    )
 
 
 def _entry(name: str, item: Any) -> TreeEntry | None:

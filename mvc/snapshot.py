@@ -45,6 +45,7 @@ class WorkTreeJob(Job):
         self.fresh: dict[str, IndexEntry] = {}
 
     def store(self) -> dict[str, TreeEntry]:
+        """Store the content of every file; returns their entries by path."""
         monitor, found, finder = self._repository.monitor, self._found, self.finder
         files: dict[str, TreeEntry] = {}
         monitor.start("commit", sum(file.stat.st_size for file in found.files.values()))

@@ -33,7 +33,10 @@ def take_back(repository: Repository, kind: Kind, who: Person, now: Timestamp) -
         UserError: nothing of that kind is under way.
         RefMoved: HEAD was moved since it began.
     """
-    with locked(repository, exclusive=True) as workspace, begin(repository, f"{kind} --abort", who, now) as tx:
+    with (
+        locked(repository, exclusive=True) as workspace,
+        begin(repository, f"{kind} --abort", who, now) as tx,
+    ):
         view = tx.view
         pending = expect_pending(view, kind)
         start = pending.start or pending.ours

@@ -37,7 +37,10 @@ def unresolved(workspace: Workspace, view: View, pending: Pending) -> tuple[Conf
         conflict
         for conflict in pending.conflicts
         if conflict.path not in touched
-        or (_may_have_markers(view, conflict, left.get(conflict.path)) and _has_markers(workspace, conflict.path))
+        or (
+            _may_have_markers(view, conflict, left.get(conflict.path))
+            and _has_markers(workspace, conflict.path)
+        )
     )
 
 
@@ -58,7 +61,9 @@ def refuse_unresolved(workspace: Workspace, view: View, pending: Pending) -> Non
 
 def _may_have_markers(view: View, conflict: Conflict, left: TreeEntry | None) -> bool:
     """Whether the merge made a text of both sides."""
-    if left is None or any(side is not None and side.id == left.id for side in (conflict.ours, conflict.theirs)):
+    if left is None or any(
+        side is not None and side.id == left.id for side in (conflict.ours, conflict.theirs)
+    ):
         return False
     return not read_manifest(view.objects, ManifestId(left.id)).tensors
 

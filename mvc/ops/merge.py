@@ -29,7 +29,16 @@ from mvc.threeway import Choice, Threeway
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, locked
 
-__all__ = ["Choice", "MergeRequest", "MergeResult", "Request", "TakenBack", "abort", "conclude_merge", "merge"]
+__all__ = [
+    "Choice",
+    "MergeRequest",
+    "MergeResult",
+    "Request",
+    "TakenBack",
+    "abort",
+    "conclude_merge",
+    "merge",
+]
 
 MergeKind = Literal["up-to-date", "fast-forward", "merged", "prepared", "conflicts"]
 _LABEL_OURS = "HEAD"
@@ -97,7 +106,10 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
         raise UsageError("a squash makes no merge commit, so --squash and --no-ff do not go together")
     strategies = request.choice.parse()
     who, now = request.commit.author, request.commit.time
-    with locked(repository, exclusive=True) as workspace, begin(repository, _command(request), who, now) as tx:
+    with (
+        locked(repository, exclusive=True) as workspace,
+        begin(repository, _command(request), who, now) as tx,
+    ):
         view = tx.view
         refuse_pending(view, "no merge can begin")
         name, theirs = _named(view, request.revision)
@@ -130,7 +142,9 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
         record: dict[str, Any] = {**strategies.to_value(), "bases": [bytes(base) for base in bases]}
         message = request.commit.message
         if message is None:
-            message = _squash_message(view, ours, theirs) if request.squash else _message(view, request.revision)
+            message = (
+                _squash_message(view, ours, theirs) if request.squash else _message(view, request.revision)
+            )
         pending = Pending(
             "merge",
             ours,
@@ -148,7 +162,9 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
         changes = tuple(diff_trees(view.objects, view.commit(ours).tree, tree))
         waits = bool(merged.conflicts) or request.squash or not request.conclude
         kind: MergeKind = "conflicts" if merged.conflicts else "prepared" if waits else "merged"
-        told = MergeResult(kind, theirs, ours if waits else None, view.branch(), bases, changes, merged.conflicts)
+        told = MergeResult(
+            kind, theirs, ours if waits else None, view.branch(), bases, changes, merged.conflicts
+        )
         if request.dry_run:
             return told
         commit, build = _published(tx, threeway, pending, request.commit, waits=waits)
@@ -189,7 +205,9 @@ def conclude_merge(repository: Repository, request: Request, choice: Choice | No
         if theirs is None:
             raise UserError("the merge that is under way names no version", hint="mvc merge --abort")
         strategies = choice.parse()
-        threeway = Threeway(repository, tx, strategies, (_LABEL_OURS, str(pending.options.get("label", "theirs"))))
+        threeway = Threeway(
+            repository, tx, strategies, (_LABEL_OURS, str(pending.options.get("label", "theirs")))
+        )
         again = (lambda: threeway.commits(ours, theirs)) if choice else None
         settled = settle(repository, workspace, tx, request, pending, again)
         if choice and pending.merge is not None:

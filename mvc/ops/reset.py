@@ -9,12 +9,12 @@ from mvc.errors import ConflictError, CorruptObject
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
-from mvc.pending import PENDING, how_on, read_pending
+from mvc.pending import PENDING, how_on, read_pending, tracked_files
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
 from mvc.transaction import Update, begin
-from mvc.workspace import files_of, files_of_tree, locked
+from mvc.workspace import files_of, locked
 
 Mode = Literal["soft", "mixed", "hard"]
 
@@ -46,34 +46,34 @@ def reset(
         RefMoved: HEAD was moved by another command meanwhile.
     """
     words = ["reset", *([] if mode == "mixed" else [f"--{mode}"]), revision]
-    with locked(repository, exclusive=True) as workspace:
-        with begin(repository, " ".join(words), who, now) as tx:
-            view = tx.view
-            target = resolve_commit(revision, view.objects, view)
+    command = " ".join(words)
+    with locked(repository, exclusive=True) as workspace, begin(repository, command, who, now) as tx:
+        view = tx.view
+        target = resolve_commit(revision, view.objects, view)
 
-            def build(now_view: View) -> Update:
-                if mode == "soft":
-                    _refuse(now_view)
-                refs: dict[str, bytes | None] = {}
-                if now_view.refs.value(PENDING) is not None:
-                    refs[PENDING] = None
-                if isinstance(now_view.head, str):
-                    return Update(refs={**refs, now_view.head: encode_target(target)})
-                return Update(refs=refs, head=target)
+        def build(now_view: View) -> Update:
+            if mode == "soft":
+                _refuse(now_view)
+            refs: dict[str, bytes | None] = {}
+            if now_view.refs.value(PENDING) is not None:
+                refs[PENDING] = None
+            if isinstance(now_view.head, str):
+                return Update(refs={**refs, now_view.head: encode_target(target)})
+            return Update(refs=refs, head=target)
 
-            if mode != "hard":
-                tx.publish(build)
-                return Reset(target, view.branch(), 0, 0)
-            done = switch(
-                workspace,
-                tx,
-                files_of(view, target),
-                build,
-                force=True,
-                everything=True,
-                version=_tracked(view),
-            )
-            return Reset(target, view.branch(), *done)
+        if mode != "hard":
+            tx.publish(build)
+            return Reset(target, view.branch(), 0, 0)
+        done = switch(
+            workspace,
+            tx,
+            files_of(view, target),
+            build,
+            force=True,
+            everything=True,
+            version=_tracked(view),
+        )
+        return Reset(target, view.branch(), *done)
 
 
 def _refuse(view: View) -> None:
@@ -83,12 +83,10 @@ def _refuse(view: View) -> None:
 
 
 def _tracked(view: View) -> dict[str, TreeEntry]:
-    """What the work tree was made from: what is under way, or HEAD's version."""
+    """What the work tree was made from."""
     try:
-        pending = read_pending(view)
+        return tracked_files(view, read_pending(view))
     except CorruptObject as error:
         # a hard reset is how one gets out of that
         view.objects.note_damage(error.message)
-        pending = None
-    head = files_of(view, view.head_commit())
-    return head if pending is None else {**head, **files_of_tree(view, pending.tree)}
+        return files_of(view, view.head_commit())

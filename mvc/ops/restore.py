@@ -9,10 +9,10 @@ from typing import Literal
 from mvc.errors import RefMoved, RevisionNotFound, UsageError, UserError
 from mvc.history.revisions import resolve_commit
 from mvc.history.treediff import build_tree
-from mvc.objects import Commit, Person, Timestamp, TreeEntry
 from mvc.objectid import CommitId, TreeId
+from mvc.objects import Commit, Person, Timestamp, TreeEntry
 from mvc.paths import is_below
-from mvc.pending import PENDING, Pending, read_pending
+from mvc.pending import PENDING, read_pending, tracked_files
 from mvc.repo import Repository, View
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
@@ -52,7 +52,11 @@ def restore(
     """
     if source is not None and side is not None:
         raise UsageError("a source and a side do not go together")
-    words = ["restore", *([] if side is None else [f"--{side}"]), *([] if source is None else ["--source", source])]
+    words = [
+        "restore",
+        *([] if side is None else [f"--{side}"]),
+        *([] if source is None else ["--source", source]),
+    ]
     command = " ".join([*words, *(paths or ["."])])
     with locked(repository, exclusive=True) as workspace, begin(repository, command, who, now) as tx:
         wanted = tuple(paths) or ("",)
@@ -60,7 +64,7 @@ def restore(
             return _take_side(workspace, tx, wanted, side, now)
         view = tx.view
         pending = read_pending(view)
-        tracked = _tracked(view, pending)
+        tracked = tracked_files(view, pending)
         if source is None and pending is not None:
             origin = files_of_tree(view, pending.tree)
         else:
@@ -124,11 +128,6 @@ def _take_side(
         version={path: left[path] for path in chosen if path in left},
     )
     return Restored(*done, tuple(sorted(chosen)))
-
-
-def _tracked(view: View, pending: Pending | None) -> dict[str, TreeEntry]:
-    head = files_of(view, view.head_commit())
-    return head if pending is None else {**head, **files_of_tree(view, pending.tree)}
 
 
 def _below(files: dict[str, TreeEntry], wanted: tuple[str, ...]) -> dict[str, TreeEntry]:
