@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mvc.bases import BaseFinder, SketchStore, no_bases
 from mvc.history.reader import read_manifest, read_range
 from mvc.ingest import ingest_source
@@ -21,13 +18,10 @@ from mvc.objectid import ManifestId
 from mvc.objects import Manifest
 from mvc.odb.writer import ObjectWriter
 from mvc.ops.init import init
-from mvc.predictors.floats import F32, F64, load
 from mvc.repo import Repository
 from mvc.transaction import begin
 from tests.engine import ME, now
 from tests.faults import FaultIO
-
-Numbers = NDArray[np.float64]
 
 
 class Result(NamedTuple):
@@ -98,13 +92,3 @@ def tensors_of(result: Result) -> Mapping[str, bytes]:
     return {
         span.name: result.data[span.offset : span.offset + span.length] for span in result.manifest.tensors
     }
-
-
-def numbers_of(data: bytes, dtype: str) -> NDArray[np.floating]:
-    """The elements of a float type as numbers of the type that they are calculated in."""
-    kind = F64 if dtype == "F64" else F32
-    width = len(data) // max(len(data), 1) * 1
-    bits = np.frombuffer(data, f"<u{ {'F64': 8, 'F32': 4, 'F16': 2, 'BF16': 2}.get(dtype, width or 1) }")
-    out = np.empty(bits.size, kind)
-    load(bits, dtype, out)
-    return out

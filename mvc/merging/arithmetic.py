@@ -5,22 +5,20 @@ The merged bytes *are* what a predictor gives for a record, so that storing them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mvc.chunking import tensor_pieces
 from mvc.dtypes import DTYPES
+from mvc.errors import UnsupportedFeature
 from mvc.memoryfile import Stretch
-from mvc.merging.sides import NotMergeable, Side, Sides, same_form
-from mvc.merging.strategy import (
-    SLERP,
-    TIES,
-    Parameters,
-    needs_base,
-)
+from mvc.merging.angle import arc_weights
+from mvc.merging.magnitudes import thresholds
+from mvc.merging.sides import NotMergeable, Operand, Sides, same_form
+from mvc.merging.strategy import SLERP, TIES, Parameters, needs_base
 from mvc.odb.record import Recipe
-from mvc.predictors import PREDICTORS
+from mvc.predictors import PREDICTORS, ieee
 from mvc.predictors.floats import FLOATS
 from mvc.recipes.known import KnownTensor
 from mvc.recipes.stated import Stated
@@ -28,17 +26,6 @@ from mvc.spans import Span, element_count
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
-
-
-class Operand(NamedTuple):
-    """A tensor of a stored file."""
-
-    side: Side
-    span: Span
-
-    def read(self, position: int, length: int) -> bytes:
-        """So many bytes of it from a position on."""
-        return b"".join(self.side.read(self.span.offset + position, length))
 
 
 class Made(NamedTuple):
@@ -97,25 +84,40 @@ def combine(strategy: str, parameters: Parameters, sides: Sides, name: str) -> M
 
 
 def _between(strategy: str, parameters: Parameters, ours: Operand, theirs: Operand) -> Made:
-    weight = parameters.weight
-    coefficients = [1 - weight, weight]
+    share = parameters.weight
     if strategy == SLERP:
-        raise NotMergeable("slerp is not there yet")
-    return Made(ours.span, (ours, theirs), _linear(ours.span.dtype, "sum", coefficients))
+        _check_exact()
+        weights = arc_weights(ours, theirs, share)
+    else:
+        weights = 1 - share, share
+    return Made(ours.span, (ours, theirs), _linear(ours.span.dtype, "sum", weights))
 
 
 def _from_base(strategy: str, parameters: Parameters, base: Operand, ours: Operand, theirs: Operand) -> Made:
+    dtype, scale = ours.span.dtype, parameters.scale
     if strategy == TIES:
-        raise NotMergeable("ties is not there yet")
-    recipe = _linear(ours.span.dtype, "tasks", [1.0, parameters.scale, parameters.scale])
+        _check_exact()
+        least = thresholds(base, (ours, theirs), parameters.density)
+        recipe = Recipe("ties", 1, {"from": dtype, "to": dtype, "thresholds": least, "scale": scale})
+    else:
+        recipe = _linear(dtype, "tasks", (1.0, scale, scale))
     return Made(ours.span, (base, ours, theirs), recipe)
 
 
-def _linear(dtype: str, form: str, coefficients: list[float]) -> Recipe:
+def _check_exact() -> None:
+    """Numbers of whole tensors are calculated in this thread."""
+    if not ieee.is_exact():
+        raise UnsupportedFeature(
+            "floating-point arithmetic is not IEEE 754's here, so a merge would not be the same everywhere",
+            hint="run mvc in a process of its own",
+        )
+
+
+def _linear(dtype: str, form: str, coefficients: Sequence[float]) -> Recipe:
     params: dict[str, Any] = {
         "from": dtype,
         "to": dtype,
-        "coefficients": coefficients,
+        "coefficients": list(coefficients),
         "divisor": 1.0,
         "form": form,
         "compute": "F64" if dtype == "F64" else "F32",

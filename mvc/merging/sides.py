@@ -67,6 +67,17 @@ class Sides(NamedTuple):
     theirs: Side
 
 
+class Operand(NamedTuple):
+    """A tensor of a stored file."""
+
+    side: Side
+    span: Span
+
+    def read(self, position: int, length: int) -> bytes:
+        """So many bytes of it from a position on."""
+        return b"".join(self.side.read(self.span.offset + position, length))
+
+
 def same_form(left: Span, right: Span) -> bool:
     """Whether two tensors have one dtype, shape and order of elements, so that bytes mean the same."""
     return (left.dtype, left.shape, left.strides, left.length) == (

@@ -1,9 +1,10 @@
 """How tensors that both sides changed become one: which strategy each takes, and its parameters.
 
-Sources of the strategies that calculate: averages, G. Wortsman et al., "Model soups" (2022, arXiv
-2203.05482); task arithmetic, G. Ilharco et al., "Editing models with task arithmetic" (2023, arXiv 2212.04089); TIES,
-P. Yadav et al., "TIES-Merging" (2023, arXiv 2306.01708); slerp, K. Shoemake, "Animating rotation with
-quaternion curves" (1985). What they calculate, operation by operation, is in docs/design/0014-merging.md.
+Sources of the strategies that calculate: averages, M. Wortsman et al., "Model soups" (2022, arXiv
+2203.05482); task arithmetic, G. Ilharco et al., "Editing models with task arithmetic" (2023, arXiv
+2212.04089); TIES, P. Yadav et al., "TIES-Merging" (2023, arXiv 2306.01708); slerp, K. Shoemake, "Animating
+rotation with quaternion curves" (1985). What they calculate, operation by operation, is in
+docs/design/0014-merging.md.
 """
 
 from __future__ import annotations
