@@ -56,6 +56,10 @@ def commit(repository: Repository, request: Request) -> Committed:
 
 
 def _refuse_parts(request: Request, pending: Pending) -> None:
+    if pending.theirs is None:
+        raise ConflictError(
+            f"a {pending.kind} of several versions is under way, and waits to go on", hint=how_on(pending)
+        )
     if request.paths:
         raise ConflictError(
             f"a {pending.kind} is under way, so {shown(request.paths[0])} cannot be committed alone",
