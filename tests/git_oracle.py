@@ -99,8 +99,8 @@ def scanned(folder: Path, store: str) -> Files:
         if store in folders:
             folders.remove(store)
         for name in names:
-            path = os.path.join(base, name)  # noqa: PTH118
-            with open(path, "rb") as file:  # noqa: PTH123
+            path = os.path.join(base, name)
+            with open(path, "rb") as file:
                 content = file.read()
             found[os.path.relpath(path, folder)] = (content, os.access(path, os.X_OK))
     return found
@@ -403,9 +403,7 @@ class Pair:
         """One file or folder."""
         self.tick()
         self.git.run("add", "-A", "--", path)  # what Git does not know, it does not commit by path
-        done = self.both(
-            "commit", "-q", "-m", message, "--", path, mvc=("commit", "-m", message, "--", path)
-        )
+        done = self.both("commit", "-q", "-m", message, "--", path, mvc=("commit", "-m", message, "--", path))
         self.unstage()
         return done
 

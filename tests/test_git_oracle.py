@@ -174,7 +174,11 @@ WEIGHTS: dict[str, int] = {
 
 NUMBER = st.integers(0, 23)
 STEP = st.builds(
-    Step, st.sampled_from([name for name, weight in WEIGHTS.items() for _ in range(weight)]), NUMBER, NUMBER, NUMBER
+    Step,
+    st.sampled_from([name for name, weight in WEIGHTS.items() for _ in range(weight)]),
+    NUMBER,
+    NUMBER,
+    NUMBER,
 )
 
 
@@ -202,7 +206,11 @@ def machine(examples: int, length: int) -> Callable[[Callable], Callable]:
     return settings(
         max_examples=examples,
         deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.large_base_example,
+        ],
         print_blob=True,
     )
 
