@@ -1,4 +1,4 @@
-"""Random sequences of commands do to mvc what they do to Git (see ``git_oracle.py``)."""
+"""Random sequences of commands do to mvc what they do to Git (see ``git_pair.py``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.git_oracle import Different, Pair
+from tests.git_pair import Different, Pair
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

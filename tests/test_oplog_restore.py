@@ -17,7 +17,7 @@ from mvc.ops.undo import undo
 from mvc.refs import encode_target
 from mvc.transaction import Update, begin
 from tests.engine import ME, assert_sound, make_repository, now, open_repository, snapshot, switch_to, tree
-from tests.git_oracle import Mvc
+from tests.git_pair import Mvc
 
 
 def state(repository):

@@ -11,8 +11,19 @@ such places:
 * no staging area: ``git add`` stands before each Git command that looks at the index, and the index is made
   HEAD's again after it;
 * a checkout looks at bytes: a file that has the wanted content already is in nobody's way, tracked or not;
-* ``checkout REV -- PATH`` refuses to overwrite uncommitted work, so mvc is given ``--force``;
+* ``checkout REV -- PATH`` refuses to overwrite uncommitted work, so mvc is given ``--force``; it never puts a
+  file in a folder's place, or the reverse, which Git does: such a one is left out;
+* Git cannot commit by path where a folder has taken a file's place; such a one is left out;
 * ``commit --amend`` may leave a commit that changes nothing, so Git is given ``--allow-empty``;
+* where a folder stands for a committed file, or the reverse, and there is uncommitted work, Git's checkout may
+  overwrite it without a word or refuse where nothing would be lost, and ``--force`` removes what nobody tracks;
+  such a checkout is left out, those of committed folders and files are not;
+* ``checkout REV -- PATH`` refuses to overwrite uncommitted work, so mvc is given ``--force``; it never puts a
+  file in a folder's place, or the reverse, which Git does: such a one is left out;
+* Git cannot commit by path where a folder has taken a file's place; such a one is left out;
+* ``commit --amend`` may leave a commit that changes nothing, so Git is given ``--allow-empty``;
+* where a folder is to take a file's place, or the reverse, Git's checkout overwrites without a word what was
+  staged there; so there nothing is staged, and Git refuses as mvc does;
 * nothing is known of empty folders; both remove those that they empty.
 """
 
@@ -25,7 +36,7 @@ import shutil
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -172,6 +183,14 @@ class Git:
     def head_commit(self) -> str | None:
         head = self.head()
         return head if is_id(head) else self.refs("heads").get(head)
+
+    def resolve(self, revision: str) -> str | None:
+        """The commit that HEAD, a branch, a tag or an id means; None if there is no such."""
+        if revision == "HEAD":
+            return self.head_commit()
+        if is_id(revision):
+            return revision
+        return self.refs("heads").get(revision) or self.refs("tags").get(revision)
 
     def version(self, identity: str) -> Version:
         """A commit."""
@@ -387,6 +406,16 @@ class Pair:
         head = self.head_files
         return {path for path in {*work, *head} if work.get(path) != head.get(path)}
 
+    def _twisted(self, other: Collection[str]) -> bool:
+        """Whether a version has a file where the work tree has a folder, or the reverse."""
+        work = set(self.files)
+        return any(
+            above in there
+            for paths, there in ((work - set(other), other), (set(other) - work, work))
+            for path in paths
+            for above in (path[:end] for end, letter in enumerate(path) if letter == "/")
+        )
+
     def commit(self, message: str, *options: str) -> bool:
         """Everything in the folder."""
         self.tick()
@@ -401,6 +430,8 @@ class Pair:
 
     def commit_paths(self, message: str, path: str) -> bool:
         """One file or folder."""
+        if self._twisted(self.head_files):
+            return False
         self.tick()
         self.git.run("add", "-A", "--", path)  # what Git does not know, it does not commit by path
         done = self.both("commit", "-q", "-m", message, "--", path, mvc=("commit", "-m", message, "--", path))
@@ -409,8 +440,14 @@ class Pair:
 
     def checkout(self, revision: str, *options: str) -> bool:
         """A whole version."""
-        self.tick()
+        target = self.git.resolve(revision)
+        twisted = self._twisted(self.head_files) or (
+            target is not None and self._twisted(self.git.version(target).files)
+        )
         changed = bool(self.dirty)
+        if twisted and changed:
+            return False
+        self.tick()
         if changed and "--force" not in options:
             self.stage(removals=False)
         words = ("checkout", "-q", *options)
@@ -421,6 +458,9 @@ class Pair:
 
     def checkout_path(self, revision: str, path: str) -> bool:
         """A file or folder of a version."""
+        target = self.git.resolve(revision)
+        if target is not None and self._twisted(self.git.version(target).files):
+            return False
         self.tick()
         ours = ("checkout", "--force", self.named(revision), "--", path)
         done = self.both("checkout", "-q", revision, "--", path, mvc=ours)
