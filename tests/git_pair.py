@@ -11,19 +11,13 @@ such places:
 * no staging area: ``git add`` stands before each Git command that looks at the index, and the index is made
   HEAD's again after it;
 * a checkout looks at bytes: a file that has the wanted content already is in nobody's way, tracked or not;
+* where a folder stands for a committed file, or the reverse, and there is uncommitted work, Git's checkout
+  may overwrite it without a word or refuse where nothing would be lost, and ``--force`` removes what nobody
+  tracks; such a checkout is left out, those of committed folders and files are not;
 * ``checkout REV -- PATH`` refuses to overwrite uncommitted work, so mvc is given ``--force``; it never puts a
   file in a folder's place, or the reverse, which Git does: such a one is left out;
 * Git cannot commit by path where a folder has taken a file's place; such a one is left out;
 * ``commit --amend`` may leave a commit that changes nothing, so Git is given ``--allow-empty``;
-* where a folder stands for a committed file, or the reverse, and there is uncommitted work, Git's checkout may
-  overwrite it without a word or refuse where nothing would be lost, and ``--force`` removes what nobody tracks;
-  such a checkout is left out, those of committed folders and files are not;
-* ``checkout REV -- PATH`` refuses to overwrite uncommitted work, so mvc is given ``--force``; it never puts a
-  file in a folder's place, or the reverse, which Git does: such a one is left out;
-* Git cannot commit by path where a folder has taken a file's place; such a one is left out;
-* ``commit --amend`` may leave a commit that changes nothing, so Git is given ``--allow-empty``;
-* where a folder is to take a file's place, or the reverse, Git's checkout overwrites without a word what was
-  staged there; so there nothing is staged, and Git refuses as mvc does;
 * nothing is known of empty folders; both remove those that they empty.
 """
 
@@ -264,7 +258,7 @@ class Mvc:
         """One command; returns its exit code. A bug raises."""
         environment = {"MVC_AUTHOR_NAME": WHO[0], "MVC_AUTHOR_EMAIL": WHO[1]}
         context = Clocked(self.folder, environment, False, False, self.seconds * 1_000_000)
-        out, err = io.StringIO(), io.StringIO()
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 code = run_words(list(words), context)
@@ -273,7 +267,8 @@ class Mvc:
                     raise
                 code = error.exit_code
                 err.write(f"{error.message} ({error.hint})")
-        self.said = out.getvalue() + err.getvalue()
+        out.flush()
+        self.said = out.buffer.getvalue().decode(errors="replace") + err.getvalue()  # type: ignore[attr-defined]
         assert code != 5, self.said  # damage
         return code
 
