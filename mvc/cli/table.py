@@ -27,6 +27,12 @@ COMMANDS: dict[str, Row] = {
     "cat": Row("look", "Write a file or tensor of a version to standard output"),
     "commit": Row("change", "Snapshot the folder as a new version"),
     "checkout": Row("change", "Bring a version, or files of it, back into the folder"),
+    "switch": Row("change", "Go to another branch"),
+    "restore": Row("change", "Bring files back from a version, without asking"),
+    "merge": Row("change", "Merge another branch, down to the tensors"),
+    "cherry-pick": Row("change", "Apply what single versions changed"),
+    "revert": Row("change", "Take back what single versions changed, as new versions"),
+    "reset": Row("change", "Move the current branch to another version"),
     "branch": Row("change", "List, create, rename or delete branches"),
     "tag": Row("change", "List, create or delete tags"),
     "undo": Row("change", "Take back what a command did"),
@@ -46,7 +52,8 @@ NO_STAGING = ("add", "rm", "mv")
 
 def load(name: str) -> Command:
     """A command by its name."""
-    found = getattr(import_module(f"mvc.cli.{name}"), name)
+    module = name.replace("-", "_")
+    found = getattr(import_module(f"mvc.cli.{module}"), module)
     if not isinstance(found, Command):
-        raise TypeError(f"mvc.cli.{name} declares no command")
+        raise TypeError(f"mvc.cli.{module} declares no command")
     return found
