@@ -238,6 +238,10 @@ class Line:
         """An operation's id."""
         return self._in_view(candidates.operation_ids, begin)
 
+    def restore(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc oplog`` can do beside listing."""
+        return _choices(("restore",), begin)
+
     # --- the repository ------------------------------------------------------------------------------------
     def _repository(self) -> Repository:
         return Repository.find(FileIO(), self.context.cwd, Monitor())
@@ -271,5 +275,6 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "KEY": Line.key,
     "VALUE": Line.setting,
     "OPERATION": Line.operation,
+    "restore": Line.restore,
 }
 """What is offered for a value, by what help calls it. For other names nothing is."""

@@ -38,7 +38,7 @@ COMMANDS: dict[str, Row] = {
     "tag": Row("change", "List, create or delete tags"),
     "notes": Row("change", "Add metrics and words to a version after it was made"),
     "undo": Row("change", "Take back what a command did"),
-    "oplog": Row("change", "List what commands did"),
+    "oplog": Row("change", "List what commands did, and go back to any of it"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "gc": Row("care", "Throw away what nothing needs, and keep the store small"),
