@@ -108,7 +108,7 @@ def next_step(
     if bad in goods:
         raise UserError(
             f"{bad.short} is both good and bad",
-            hint="'mvc undo' takes the last answer back; 'mvc bisect log'",
+            hint="'mvc undo' takes the last answer back",
         )
     skipped = set(skips)
     known = graph.reachable(goods)
@@ -169,7 +169,7 @@ def _weights(graph: Graph, found: Sequence[CommitId]) -> dict[CommitId, int]:
     """For each candidate, how many candidates it reaches, itself included."""
     number = {identity: place for place, identity in enumerate(found)}
     inside = {identity: [p for p in graph.parents(identity) if p in number] for identity in found}
-    waiting = {identity: 0 for identity in found}
+    waiting = dict.fromkeys(found, 0)
     for parents in inside.values():
         for parent in parents:
             waiting[parent] += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 
 class Verdict(Enum):
@@ -128,18 +129,22 @@ def _near_middle(low: int, high: int) -> Iterator[int]:
 
 
 def _reduced(items: list[int], parts: int, tests: _Tests) -> list[int]:
-    """ddmin from a given granularity on, by complements only: 1-minimal, as at the end each member has been
-    left out once."""
+    """ddmin from a given granularity on: 1-minimal, as at the end each member has been left out once."""
     while len(items) > 1:
         parts = min(max(parts, 2), len(items))
         borders = [len(items) * part // parts for part in range(parts + 1)]
-        for start, end in zip(borders, borders[1:], strict=False):
-            left = items[:start] + items[end:]
-            if tests.is_bad(left):
-                items, parts = left, parts - 1
-                break
+        pieces = [items[start:end] for start, end in pairwise(borders)]
+        # single members were searched for already; larger pieces stand where tests said nothing
+        piece = next((p for p in pieces if parts < len(items) and tests.is_bad(p)), None)
+        if piece is not None:
+            items, parts = piece, 2
+            continue
+        rests = (items[:start] + items[end:] for start, end in pairwise(borders))
+        rest = next(filter(tests.is_bad, rests), None)
+        if rest is not None:
+            items, parts = rest, parts - 1
+        elif parts == len(items):
+            break
         else:
-            if parts == len(items):
-                break
             parts *= 2
     return items
