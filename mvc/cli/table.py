@@ -29,6 +29,7 @@ COMMANDS: dict[str, Row] = {
     "checkout": Row("change", "Bring a version, or files of it, back into the folder"),
     "branch": Row("change", "List, create, rename or delete branches"),
     "tag": Row("change", "List, create or delete tags"),
+    "bisect": Row("look", "Find the version, or the tensors, that made things worse"),
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did"),
     "stats": Row("care", "Show what is stored and what it costs"),
