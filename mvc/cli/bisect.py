@@ -51,9 +51,9 @@ _OPTIONS_OF = {"metric": {"--good", "--bad", "--below", "--above"}, "tensors": {
     data="start, bad, good, skip, run: an object: state (waiting, test, merge base, found, skipped), commit "
     "(to be tested, or the first bad one; null while waiting), left, steps, candidates (where all were "
     "skipped), bad, good, skipped. log: an object: start, bad, good, skipped, answers (answer, commit). "
-    "reset: head. metric: state, commit, candidates, threshold, side (above or below is bad), path (commit, value, "
-    "answer). tensors: sets (tensors: path, names; commit), rest, differing, apart, tests (commit, tensors, "
-    "answer, stored_bytes).",
+    "reset: head. metric: state, commit, candidates, threshold, side (above or below is bad), path (commit, "
+    "value, answer). tensors: sets (tensors: path, names; commit), rest, differing, apart, tests (commit, "
+    "tensors, answer, stored_bytes).",
     paths=True,
     program=("run",),
 )
@@ -113,14 +113,16 @@ def bisect(
     if name == "metric":
         return _metric(call, rest, good, bad, _number("--below", below), _number("--above", above), json=json)
     if name == "tensors":
-        return _tensors(call, rest, file, folder, json=json)
-    if name == "run":
+        _tensors(call, rest, file, folder, json=json)
+    elif name == "reset":
+        _reset(call, rest, json=json)
+    elif name == "log":
+        _log(call, rest, json=json)
+    elif name == "run":
         return _run(call, rest, json=json)
-    if name == "reset":
-        return _reset(call, rest, json=json)
-    if name == "log":
-        return _log(call, rest, json=json)
-    return _answer(call, name, rest, json=json)
+    else:
+        return _answer(call, name, rest, json=json)
+    return None
 
 
 # --- commits ----------------------------------------------------------------------------------------------

@@ -165,10 +165,16 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
 
 
 def _before_program(command: Command, words: list[str]) -> int | None:
-    """Where a program's command line begins; None where there is none. Options may stand before it."""
+    """Where a program's command line begins; None where there is none. Options of ours may stand before it
+    and before the word that announces it."""
+    named = False
     for at, word in enumerate(words):
+        if named and (word == "--" or not word.startswith("-")):
+            return at
         if not word.startswith("-"):
-            return at + 1 if word in command.program and at + 1 < len(words) else None
+            named = word in command.program
+            if not named:
+                return None
     return None
 
 

@@ -180,7 +180,8 @@ def _to_candidate(repository: Repository, who: Person, now: Timestamp) -> Report
         step = _step_of(Graph(tx.view.objects), bisection)
         if step is None or step.kind not in TESTED or step.commit == tx.view.head:
             return Report(bisection, step)
-        return _go_on(Visitor(workspace, tx, who, now), bisection)
+        Visitor(workspace, tx, who, now).visit(step.commit)
+        return Report(bisection, step)
 
 
 def _go_on(visitor: Visitor, bisection: Bisection, *, home: str | CommitId | None = None) -> Report:
