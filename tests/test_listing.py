@@ -189,7 +189,12 @@ def test_simplifies_to_paths_as_git_does(data: st.DataObject) -> None:
                     # Git lets a second parent that is named behind a ^ decide whether anything changed
                     words = [f"b{len(graph.times) - 1}", "b0"]
                 theirs = repository.git("log", "--format=%s", *flags, *words, "--", *paths).split()
-                assert list(repository.listed(words, places=places, **options)) == theirs, (words, flags, paths, graph)
+                assert list(repository.listed(words, places=places, **options)) == theirs, (
+                    words,
+                    flags,
+                    paths,
+                    graph,
+                )
 
 
 @needs_git
@@ -283,9 +288,7 @@ def test_words(
 
 
 @pytest.mark.parametrize("word", ["nosuch", "old..nosuch", "^nosuch", "nosuch...", "..", "nosuch^!"])
-def test_unknown_names_are_refused(
-    line: tuple[MemoryReader, MemoryRefs, list[CommitId]], word: str
-) -> None:
+def test_unknown_names_are_refused(line: tuple[MemoryReader, MemoryRefs, list[CommitId]], word: str) -> None:
     with pytest.raises(RevisionNotFound):
         texts(line, word)
 
@@ -298,7 +301,9 @@ def test_clocks_that_ran_wrong_put_no_parent_before_its_child() -> None:
     refs.set("refs/heads/main", early)
     refs.set("refs/heads/late", late)
     refs.set("refs/heads/root", root)
-    found = list_commits(reader, Listing(select(["main", "late", "^root"], reader, refs)), lambda _i, _c: True)
+    found = list_commits(
+        reader, Listing(select(["main", "late", "^root"], reader, refs)), lambda _i, _c: True
+    )
     assert [item.commit.message for item in found] == ["early", "late"]
 
 

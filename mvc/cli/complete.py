@@ -180,6 +180,14 @@ class Line:
         yield from self.revision(begin)
         yield from self.path(begin)
 
+    def verb_or_revision(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc bisect`` can do; behind that, revisions."""
+        if self.free:
+            return self.revision(begin)
+        from mvc.cli.bisect import VERBS  # only where it is asked for
+
+        return (Candidate(word, told) for word, told in VERBS.items() if word.startswith(begin))
+
     def name(self, begin: str) -> Iterable[Candidate]:
         """A branch or a tag that there is; behind a new one, the revision that it is to name."""
         if self.free and not {"delete", "move"} & self.given:
@@ -266,6 +274,7 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "REV:PATH": Line.inside,
     "REV[:PATH]": Line.inside,
     "REV|PATH": Line.revision_or_path,
+    "VERB|REV": Line.verb_or_revision,
     "NAME": Line.name,
     "PATH": Line.path,
     "PATH[#TENSOR]": Line.path_or_tensor,

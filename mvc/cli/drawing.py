@@ -205,9 +205,7 @@ class Drawing:
         if seen and self._added > 1:
             return "\\"
         if seen and self._added == 1:
-            leans = (
-                self._before is _State.POST_MERGE and self._added_before > 0 and self._old_index < index
-            )
+            leans = self._before is _State.POST_MERGE and self._added_before > 0 and self._old_index < index
             return "\\" if leans else "|"
         if (
             self._before is _State.COLLAPSING

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Row] = {
     "branch": Row("change", "List, create, rename or delete branches"),
     "tag": Row("change", "List, create or delete tags"),
     "notes": Row("change", "Add metrics and words to a version after it was made"),
+    "bisect": Row("look", "Find the version, or the tensors, that made things worse"),
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did, and go back to any of it"),
     "stats": Row("care", "Show what is stored and what it costs"),

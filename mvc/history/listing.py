@@ -61,7 +61,9 @@ def list_commits(
             if identity not in simplified.unchanged and wanted(identity, commit):
                 yield Listed(identity, commit, commit.parents)
         return
-    limited = Limited(lambda identity: read_commit(reader, identity), frozenset(selection.hidden), listing.first_parent)
+    limited = Limited(
+        lambda identity: read_commit(reader, identity), frozenset(selection.hidden), listing.first_parent
+    )
     simplified = _Simplified(reader, listing, limited.relevant)
     limited.run(selection.starts, simplified.parents, listing.since)
     shown = {
@@ -102,9 +104,7 @@ def _is_topological(
 class _Simplified:
     """Which parents history goes on to, and which versions changed nothing at the places."""
 
-    def __init__(
-        self, reader: ObjectReader, listing: Listing, relevant: Callable[[CommitId], bool]
-    ) -> None:
+    def __init__(self, reader: ObjectReader, listing: Listing, relevant: Callable[[CommitId], bool]) -> None:
         self.unchanged: set[CommitId] = set()
         self._reader = reader
         self._listing = listing
