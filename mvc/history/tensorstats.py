@@ -125,6 +125,15 @@ def compare(
         waiting += 1
 
 
+def histogram(reader: ObjectReader, one: Compared, largest: float, bins: int) -> tuple[int, ...]:
+    """How many elements changed by how much: counts in so many equal bins from −``largest`` to ``largest``,
+    of the elements whose number changed."""
+    counts = np.zeros(bins, np.int64)
+    for delta in delta_blocks(reader, one):
+        counts += np.histogram(delta[delta != 0], bins, (-largest, largest))[0]
+    return tuple(counts.tolist())
+
+
 def delta_blocks(reader: ObjectReader, one: Compared) -> Iterator[Reals]:
     """The finite differences of a tensor's elements, block by block; nothing where :func:`compare` says
     nothing. Each array is good until the next is asked for."""
@@ -168,6 +177,7 @@ class _Sums:
     old: float = 0.0
     new: float = 0.0
     delta: float = 0.0
+    product: float = 0.0
     largest: float = 0.0
     lost: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     sampled: list[tuple[int, Reals, Reals]] = field(default_factory=list)
@@ -244,6 +254,7 @@ class _Total:
         total.old += sums.old
         total.new += sums.new
         total.delta += sums.delta
+        total.product += sums.product
         total.largest = max(total.largest, sums.largest)
         total.lost = [one + other for one, other in zip(total.lost, sums.lost, strict=True)]
         for at, delta, values in sums.sampled:
@@ -264,8 +275,7 @@ class _Total:
         if self.grid is not None and sums.seen == self.elements:
             rank = effective_rank(singular_values(self.sample.reshape(self.grid.shape)))
         norms = sqrt(sums.old) * sqrt(sums.new)
-        # ‖a − b‖² = ‖a‖² + ‖b‖² − 2 a·b
-        cosine = (sums.old + sums.new - sums.delta) / 2 / norms if norms and isfinite(norms) else None
+        cosine = sums.product / norms if norms and isfinite(norms) else None
         times = self.elements / sums.seen if sums.seen else 1.0  # a view passes what it repeats once
         return TensorStats(
             elements=self.elements,
@@ -395,6 +405,7 @@ class _Step:
         sums.old += float(np.einsum("i,i->", first, first))
         sums.new += float(np.einsum("i,i->", second, second))
         sums.delta += float(np.einsum("i,i->", delta, delta))
+        sums.product += float(np.einsum("i,i->", first, second))
         if self._parts == 2:
             sizes = np.hypot(delta[0::2], delta[1::2])
             sums.largest = max(sums.largest, float(sizes.max(initial=0.0)))
