@@ -1,13 +1,16 @@
-"""The graph of commits: walking it newest first, and who descends from whom."""
+"""The graph of commits, walked newest first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
+from mvc.history.ancestry import is_ancestor
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.objectid import CommitId
 from mvc.objects import Commit
+
+__all__ = ["is_ancestor", "walk"]
 
 _Entry = tuple[int, int, CommitId, Commit]
 
@@ -55,9 +58,3 @@ def walk(
                 children_queued[parent] = left
             elif parent in held:
                 heappush(queue, held.pop(parent))
-
-
-def is_ancestor(reader: ObjectReader, ancestor: CommitId, descendant: CommitId) -> bool:
-    """Whether ``descendant`` is ``ancestor`` or comes after it."""
-    # No cut-off by time: clocks run wrong, and a wrong "no" would refuse a fast-forward.
-    return any(identity == ancestor for identity, _ in walk(reader, [descendant]))
