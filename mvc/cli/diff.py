@@ -16,10 +16,9 @@ from mvc.cli.tensorrows import SORTS, in_order, moved_by, tensor_json, tensor_ro
 from mvc.cli.text import share
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
-from mvc.history.ancestry import merge_bases
-from mvc.ops.diff import Depth, FileChange, TensorChange, diff_versions, diff_worktree
+from mvc.ops.diff import Depth, FileChange, TensorChange, diff_versions, diff_worktree, fork_point
 from mvc.repo import View
-from mvc.text import count, one_line
+from mvc.text import count
 
 
 @command(
@@ -35,8 +34,8 @@ from mvc.text import count, one_line
     "tensors: kind (added, removed, reshaped, cast, changed), name, old and new (dtype, shape, bytes), moved "
     "(share of elements that changed, 0 to 1), and stats of those that both sides have (else null): elements "
     "(that were compared), moved (of a cast: whose number changed), l2 (‖Δ‖), largest (max |Δ|), norm (‖W‖ "
-    "before), relative (‖Δ‖ ÷ ‖W‖), cosine, rank (effective rank of Δ on at most 256 × 256 elements), nans and "
-    "infinities (before, after); null for what is not defined or not finite.",
+    "before), relative (‖Δ‖ ÷ ‖W‖), cosine, rank (effective rank of Δ on at most 256 × 256 elements), nans "
+    "and infinities (before, after); null for what is not defined or not finite.",
     paths=True,
     paged=True,
 )
@@ -85,26 +84,27 @@ def diff(
         rank=not brief and (json or call.verbose or sort == "rank"),
         histograms=0 if plot is None else HISTOGRAMS,
     )
-    seen: list[FileChange] = []
+    some = False
+    kept: list[FileChange] = []
     with _compared(call, words) as (title, changes):
         for change in changes(not brief, depth):
             ordered = in_order(change.tensors, sort)
-            seen.append(change)
+            some = True
             if brief and call.quiet:
                 break
+            if json or stat or plot is not None:
+                kept.append(replace(change, tensors=tuple(ordered[:number])) if json else change)
             if not (json or stat):
                 shown = ordered if number is None else ordered[:number]
                 for line in _lines(call, change, shown, sort, name_only=name_only, brief=brief):
                     call.print(line)
-            elif json:
-                seen[-1] = replace(change, tensors=tuple(ordered[:number]))
     if json:
-        call.data([change_json(change) for change in seen])
+        call.data([change_json(change) for change in kept])
     elif stat:
-        _print_stat(call, seen)
+        _print_stat(call, kept)
     if plot is not None:
-        write_drawing(call, plot, change_map(title, seen))
-    return 1 if seen and (exit_code or call.quiet) else 0
+        write_drawing(call, plot, change_map(title, kept))
+    return 1 if some and (exit_code or call.quiet) else 0
 
 
 _Changes = Callable[[bool, Depth], Iterable[FileChange]]
@@ -143,7 +143,11 @@ def _revisions(call: Call, view: View, words: tuple[str, ...]) -> tuple[list[str
     elif paths is None:
         # as in Git, what is no revision but a file begins the paths
         at = next(
-            (i for i, word in enumerate(words) if not is_revision(view, word) and names_files(call, view, word)),
+            (
+                i
+                for i, word in enumerate(words)
+                if not is_revision(view, word) and names_files(call, view, word)
+            ),
             None,
         )
         if at is not None:

@@ -86,7 +86,10 @@ def _moves(tensor: TensorChange, sort: str | None, *, verbose: bool) -> list[str
         span = tensor.new or tensor.old
         if tensor.kind == "changed":
             return ["too large to compare", *[""] * 6]
-        return [size(span.length) if span is not None and tensor.kind in ("added", "removed") else "", *[""] * 6]
+        return [
+            size(span.length) if span is not None and tensor.kind in ("added", "removed") else "",
+            *[""] * 6,
+        ]
     moved = "" if stats.moved is None else f"{share(stats.moved)} moved"
     if tensor.kind == "reshaped" and tensor.new is not None and tensor.old is not None:
         moved = _rows(tensor.old, tensor.new, moved)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mvc.describing import Describer
+from mvc.errors import UserError
 from mvc.fileio import storage_errors
+from mvc.history.ancestry import merge_bases
 from mvc.history.reader import ObjectReader, PartTable, Remembering, read_manifest
 from mvc.history.revisions import resolve_commit
 from mvc.history.tensordiff import TensorDiff, diff_tensors
@@ -138,6 +140,21 @@ def diff_worktree(
         for change in found:
             # the tensors of what was only saved otherwise are not news
             yield replace(change, tensors=()) if change.path in sources else change
+
+
+def fork_point(view: View, ours: str, theirs: str) -> str:
+    """The id of the merge base of two revisions; the first of several, as in Git.
+
+    Raises:
+        UserError: they have no common ancestor.
+    """
+    ends = [resolve_commit(one, view.objects, view) for one in (ours, theirs)]
+    bases = merge_bases(view.objects, *ends)
+    if not bases:
+        raise UserError(
+            f"{ours} and {theirs} have no common ancestor", hint="mvc diff A B compares them all the same"
+        )
+    return bases[0].hex()
 
 
 def _wanted(path: str, paths: Sequence[str]) -> bool:
