@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from mvc.cli.drawing import LETTER, Box, Drawing, Words, cut
 from mvc.cli.text import share
+from mvc.dtypes import DTYPES
 from mvc.history.tensornames import place_of, shortened
 from mvc.ops.diff import FileChange, TensorChange
+from mvc.spans import Span
 from mvc.text import count, one_line
 
 HISTOGRAMS = 6
@@ -54,8 +56,8 @@ class _Map(NamedTuple):
 
 def change_map(title: str, changes: Sequence[FileChange]) -> Drawing:
     """The picture of the tensors of some files that differ."""
-    moved = [tensor for change in changes for tensor in change.tensors if tensor.old and tensor.new]
-    found = _map(moved)
+    moved = _of_floats([t for change in changes for t in change.tensors if t.old and t.new])
+    found = _map(moved, _resting(changes) if moved else [])
     drawing = Drawing(f"how far tensors moved: {one_line(title)}")
     drawing.words.append(
         Words(_MARGIN, _MARGIN + 10, f"How far tensors moved: {one_line(title)}", strong=True)
@@ -77,8 +79,32 @@ def _drawn(moved: Sequence[TensorChange]) -> list[TensorChange]:
 
 
 # --- the map -----------------------------------------------------------------------------------------------
-def _map(moved: Sequence[TensorChange]) -> _Map:
+def _of_floats(tensors: Sequence[TensorChange]) -> list[TensorChange]:
+    """Those of float types; all where there are none. Counters of steps would take up the whole scale."""
+    return [t for t in tensors if t.new and _is_float(t.new)] or list(tensors)
+
+
+def _is_float(span: Span) -> bool:
+    dtype = DTYPES.get(span.dtype)
+    return dtype is not None and (dtype.exponent_bits > 0 or dtype.elements > 1)
+
+
+def _resting(changes: Sequence[FileChange]) -> list[str]:
+    """Names of float tensors that are in both versions of a file, and did not move."""
+    found: list[str] = []
+    for change in changes:
+        if change.old is not None and change.new is not None and change.tensors:
+            told = {tensor.name for tensor in change.tensors}
+            both = {span.name for span in change.old.tensors} - told
+            found += [span.name for span in change.new.tensors if span.name in both and _is_float(span)]
+    return found
+
+
+def _map(moved: Sequence[TensorChange], resting: Sequence[str]) -> _Map:
     cells: dict[tuple[str, int | None], _Cell] = {}
+    for name in resting:
+        place = place_of(name)
+        cells[one_line(place.kind), place.layer] = _Cell(norm=1.0, tensors=1)
     for tensor in moved:
         place = place_of(tensor.name)
         cell = cells.setdefault((one_line(place.kind), place.layer), _Cell())
@@ -89,7 +115,7 @@ def _map(moved: Sequence[TensorChange]) -> _Map:
         else:
             cell.delta += stats.l2 * stats.l2
             cell.norm += stats.norm * stats.norm
-    kinds = list(dict.fromkeys(kind for kind, _layer in cells))
+    kinds = sorted({kind for kind, _layer in cells})
     if len(kinds) > _MOST_ROWS:
         far = {kind: max(c.relative or 0.0 for (k, _l), c in cells.items() if k == kind) for kind in kinds}
         kept = set(sorted(kinds, key=lambda kind: -far[kind])[:_MOST_ROWS])
@@ -116,7 +142,7 @@ def _heat_map(drawing: Drawing, found: _Map, top: float) -> float:
         drawing.words.append(Words(start, top + 2, "layer", "faint"))
         step = next(n for n in (1, 2, 5, 10, 20, 50, 100, 1000, 10**6) if n * wide >= 26 or n == 10**6)
         for place, number in enumerate(found.layers):
-            if place % step == 0:
+            if number % step == 0:
                 x = start + (place + 0.5) * wide
                 drawing.words.append(Words(x, y - 5, str(number), "faint", "middle"))
     for kind in found.kinds:
@@ -155,10 +181,10 @@ def _draw_cell(
     gap = 1.0 if wide > 12 else 0.5
     place = 0.0 if not relative else log10(relative / ends[0]) / log10(ends[1] / ends[0])
     fill = _colour(place) if relative else "empty"
-    told = share(relative) if relative is not None else "?"
+    told = "no change" if relative == 0 else "?" if relative is None else share(relative)
     several = f" ({cell.tensors:,} tensors)" if cell.tensors > 1 else ""
     drawing.boxes.append(Box(at[0], at[1], wide - gap, _ROW - gap, fill, f"{name}: {told}{several}"))
-    if wide > 40:
+    if wide > 40 and relative != 0:
         tone = "faint" if not relative else "#1c2430" if place > 0.55 else "#ffffff"
         drawing.words.append(Words(at[0] + wide / 2, at[1] + 11.5, told, tone, "middle"))
 
@@ -178,9 +204,9 @@ def _legend(drawing: Drawing, x: float, y: float, ends: tuple[float, float], som
             drawing.boxes.append(
                 Box(x + step * width / steps, y, width / steps + 0.5, 9, _colour(step / (steps - 1)))
             )
-        drawing.words.append(Words(x, y + 21, share(ends[0]), "faint"))
-        drawing.words.append(Words(x + width, y + 21, share(ends[1]), "faint", "end"))
-        words = "|Δ| ÷ |W|, log scale"
+        drawing.words.append(Words(x, y + 21, f"{100 * ends[0]:.2g} %", "faint"))
+        drawing.words.append(Words(x + width, y + 21, f"{100 * ends[1]:.3g} %", "faint", "end"))
+        words = "‖Δ‖ ÷ ‖W‖, log scale; grey: did not move"
         drawing.words.append(Words(x + width + 10, y + 9, words, "faint"))
         drawing.width = max(drawing.width, x + width + 10 + len(words) * LETTER + _MARGIN)
     return y + 34

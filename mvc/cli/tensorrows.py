@@ -93,7 +93,9 @@ def _moves(tensor: TensorChange, sort: str | None, *, verbose: bool) -> list[str
     moved = "" if stats.moved is None else f"{share(stats.moved)} moved"
     if tensor.kind == "reshaped" and tensor.new is not None and tensor.old is not None:
         moved = _rows(tensor.old, tensor.new, moved)
-    by = f"by {share(stats.relative)}" if stats.relative else ""
+    by = ""
+    if stats.relative:
+        by = f"by {share(stats.relative)}" if stats.relative < 10 else f"by {stats.relative:.3g} times"
     largest = f"max {stats.largest:.3g}" if stats.largest else ""
     full = verbose
     l2 = f"L2 {stats.l2:.4g}" if stats.l2 is not None and (full or sort == "l2") else ""

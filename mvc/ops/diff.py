@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mvc.describing import Describer
+from mvc.dtypes import DTYPES
 from mvc.errors import UserError
 from mvc.fileio import storage_errors
 from mvc.history.ancestry import merge_bases
@@ -283,7 +284,8 @@ def _compared(
             yield changes.pop()
     if depth.histograms:
         pairs = {id(one.pair.new): one for one in every}
-        for change in sorted(changes, key=_distance, reverse=True)[: depth.histograms]:
+        floats = [change for change in changes if change.new and _is_float(change.new.dtype)]
+        for change in sorted(floats or changes, key=_distance, reverse=True)[: depth.histograms]:
             if change.stats is not None and change.stats.largest and change.new is not None:
                 counts = histogram(reader, pairs[id(change.new)], change.stats.largest, BINS)
                 changes[changes.index(change)] = replace(change, histogram=counts)
@@ -292,3 +294,7 @@ def _compared(
 
 def _distance(change: TensorChange) -> float:
     return (change.stats.relative or 0.0) if change.stats is not None else 0.0
+
+
+def _is_float(dtype: str) -> bool:
+    return dtype in DTYPES and DTYPES[dtype].exponent_bits > 0
