@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from mvc.dtypes import ML_DTYPES_NAMES, NUMPY_NAMES
 from mvc.history.numeric import is_numeric
 from mvc.history.reader import PartTable
-from mvc.history.spectrum import Grid, effective_rank, rank_above_noise, singular_values
+from mvc.history.spectrum import Grid, effective_rank, low_rank, rounding_noise, singular_values
 from mvc.history.tensordiff import SpanPair
 from mvc.history.tensorstats import BLOCK_BYTES, Compared, compare, delta_blocks
 from mvc.objectid import BlobId
@@ -277,14 +277,21 @@ def test_effective_rank_is_the_entropy_of_the_singular_values():
     assert effective_rank(singular_values(np.zeros((5, 9)))) == 0
 
 
-def test_directions_above_noise():
+def test_few_directions_beside_noise():
     rng = np.random.default_rng(8)
     noise = 0.01 * rng.standard_normal((256, 200))
     signal = rng.standard_normal((256, 6)) @ rng.standard_normal((6, 200))
-    assert rank_above_noise(noise, 0.01) == 0
-    assert rank_above_noise(signal + noise, 0.01) == 6
-    assert rank_above_noise(signal, 0.0) == 6
-    assert rank_above_noise(np.zeros((3, 3)), 0.1) == 0
+    assert low_rank(noise, 0.01) is None
+    assert low_rank(signal + noise, 0.01) == 6
+    assert low_rank(signal, 0.0) == 6
+    assert low_rank(rng.standard_normal((256, 200)), 0.01) is None, "every direction stands out"
+    assert low_rank(np.zeros((9, 9)), 0.1) is None
+
+
+def test_rounding_noise_is_that_of_rounding():
+    values = np.random.default_rng(9).standard_normal(20_000)
+    rounded = values.astype(ml_dtypes.bfloat16).astype(np.float64)
+    assert rounding_noise(values, 7) == pytest.approx(float((rounded - values).std()), rel=0.05)
 
 
 def test_the_sample_is_spread_evenly():

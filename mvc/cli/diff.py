@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.changemap import HISTOGRAMS, change_map
 from mvc.cli.changes import COLOURS, LETTERS, sizes_text, weights_text
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.drawing import write_drawing
+from mvc.cli.findings import print_findings
 from mvc.cli.tables import Column, Table
 from mvc.cli.tensorrows import SORTS, in_order, moved_by, tensor_json, tensor_rows
 from mvc.cli.text import share
@@ -19,6 +20,9 @@ from mvc.errors import UsageError
 from mvc.ops.diff import Depth, FileChange, TensorChange, diff_versions, diff_worktree, fork_point
 from mvc.repo import View
 from mvc.text import count
+
+if TYPE_CHECKING:
+    from mvc.explaining.findings import Finding
 
 
 @command(
@@ -34,8 +38,10 @@ from mvc.text import count
     "tensors: kind (added, removed, reshaped, cast, changed), name, old and new (dtype, shape, bytes), moved "
     "(share of elements that changed, 0 to 1), and stats of those that both sides have (else null): elements "
     "(that were compared), moved (of a cast: whose number changed), l2 (‖Δ‖), largest (max |Δ|), norm (‖W‖ "
-    "before), relative (‖Δ‖ ÷ ‖W‖), cosine, rank (effective rank of Δ on at most 256 × 256 elements), nans "
-    "and infinities (before, after); null for what is not defined or not finite.",
+    "before), relative (‖Δ‖ ÷ ‖W‖), cosine, rank (effective rank of Δ on at most 256 × 256 elements), "
+    "low_rank (directions of Δ there, if few), nans and infinities (before, after); null for what is not "
+    "defined or not finite. With --explain an array with an object for each sentence: kind, text, path, "
+    "against (the file that it was compared with), certified (rebuilding it came out bit for bit), figures.",
     paths=True,
     paged=True,
 )
@@ -70,9 +76,16 @@ def diff(
     For a changed tensor it tells which share of its elements moved, by which part of its norm (‖Δ‖ ÷ ‖W‖),
     and the largest change of one; -v adds ‖Δ‖, the cosine and the effective rank of the change. A..B is the
     same as A B; A...B goes from their merge base to B.
+
+    --explain says what happened in words: trained, cast, pruned, quantised, merged, resharded and more.
+    Certified is what it has rebuilt bit for bit; the rest looks like it.
     """
     if sum((stat, name_only, name_status, json)) > 1:
         raise UsageError("--stat, --name-only, --name-status and --json do not go together")
+    if explain:
+        if stat or name_only or name_status or sort or number is not None or plot is not None:
+            raise UsageError("--explain goes with --json only")
+        return print_findings(call, _findings(call, words), json=json, exit_code=exit_code)
     if sort is not None and sort not in SORTS:
         raise UsageError(f"--sort takes one of {', '.join(SORTS)}")
     if number is not None and number < 0:
@@ -105,6 +118,17 @@ def diff(
     if plot is not None:
         write_drawing(call, plot, change_map(title, kept))
     return 1 if some and (exit_code or call.quiet) else 0
+
+
+def _findings(call: Call, words: tuple[str, ...]) -> list[Finding]:
+    # here: needs numpy, which takes 0.1 s to import
+    from mvc.ops.explain import explain_versions, explain_worktree
+
+    with call.repository.reading() as view:
+        revisions, place = _revisions(call, view, words)
+        if len(revisions) == 2:
+            return list(explain_versions(view, revisions[0], revisions[1], place))
+    return list(explain_worktree(call.repository, revisions[0] if revisions else None, place))
 
 
 _Changes = Callable[[bool, Depth], Iterable[FileChange]]

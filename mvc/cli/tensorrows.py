@@ -147,6 +147,7 @@ def tensor_json(tensor: TensorChange) -> dict[str, Any]:
             "relative": stats.relative,
             "cosine": stats.cosine,
             "rank": stats.rank,
+            "low_rank": stats.low_rank,
             "nans": list(stats.nans),
             "infinities": list(stats.infinities),
         },

@@ -73,15 +73,32 @@ def effective_rank(values: NDArray[np.float64]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def rank_above_noise(matrix: NDArray[np.float64], noise: float) -> int:
-    """Singular values above what independent errors of standard deviation ``noise`` alone would give.
+def low_rank(
+    matrix: NDArray[np.float64], noise: float, values: NDArray[np.float64] | None = None
+) -> int | None:
+    """The rank of a matrix of few directions beside independent errors of standard deviation ``noise``; None
+    where more than a quarter of its directions stand out, or those that do are not nearly all of it.
 
     Errors of an m × n matrix have a greatest singular value near noise · (√m + √n) (V. Marchenko and
-    L. Pastur, 1967); a tenth more is allowed.
+    L. Pastur, 1967); what is a tenth above that stands out. ``values`` are the matrix's singular values, if
+    they are known.
     """
-    values = singular_values(matrix)
+    values = singular_values(matrix) if values is None else values
     if not values.size:
-        return 0
-    total = float(np.sqrt(np.square(matrix).sum() / np.square(values).sum()))
+        return None
+    squares = np.square(values)
+    energy = float(np.square(matrix).sum())
+    sizes = values * np.sqrt(energy / squares.sum())
     edge = 1.1 * noise * (np.sqrt(matrix.shape[0]) + np.sqrt(matrix.shape[1]))
-    return int(np.count_nonzero(values * total > max(edge, 1e-7 * total)))
+    rank = int(np.count_nonzero(sizes > max(edge, 1e-6 * sizes[0])))
+    rest = energy * float(squares[rank:].sum() / squares.sum())
+    quiet = rest <= max((1.5 * noise) ** 2 * matrix.size, 1e-6 * energy)
+    return rank if 0 < rank <= min(matrix.shape) // 4 and quiet and rest <= 0.3 * energy else None
+
+
+def rounding_noise(values: NDArray[np.float64], mantissa_bits: int) -> float:
+    """Standard deviation of the rounding of these numbers to so many bits behind the leading one: that of an
+    even distribution over a unit in the last place."""
+    _fraction, exponents = np.frexp(values)
+    units = np.where(values == 0, 0.0, np.ldexp(1.0, exponents - 1 - mantissa_bits))
+    return float(np.sqrt(np.square(units).mean() / 12)) if values.size else 0.0

@@ -21,7 +21,7 @@ from mvc.elements import scratch
 from mvc.errors import UnsupportedFeature
 from mvc.history.numeric import Reals, differences, is_numeric, reals_in, to_reals
 from mvc.history.reader import ObjectReader, PartTable, read_range
-from mvc.history.spectrum import Grid, effective_rank, singular_values
+from mvc.history.spectrum import Grid, effective_rank, low_rank, rounding_noise, singular_values
 from mvc.history.tensordiff import (
     SpanPair,
     check_spans,
@@ -57,7 +57,8 @@ class TensorStats:
     number does; of blocks (ggml's types) the share of blocks, and nothing else is known then. ``l2`` is ‖Δ‖,
     ``largest`` max |Δ| (of complex numbers their absolute value), ``norm`` ‖W‖ of the old tensor,
     ``relative`` ‖Δ‖ / ‖W‖, ``rank`` the effective rank of Δ on at most 256 rows and columns
-    (:mod:`mvc.history.spectrum`).
+    (:mod:`mvc.history.spectrum`), ``low_rank`` how many directions Δ has there, if they are few and the
+    rest is no more than rounding.
     ``nans`` and ``infinities`` count elements (parts of complex ones) before and after. None is what is not
     defined, not asked for, or too large for binary64.
     """
@@ -70,6 +71,7 @@ class TensorStats:
     relative: float | None = None
     cosine: float | None = None
     rank: float | None = None
+    low_rank: int | None = None
     nans: tuple[int, int] = (0, 0)
     infinities: tuple[int, int] = (0, 0)
 
@@ -143,20 +145,6 @@ def delta_blocks(reader: ObjectReader, one: Compared) -> Iterator[Reals]:
             with np.errstate(all="ignore"):
                 step = _Step(old, new, job.dtypes)
                 yield step.delta if step.finite is None else step.delta[step.finite]
-
-
-def delta_sample(
-    reader: ObjectReader, one: Compared
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The sample that the effective rank is of, as a matrix, and the new tensor's numbers at the same places;
-    None for what is no matrix."""
-    total = _total(one, True)
-    if total is None or total.grid is None:
-        return None
-    for job in total.jobs(0):
-        with np.errstate(all="ignore"):
-            total.add(job.run(reader))
-    return (total.sample.reshape(total.grid.shape), total.values.reshape(total.grid.shape))
 
 
 def _total(one: Compared, rank: bool) -> _Total | None:
@@ -271,9 +259,7 @@ class _Total:
         if not self._numeric:
             return None if old.dtype != new.dtype else TensorStats(self.elements, self._share or 0.0)
         sums = self._sums
-        rank = None
-        if self.grid is not None and sums.seen == self.elements:
-            rank = effective_rank(singular_values(self.sample.reshape(self.grid.shape)))
+        rank, few = self._ranks() if sums.seen == self.elements else (None, None)
         norms = sqrt(sums.old) * sqrt(sums.new)
         cosine = sums.product / norms if norms and isfinite(norms) else None
         times = self.elements / sums.seen if sums.seen else 1.0  # a view passes what it repeats once
@@ -286,9 +272,20 @@ class _Total:
             relative=_known(sqrt(sums.delta) / sqrt(sums.old)) if sums.old and isfinite(sums.old) else None,
             cosine=None if cosine is None or not isfinite(cosine) else max(-1.0, min(1.0, cosine)),
             rank=rank,
+            low_rank=few,
             nans=(sums.lost[0], sums.lost[2]),
             infinities=(sums.lost[1], sums.lost[3]),
         )
+
+    def _ranks(self) -> tuple[float | None, int | None]:
+        if self.grid is None:
+            return None, None
+        matrix = self.sample.reshape(self.grid.shape)
+        values = singular_values(matrix)
+        dtype, few = DTYPES[self._one.pair.new.dtype.removesuffix(":be")], None
+        if dtype.exponent_bits:
+            few = low_rank(matrix, rounding_noise(self.values, dtype.exponent_shift), values)
+        return effective_rank(values), few
 
 
 def _known(number: float) -> float | None:
