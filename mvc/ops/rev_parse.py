@@ -38,8 +38,9 @@ def rev_parse(view: View, word: str) -> Iterator[Parsed]:
         found = resolve(word, view.objects, view)
         if found.tensor is not None:
             raise UsageError(f"{word} names a tensor, which has no id", hint="name its file")
-        full = view.head if found.ref == "HEAD" and isinstance(view.head, str) else found.ref
-        yield Parsed(word, found.object, full)
+        # A path below what a ref names is not what it stands for.
+        ref = found.ref if found.path is None else None
+        yield Parsed(word, found.object, view.head if ref == "HEAD" and isinstance(view.head, str) else ref)
         return
     selection = select([word], view.objects, view)
     # Of A..B and A...B Git prints the end first; what ^@ names are parents, in their order.
