@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from mvc.errors import UsageError
+from mvc.history.reader import read_manifest
 from mvc.merging.strategy import Strategies
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
@@ -96,6 +97,23 @@ def test_both_sides_added_the_file(at: Bench) -> None:
         detail.endswith("there is no common version of it to tell changes from") for detail in ties.details
     )
     assert ties.data == file_of(OURS)
+
+
+def test_merge_upon_merge_never_costs_more_than_a_fine_tune(at: Bench) -> None:
+    """Recipes stand on recipes until they are too deep; then a tensor is predicted otherwise."""
+    shapes = {"w": (256, 512)}
+    base = rounded(weights(0, shapes), "BF16")
+    ours = rounded(tuned(base, 1), "BF16")
+    alone = at.stored_bytes(read_manifest(at.writer.database, at.put("n.safetensors", file_of(base))))
+    costs = []
+    for seed in range(2, 12):
+        theirs = rounded(tuned(base, seed), "BF16")
+        result = at.merge("n.safetensors", file_of(base), file_of(ours), file_of(theirs), AVERAGE)
+        ours = rounded({"w": mean(ours["w"], theirs["w"])}, "BF16")
+        assert result.data == file_of(ours)
+        costs.append(at.stored_bytes(result.manifest))
+    assert sum(cost * 100 < alone for cost in costs) >= 8
+    assert max(costs) * 2 < alone
 
 
 # --- tensors that come and go -------------------------------------------------------------------------------
