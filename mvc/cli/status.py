@@ -14,13 +14,13 @@ from mvc.text import one_line
 @command(
     "mvc status",
     "mvc status --json | jq .clean",
-    data="An object: clean, branch (null when HEAD is detached), head (null before the first commit), "
-    "added, modified, deleted (paths from the repository's top), same_weights (modified and added files "
-    "that hold the weights of a committed one in other bytes: path to that one's path), renamed (new path to "
-    "old path; both stand in added and deleted too), same_weights_together (new files that together hold the "
-    "weights of all other deleted ones), refused and skipped (path, why), pending (what is under way: "
-    "kind: merge, cherry-pick or revert; ours, theirs, message, squash, rest: versions to come; or null), and "
-    "unresolved (as conflicts of 'mvc merge --json').",
+    data="An object: clean, branch (null when HEAD is detached), head (null before the first commit), added, "
+    "modified, deleted (paths from the repository's top), same_weights (modified and added files that hold "
+    "the weights of a committed one in other bytes: path to that one's path), renamed (new path to old path; "
+    "both stand in added and deleted too), same_weights_together (new files that together hold the weights "
+    "of all other deleted ones), refused and skipped (path, why), pending (what is under way: kind: merge, "
+    "cherry-pick or revert; ours, theirs, message, squash, rest: versions to come; or null), and unresolved "
+    "(as conflicts of 'mvc merge --json').",
 )
 def status(
     call: Call,
