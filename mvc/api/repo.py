@@ -12,6 +12,7 @@ from mvc import provenance
 from mvc.api.changing import Changing
 from mvc.api.commits import given_of, metrics_of, places_of
 from mvc.api.merging import Merging
+from mvc.api.noting import Noting
 from mvc.api.opened import Place, place_of
 from mvc.api.params import params_of
 from mvc.api.results import Diff, Log, WorkStatus
@@ -33,7 +34,7 @@ from mvc.pending import read_pending
 from mvc.repo import DEFAULT_BRANCH, Repository
 
 
-class Repo(Changing, Merging):
+class Repo(Changing, Merging, Noting):
     """A repository: commit to it, look at its versions, load tensors out of them.
 
     Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.
