@@ -1,22 +1,19 @@
 """``mvc commit``."""
 
-from collections.abc import Iterable
 from typing import Annotated
 
 from mvc import provenance
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
+from mvc.cli.given import metrics, pair, params
 from mvc.cli.text import duration, share
 from mvc.cli.versions import entry_json
-from mvc.config import enabled, parse_value
+from mvc.config import enabled
 from mvc.errors import UsageError
 from mvc.history.decorations import Decorations
-from mvc.objects import Number, Scalar
 from mvc.ops.commit import Committed, Request
 from mvc.ops.commit import commit as make_commit
 from mvc.text import count, one_line, size
-
-_MOST = 1 << 63
 
 
 @command(
@@ -84,11 +81,11 @@ def commit(
         message=text if message else None,
         author=call.author(author),
         time=call.now(),
-        metrics=dict(_metrics(metric)),
-        params=dict(_params(param)),
+        metrics=dict(metrics(metric)),
+        params=dict(params(param)),
         data=provenance.data(
             call.io,
-            dict(_pair(item, "--data train=data/train") for item in data),
+            dict(pair(item, "--data train=data/train") for item in data),
             folder=call.context.cwd,
             worktree=repository.worktree,
             monitor=call.monitor,
@@ -125,40 +122,3 @@ def _report(call: Call, done: Committed) -> None:
         f"{count(done.files, 'file')}, {size(done.read_bytes)} read, {size(done.stored_bytes)} stored{ratio}"
         f" in {duration(done.seconds)}"
     )
-
-
-def _metrics(items: Iterable[str]) -> Iterable[tuple[str, Number]]:
-    for item in items:
-        name, text = _pair(item, "--metric loss=1.93")
-        yield name, _number(item, text)
-
-
-def _params(items: Iterable[str]) -> Iterable[tuple[str, Scalar]]:
-    for item in items:
-        name, text = _pair(item, "--param lr=3e-4")
-        value = parse_value(text)
-        # a number that the format cannot hold is kept as it was written
-        yield name, text if isinstance(value, int) and not -_MOST <= value < _MOST else value
-
-
-def _pair(item: str, example: str) -> tuple[str, str]:
-    name, equals, text = item.partition("=")
-    name = name.strip()
-    if not equals or not name or not name.isprintable():
-        raise UsageError(f"{item!r} is not a name and a value", hint=f"for example {example}")
-    return name, text.strip()
-
-
-def _number(item: str, text: str) -> Number:
-    try:
-        whole = int(text)
-        if -_MOST <= whole < _MOST:
-            return whole
-    except ValueError:
-        pass  # no whole number, so it is tried as another one
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(
-            f"{item!r}: {text!r} is not a number", hint="for example --metric loss=1.93"
-        ) from None

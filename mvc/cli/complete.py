@@ -193,6 +193,18 @@ class Line:
         yield from candidates.paths(begin, self.context.cwd)
         yield from self._in_version("HEAD", begin)
 
+    def path_or_tensor(self, begin: str) -> Iterator[Candidate]:
+        """A file or folder of the last version as the current folder calls it, or a tensor in such a file."""
+        start = "HEAD:./"
+        for item in self._in_version(None, start + begin):
+            yield item._replace(text=item.text.removeprefix(start))
+
+    def note(self, begin: str) -> Iterable[Candidate]:
+        """A note of the version that was named before."""
+        if len(self.free) < 2:
+            return ()
+        return self._in_view(lambda view, text: candidates.note_ids(view, self.free[1], text), begin)
+
     def folder(self, begin: str) -> Iterable[Candidate]:
         """A folder anywhere."""
         return _folders(self.context, begin)
@@ -252,6 +264,8 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "REV|PATH": Line.revision_or_path,
     "NAME": Line.name,
     "PATH": Line.path,
+    "PATH[#TENSOR]": Line.path_or_tensor,
+    "NOTE": Line.note,
     "DIR": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
     "KEY": Line.key,

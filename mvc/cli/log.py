@@ -1,7 +1,8 @@
 """``mvc log``."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
@@ -10,11 +11,12 @@ from mvc.cli.versions import Names
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
 from mvc.history.selection import is_range
-from mvc.objectid import CommitId
-from mvc.objects import Commit
 from mvc.ops.log import Query, find
 from mvc.repo import View
 from mvc.weighing import Weigher
+
+if TYPE_CHECKING:
+    from mvc.history.criteria import Criteria
 
 
 @command(
@@ -25,7 +27,8 @@ from mvc.weighing import Weigher
     "mvc log --format='%h %ar %(metric:loss) %s'",
     "mvc log --json | jq '.[0].metrics'",
     data="An array of versions, newest first: id, parents, tree, author (name, email), time (ISO 8601 with "
-    "offset), message, metrics, params, tags, branches; with --weights also weights (null without "
+    "offset), message, metrics, params, tags, branches, notes (id, author, time, metrics, params, message; "
+    "oldest first); with --weights also weights (null without "
     "tensors); with --stat, --name-only or --name-status also changes as in 'mvc show --json' (same_weights "
     "is null); with --follow also path. Metrics that are not finite are null.",
     paths=True,
@@ -123,7 +126,7 @@ def log(
             from mvc.cli.dates import parse_moment  # only where it is asked for
 
             moments[place] = parse_moment(text, call.now(), end=place == 1)
-    wanted: Callable[[CommitId, Commit], bool] | None = None
+    wanted: Criteria | None = None
     if any((author, grep, metric, param, merges, no_merges)) or moments != [None, None]:
         from mvc.history.conditions import Condition  # as above
         from mvc.history.criteria import Criteria, compile_pattern
@@ -153,6 +156,9 @@ def log(
         if not revisions and view.head_commit() is None and json:
             call.data([])
             return
+        names = Names(call, view, shown=not no_decorate)
+        if wanted is not None:
+            wanted = replace(wanted, measured=names.measured)
         query = Query(
             refs=tuple(prefixes),
             wanted=wanted,
@@ -172,9 +178,8 @@ def log(
         changes = "stat" if stat else "name-only" if name_only else "name-status" if name_status else None
         told = Told(call, view, paths, changes, merges=first_parent)
         if json:
-            call.data([found_json(item, told, weigher) for item in found])
+            call.data([found_json(item, names, told, weigher) for item in found])
             return
-        names = Names(call, view, shown=not no_decorate)
         style = style_of(call, names, "oneline" if oneline else format_, date, weigher)
         (print_drawn if graph else print_listed)(call, found, style, told)
 

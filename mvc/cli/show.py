@@ -65,16 +65,16 @@ def show(
             return
         shown = read_version(call.repository, view, revision)
         if json:
-            call.data(_version_json(shown))
+            call.data(_version_json(shown, Names(call, view)))
         else:
             _print_version(call, shown, Names(call, view))
 
 
-def _version_json(shown: Shown) -> dict[str, Any]:
+def _version_json(shown: Shown, names: Names) -> dict[str, Any]:
     same = shown.same_weights()
     card = read_card(shown)
     return {
-        **entry_json(shown.entry),
+        **entry_json(shown.entry, names.notes(shown.entry.id)),
         "weights": card.weights_id,
         "keeps_weights": shown.keeps_weights,
         **lineage_json(card),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mvc.errors import UsageError
 from mvc.history.conditions import Condition
 from mvc.objectid import CommitId
-from mvc.objects import Commit
+from mvc.objects import Commit, Number
 
 MAX_LINE = 4096
 """Characters of a line that an expression is tried on. Python's ``re`` knows no time-out, and what an
@@ -41,7 +41,8 @@ def matches_line(pattern: Pattern, text: str) -> bool:
 class Criteria:
     """What a version must be. As in Git: one of the ``authors``, one of the ``messages`` or with
     ``all_match`` all of them, with ``invert`` none of them; and every condition. ``since`` and ``until`` are
-    seconds since 1970, both included."""
+    seconds since 1970, both included. ``measured`` gives the metrics of a version where not only its own
+    count."""
 
     authors: Sequence[Pattern] = ()
     messages: Sequence[Pattern] = ()
@@ -53,14 +54,15 @@ class Criteria:
     until: int | None = None
     least_parents: int = 0
     most_parents: int | None = None
+    measured: Callable[[CommitId, Commit], Mapping[str, Number]] | None = None
 
-    def __call__(self, _identity: CommitId, commit: Commit) -> bool:
+    def __call__(self, identity: CommitId, commit: Commit) -> bool:
         """Whether a version is wanted."""
         return (
             self._is_in_time(commit)
             and self.least_parents <= len(commit.parents)
             and (self.most_parents is None or len(commit.parents) <= self.most_parents)
-            and all(condition.holds(commit.metrics) for condition in self.metrics)
+            and (not self.metrics or self._is_measured(identity, commit))
             and all(condition.holds(commit.params) for condition in self.params)
             and (not self.authors or self._has_author(commit))
             and (not self.messages or self._has_message(commit))
@@ -69,6 +71,10 @@ class Criteria:
     def _is_in_time(self, commit: Commit) -> bool:
         seconds = commit.time.microseconds // 1_000_000
         return (self.since is None or seconds >= self.since) and (self.until is None or seconds <= self.until)
+
+    def _is_measured(self, identity: CommitId, commit: Commit) -> bool:
+        metrics = commit.metrics if self.measured is None else self.measured(identity, commit)
+        return all(condition.holds(metrics) for condition in self.metrics)
 
     def _has_author(self, commit: Commit) -> bool:
         author = f"{commit.author.name} <{commit.author.email}>"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mvc.history.graph import walk
-from mvc.history.reader import ObjectReader, PartTable, read_commit, read_manifest, read_tree
-from mvc.history.tensordiff import SpanPair, has_same_bits
+from mvc.history.reader import ObjectReader, read_commit, read_tree
+from mvc.history.rows import OpenManifests, kept_rows
 from mvc.history.treediff import diff_trees
 from mvc.objectid import CommitId, ManifestId, TreeId
-from mvc.objects import FOLDER, Commit, Manifest, TreeEntry
-from mvc.spans import Span
+from mvc.objects import FOLDER, Commit, TreeEntry
 
 
 class Place(NamedTuple):
@@ -140,52 +138,15 @@ class Comparison:
     def _is_same_file(self, old: ManifestId | None, new: ManifestId | None) -> bool:
         if old is None or new is None or old == new:
             return old == new
-        return self._files[old].manifest.same_file(self._files[new].manifest)
+        return self._files[old].same_file(self._files[new])
 
     def _is_same_tensor(self, old: ManifestId | None, new: ManifestId | None, name: str) -> bool:
-        if old == new:
-            return True
-        before = [] if old is None else self._files[old].spans(name)
-        after = [] if new is None else self._files[new].spans(name)
-        if len(before) != len(after):
-            return False
-        return all(
-            has_same_bits(self._reader, self._files[old].parts, self._files[new].parts, SpanPair(one, two))
-            for one, two in zip(before, after, strict=True)
-            if old is not None and new is not None
-        )
+        if old is None or new is None or old == new:
+            only = old or new
+            return old == new or only is None or not self._files.tensors(only, name)
+        before, after = self._files.tensors(old, name), self._files.tensors(new, name)
+        return before == after and kept_rows(self._reader, self._files[old], self._files[new], after) == after
 
 
 def _file_of(entry: TreeEntry | None) -> ManifestId | None:
     return entry.id if entry is not None and isinstance(entry.id, ManifestId) else None
-
-
-class OpenManifest:
-    """A file's description with its parts searchable by offset."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
-        self.parts = PartTable(manifest)
-
-    def spans(self, name: str) -> list[Span]:
-        """The tensors of a name; files with several of one name exist."""
-        return [span for span in self.manifest.tensors if span.name == name]
-
-
-class OpenManifests:
-    """The few manifests that a walk compares at a time."""
-
-    MOST = 4
-
-    def __init__(self, reader: ObjectReader) -> None:
-        self._reader = reader
-        self._open: OrderedDict[ManifestId, OpenManifest] = OrderedDict()
-
-    def __getitem__(self, identity: ManifestId) -> OpenManifest:
-        found = self._open.get(identity)
-        if found is None:
-            found = self._open[identity] = OpenManifest(read_manifest(self._reader, identity))
-            while len(self._open) > self.MOST:
-                self._open.popitem(last=False)
-        self._open.move_to_end(identity)
-        return found

@@ -124,22 +124,30 @@ def has_same_bits(reader: ObjectReader, old: PartTable, new: PartTable, pair: Sp
 
 def _equal_bytes(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair) -> bool:
     """Whether two equally long spans hold the same bytes."""
-    unequal: list[tuple[int, int]] = []
-    position = 0
-    for left, right, count in _overlaps(
-        old.pieces(pair.old.offset, pair.old.length), new.pieces(pair.new.offset, pair.new.length)
-    ):
+    return same_pieces(
+        reader, old.pieces(pair.old.offset, pair.old.length), new.pieces(pair.new.offset, pair.new.length)
+    )
+
+
+def same_pieces(reader: ObjectReader, old: Iterable[Piece], new: Iterable[Piece]) -> bool:
+    """Whether pieces of equal length in all hold the same bytes; blobs are read only where ids cannot
+    tell."""
+    unsettled = []
+    for left, right, count in _overlaps(iter(old), iter(new)):
         if not _same_bytes(left, right, count):
             if _surely_differ(left, right, count):
                 return False
-            unequal.append((position, position + count))
-        position += count
-    for start, end in unequal:
-        one = _blocks(read_range(reader, old, pair.old.offset + start, end - start), 1)
-        two = _blocks(read_range(reader, new, pair.new.offset + start, end - start), 1)
-        if any(a != b for a, b in zip(one, two, strict=True)):
-            return False
-    return True
+            unsettled.append((left, right, count))
+    return all(
+        _start_of(reader, left, count) == _start_of(reader, right, count) for left, right, count in unsettled
+    )
+
+
+def _start_of(reader: ObjectReader, piece: Piece, count: int) -> bytes:
+    data = piece.part.inline if piece.part.blob is None else reader.get(piece.part.blob)
+    if len(data) != piece.part.length:
+        raise CorruptObject(f"a part of {piece.part.length} bytes was stored with {len(data)}")
+    return data[piece.start : piece.start + count]
 
 
 def _surely_differ(left: Piece, right: Piece, count: int) -> bool:
