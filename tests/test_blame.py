@@ -23,6 +23,7 @@ from mvc.history.rows import REST, Row, RowComparison
 from mvc.history.treediff import build_tree, diff_trees, pair_renames
 from mvc.objectid import ManifestId
 from mvc.objects import FILE, TreeEntry
+from mvc.spans import Span
 from tests.make_files import safetensors_bytes
 from tests.test_cli import fails, ok, run  # noqa: F401  run is a fixture
 
@@ -133,6 +134,49 @@ def test_any_history_with_merges_and_renames(versions):
     for path, (tensors, _rest) in files[-1].items():
         found = blamed(reader, ids[-1], path)
         assert found == {row: oracle.blame(len(ids) - 1, path, row) for row in [*tensors, None]}
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+cuts = st.lists(st.tuples(st.integers(1, 39), st.booleans()), max_size=5, unique_by=lambda cut: cut[0]).map(
+    sorted
+)
+stored = st.tuples(st.lists(st.integers(0, 1), min_size=40, max_size=40), st.booleans(), cuts, st.booleans())
+SPANS = {
+    False: (vector("t", 4, 10), vector("u", 14, 6), vector("u", 22, 2), vector("v", 22, 12)),
+    True: (vector("u", 0, 6), vector("t", 8, 10), vector("u", 22, 2), vector("w", 24, 12)),
+}
+STRIDED = Span(34, 5, "s", "U8", (3,), (2,))
+
+
+@settings(deadline=None, max_examples=300)
+@given(stored, stored, st.booleans(), st.booleans())
+def test_kept_rows_are_those_with_equal_bytes(one, two, alike, same_table):
+    """Whatever the cut, inline or not, overlapping or strided."""
+    reader, files, values = MemoryReader(), [], []
+    if alike:
+        two = (two[0], *one[1:])
+    if same_table:
+        two = (*two[:3], one[3])
+    # Half of the bytes are equal at least, so that there are rows to keep.
+    two = ([a if at % 20 < 10 else b for at, (a, b) in enumerate(zip(one[0], two[0], strict=True))], *two[1:])
+    for data, inline, cut, table in (one, two):
+        spans = sorted([*SPANS[table], STRIDED], key=lambda span: (span.offset, span.name))
+        files.append(reader.put(store(reader, bytes(data), [(0, inline), *cut], spans)))
+        rows, seen, covered = {}, {}, set()
+        for span in spans:
+            step = 1 if span.strides is None else span.strides[0]
+            row = Row(span.name, seen.get(span.name, 0))
+            seen[span.name] = row.occurrence + 1
+            rows[row] = data[span.offset : span.offset + span.length : step]
+            covered |= set(range(span.offset, span.offset + span.length))
+        rows[REST] = [value for at, value in enumerate(data) if at not in covered]
+        values.append(rows)
+    comparison = RowComparison(reader)
+    asked = {row: row for row in comparison.rows(files[1])}
+    assert asked.keys() == values[1].keys()
+    assert comparison.kept(*files, asked).keys() == {
+        row for row, value in values[1].items() if values[0].get(row) == value
+    }
 
 
 # --- cases that users meet ---------------------------------------------------------------------------------
