@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from mvc.spans import Span
 if TYPE_CHECKING:
     from mvc.recipes.finder import Choice, FileRecipes
     from mvc.recipes.library import Library
+    from mvc.recipes.recipe import TensorRecipe
 
 MAX_TEXT_DEPTH = 8
 MIN_TEXT = 256
@@ -40,12 +41,21 @@ class SketchStore(NamedTuple):
     folder: Path
 
 
-class Given(NamedTuple):
-    """What the user says of where a path's file comes from: files that it is related to, and files that it
-    is a combination of."""
+def _nothing(_path: str) -> Sequence[ManifestId]:
+    return ()
 
-    related: Callable[[str], Sequence[ManifestId]]
-    operands: Callable[[str], Sequence[ManifestId]]
+
+def _unstated(_path: str) -> Mapping[str, TensorRecipe]:
+    return {}
+
+
+class Given(NamedTuple):
+    """What is said of where a path's file comes from: files that it is related to, files that it is a
+    combination of, and the very recipes of some of its tensors, by name, from whoever made them."""
+
+    related: Callable[[str], Sequence[ManifestId]] = _nothing
+    operands: Callable[[str], Sequence[ManifestId]] = _nothing
+    stated: Callable[[str], Mapping[str, TensorRecipe]] = _unstated
 
 
 class FileBases:
@@ -141,7 +151,7 @@ class BaseFinder:
     ) -> None:
         self._database = database
         self._earlier = earlier
-        self._given = given or Given(_nothing, _nothing)
+        self._given = given or Given()
         self._compare = compare
         self._store = store
         self._library: Library | None = None
@@ -193,13 +203,10 @@ class BaseFinder:
         parent = None if earlier is None or identity is None else KnownFile(identity, earlier)
         library = self._library
         related, operands = (
-            [file for file in map(library.file, named(path)) if file is not None] for named in self._given
+            [file for file in map(library.file, named(path)) if file is not None]
+            for named in (self._given.related, self._given.operands)
         )
-        return FileRecipes(library, spans, read, parent, related, operands)
-
-
-def _nothing(_path: str) -> Sequence[ManifestId]:
-    return ()
+        return FileRecipes(library, spans, read, parent, related, operands, self._given.stated(path))
 
 
 def no_bases(_path: str) -> ManifestId | None:

@@ -10,6 +10,7 @@ from mvc.ops import branch as branch_ops
 from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
 from mvc.ops.gc import UNDO_DAYS, Collected, Request, gc
+from mvc.ops.oplog import restore
 from mvc.ops.undo import undo
 
 
@@ -50,6 +51,17 @@ class Changing(Opened):
         """
         with self._acting() as (who, now):
             return undo(self._repository, who, now, operation=operation, force=force).command
+
+    def restore_operation(self, operation: str, *, force: bool = False) -> str:
+        """Make branches, tags, HEAD and the work tree what they were right after an operation, named by its
+        id; returns what that was. :meth:`undo` returns from there.
+
+        Raises:
+            AnswerIsNo: everything is as that operation left it.
+            WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            return restore(self._repository, operation, who, now, force=force).operation.command
 
     def gc(
         self,

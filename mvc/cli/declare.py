@@ -115,7 +115,7 @@ def command(
     rest."""
 
     def wrap(function: Callable[..., int | None]) -> Command:
-        name = function.__name__.rstrip("_")
+        name = function.__name__.rstrip("_").replace("_", "-")
         parameters = (*_parameters(function), *COMMON)
         return Command(name, function, parameters, examples, exits, data, paths, paged, program)
 

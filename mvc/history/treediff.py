@@ -60,11 +60,14 @@ class FileEntry(Protocol):
 
 
 # --- differences -------------------------------------------------------------------------------------------
-def diff_trees(reader: ObjectReader, old: TreeId | None, new: TreeId | None) -> Iterator[Change]:
+def diff_trees(
+    reader: ObjectReader, old: TreeId | None, new: TreeId | None, *, by_id: bool = False
+) -> Iterator[Change]:
     """The files that differ, in order of their paths' UTF-8 bytes; None is the empty tree.
 
     Equal subfolders are not read. Two different manifests are read and compared: when they describe the same
-    bytes, as different scanners do, that is no change. A folder in a file's place is a removal and additions.
+    bytes, as different scanners do, that is no change. With ``by_id`` no manifest is read, and it is one.
+    A folder in a file's place is a removal and additions.
 
     Raises:
         CorruptObject: folders are nested deeper than any path may be.
@@ -82,7 +85,9 @@ def diff_trees(reader: ObjectReader, old: TreeId | None, new: TreeId | None) -> 
                     raise CorruptObject(f"folders are nested deeper than {MAX_DEPTH} levels: {shown(path)}")
                 stack.append(_pair_entries(reader, _folder_id(before), _folder_id(after), path + "/"))
                 break
-            same_content = before is not None and after is not None and _same_file(reader, before, after)
+            same_content = (
+                before is not None and after is not None and _same_file(reader, before, after, by_id)
+            )
             if not same_content or _mode(before) != _mode(after):
                 yield Change(path, before, after, same_content)
         else:
@@ -122,11 +127,11 @@ def _mode(entry: TreeEntry | None) -> int | None:
     return None if entry is None else entry.mode
 
 
-def _same_file(reader: ObjectReader, old: TreeEntry, new: TreeEntry) -> bool:
-    return old.id == new.id or _content(reader, old) == _content(reader, new)
+def _same_file(reader: ObjectReader, old: TreeEntry, new: TreeEntry, by_id: bool) -> bool:
+    return old.id == new.id or (not by_id and content_of(reader, old) == content_of(reader, new))
 
 
-def _content(reader: ObjectReader, entry: TreeEntry) -> tuple[int, bytes]:
+def content_of(reader: ObjectReader, entry: TreeEntry) -> tuple[int, bytes]:
     """Size and SHA-256 of a file, which say more than its manifest's id."""
     if not isinstance(entry.id, ManifestId):
         raise CorruptObject(f"the entry of file {entry.name!r} names a {entry.id.word}")
@@ -149,7 +154,7 @@ def pair_renames(reader: ObjectReader, changes: Iterable[Change]) -> list[Change
 
     def content(entry: TreeEntry) -> Hashable:
         if entry.id not in known:
-            known[entry.id] = _content(reader, entry)
+            known[entry.id] = content_of(reader, entry)
         return known[entry.id]
 
     keys: tuple[_Key, ...] = (
