@@ -553,7 +553,8 @@ class Pair:
             pending = read_pending(view)
         assert pending is not None
         same("what is under way", self.pending, pending.kind)
-        same("conflicts", self.conflicts, sorted({conflict.path for conflict in pending.conflicts}))
+        ours = {conflict.path for conflict in pending.conflicts}
+        same("conflicts", sorted(map(without_id, self.conflicts)), sorted(map(without_id, ours)))
 
     def take(self, path: str, side: str) -> bool:
         """One side of a file in conflict; False where that side has none."""
@@ -705,10 +706,15 @@ class Pair:
 _ID = re.compile(rb"[0-9a-f]{7,64}")
 
 
+def without_id(path: str) -> str:
+    """The name of a file that was moved aside, without a version's id."""
+    return _ID.sub(b"ID", path.encode()).decode() if "~" in path else path
+
+
 def without_ids(files: Files) -> Files:
     """Files whose conflict markers, and names of files moved aside, name no versions by id."""
     return {
-        _ID.sub(b"ID", path.encode()).decode() if "~" in path else path: (
+        without_id(path): (
             b"\n".join(
                 _ID.sub(b"ID", line) if line[:7] in (b"<<<<<<<", b">>>>>>>") else line
                 for line in data.split(b"\n")

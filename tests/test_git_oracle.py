@@ -98,6 +98,27 @@ class Player:
             self.pair.delete(old)
             self.pair.write(new, data, executable=executable)
 
+    def plant(self, a: int, b: int, c: int) -> None:
+        """A version of several files."""
+        for number, path in enumerate(("a", "b.txt", "d/x", "e/f/z")):
+            self.pair.write(path, pick((TEXT.encode(), *CONTENTS), a + b * number))
+        self.pair.commit("planted")
+
+    def diverge(self, a: int, b: int, c: int) -> None:
+        """A branch that may be new goes on by a version of its own."""
+        if self.pair.git.head_commit() is None:
+            return
+        self.pair.commit("before going elsewhere")
+        name = pick(NAMES, a)
+        if name in self.pair.git.refs("heads"):
+            self.pair.switch(name)
+        else:
+            self.pair.switch("-c", name, revision=self.revision(b))
+        for number in range(1 + c % 3):
+            change = pick((self.edit, self.write, self.edit, self.delete, self.move, self.chmod), b + number)
+            change(a + number, c * 5 + number, b + c + number)
+        self.pair.commit(f"on {name}")
+
     # --- commits and names -------------------------------------------------------------------------------
     def commit(self, a: int, b: int, c: int) -> None:
         self.pair.commit(f"message {a}")
@@ -168,7 +189,7 @@ class Player:
                 self.pair.switch("--discard-changes", pick(NAMES, a))
 
     def restore(self, a: int, b: int, c: int) -> None:
-        if self.pair.git.head_commit() is not None:
+        if self.pair.head_files:  # Git does not know . in a version without files
             revision = None if c % 3 == 0 else self.revision(b)
             self.pair.restore(pick((*PATHS, "."), a), revision)
 
@@ -227,6 +248,8 @@ class Player:
 WHILE_PENDING = {"branch", "tag", "tag_delete"}
 
 WEIGHTS: dict[str, int] = {
+    "plant": 2,
+    "diverge": 8,
     "write": 6,
     "edit": 4,
     "delete": 2,
