@@ -100,17 +100,32 @@ class FileBases:
 
 def text_hint(database: ObjectDatabase, previous: ObjectId | None, length: int) -> Hint:
     """Hint for a manifest or tree: its previous version as a dictionary."""
-    if previous is None or length < MIN_TEXT:
+    return text_hints(database, () if previous is None else (previous,), length)
+
+
+def text_hints(
+    database: ObjectDatabase, previous: Sequence[ObjectId], length: int, deepest: int = MAX_TEXT_DEPTH
+) -> Hint:
+    """Hint for a manifest or tree that is made out of several: all of them as a dictionary, end to end.
+
+    ``deepest`` is the depth that the new record may have; what would make it deeper is left out.
+    """
+    if length < MIN_TEXT:
         return NO_HINT
-    entries = database.entries(previous)
-    if not entries or entries[0].depth >= MAX_TEXT_DEPTH:
-        return NO_HINT
-    try:
-        plain = database.get(previous)
-    except DamageError as error:
-        _note(database, error)
-        return NO_HINT
-    return Hint(None, (Base(previous, 0, len(plain)),), entries[0].depth)
+    bases: list[Base] = []
+    depth = 0
+    for identity in previous:
+        entries = database.entries(identity)
+        if not entries or entries[0].depth >= deepest:
+            continue
+        try:
+            plain = database.get(identity)
+        except DamageError as error:
+            _note(database, error)
+            continue
+        bases.append(Base(identity, 0, len(plain)))
+        depth = max(depth, entries[0].depth)
+    return Hint(None, tuple(bases), depth) if bases else NO_HINT
 
 
 def _note(database: ObjectDatabase, error: DamageError) -> None:

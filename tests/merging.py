@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mvc.bases import BaseFinder, SketchStore, no_bases
+from mvc.history.merge3 import Content
 from mvc.history.reader import read_manifest, read_range
 from mvc.ingest import ingest_source
 from mvc.memoryfile import MemoryFile, Stretch
@@ -56,18 +57,28 @@ class Bench:
         strategies: Strategies | None = None,
     ) -> Result:
         """Merge three versions."""
-        ids = [None if data is None else self.put(path, data) for data in (base, ours, theirs)]
-        merging = ContentMerging(
-            self.writer,
-            self._sketches,
-            Monitor(),
-            strategies or Strategies(),
-            labels=("HEAD", "side"),
-        )
-        assert ids[1] is not None and ids[2] is not None
-        content = merging(path, ids[0], ids[1], ids[2])
+        first = None if base is None else self.put(path, base)
+        content = self.content(path, first, self.put(path, ours), self.put(path, theirs), strategies)
         manifest = read_manifest(self.writer.database, content.id)
         return Result(self.read(manifest), content.clean, content.details, manifest)
+
+    def content(
+        self,
+        path: str,
+        base: ManifestId | None,
+        ours: ManifestId,
+        theirs: ManifestId,
+        strategies: Strategies | None = None,
+    ) -> Content:
+        """Merge three stored versions."""
+        merging = ContentMerging(
+            self.writer, self._sketches, Monitor(), strategies or Strategies(), labels=("HEAD", "side")
+        )
+        return merging(path, base, ours, theirs)
+
+    def data(self, identity: ManifestId) -> bytes:
+        """A stored file's bytes, by its id."""
+        return self.read(read_manifest(self.writer.database, identity))
 
     def read(self, manifest: Manifest) -> bytes:
         """A stored file's bytes."""

@@ -196,7 +196,7 @@ def test_conflicts_are_left_listed_and_concluded(tmp_path):
     found = status(repository)
     assert found.pending is not None and found.pending.kind == "merge"
     assert [conflict.path for conflict in found.unresolved] == ["a.txt", "b.bin"]
-    with pytest.raises(ConflictError, match=r"2 in conflict: a\.txt, b\.bin"):
+    with pytest.raises(ConflictError, match="2 in conflict"):
         go_on(repository)
     put(tmp_path, {"a.txt": "<<<<<<< HEAD\nstill\n"})
     assert len(status(repository).unresolved) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from math import ceil
 from typing import Any
@@ -14,10 +15,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mvc.dtypes import DTYPES
-from mvc.merging.angle import PARALLEL
+from mvc.errors import UnsupportedFeature
+from mvc.merging import magnitudes
+from mvc.merging.angle import PARALLEL, arc_weights
 from mvc.merging.arithmetic import combine
-from mvc.merging.sides import Side, Sides
-from mvc.merging.strategy import STRATEGIES, Parameters
+from mvc.merging.sides import Operand, Side, Sides
+from mvc.merging.strategy import STRATEGIES, Parameters, Strategies
+from mvc.predictors import ieee
 from mvc.predictors.floats import FLOATS, NAN
 from tests.make_files import safetensors_bytes
 from tests.merging import Bench, bench
@@ -195,3 +199,80 @@ def test_any_numbers_with_any_parameters(at: Bench, dtype, strategy, weight, sca
     with np.errstate(all="ignore"):
         wanted = REFERENCES[strategy](*(numbers(item, dtype) for item in (base, ours, theirs)), chosen)
     assert merged(at, strategy, dtype, base, ours, theirs, chosen) == to_bits(wanted, dtype)
+
+
+# --- numbers of whole tensors -------------------------------------------------------------------------------
+def operand(at: Bench, dtype: str, data: bytes) -> Operand:
+    count = len(data) // DTYPES[dtype].width
+    file = at.put("m.safetensors", safetensors_bytes({"w": (dtype, (count,), data)}))
+    side = Side(at.writer.database, file)
+    return Operand(side, side.spans["w"])
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F32", "BF16"])
+@pytest.mark.parametrize("density", [0.001, 0.2, 1 / 3, 0.29, 1.0])
+def test_thresholds_are_the_kth_largest_change(at: Bench, dtype: str, density: float) -> None:
+    """Over several pieces, with many elements of equal size, and densities that no binary number says."""
+    count = 700_000
+    rng = np.random.default_rng(7)
+    base, side = (
+        to_bits((rng.integers(-400, 400, count) / 64).astype(exact(dtype)), dtype) for _ in range(2)
+    )
+    kept = ceil(round(density * count, 3))
+    sizes = np.sort(np.abs(numbers(side, dtype) - numbers(base, dtype)))[::-1]
+    found = magnitudes.thresholds(operand(at, dtype, base), (operand(at, dtype, side),), density)
+    words = np.array(found, "<u8" if dtype == "F64" else "<u4")
+    assert words.view(exact(dtype))[0] == sizes[kept - 1]
+
+
+def test_changes_that_are_no_numbers_are_never_trimmed(at: Bench) -> None:
+    base = np.zeros(100, "<f4")
+    side = base.copy()
+    side[:50] = np.frombuffer(bytes.fromhex("010080ff") * 50, "<f4")
+    side[50:60] = 3.0
+    made = merged(at, "ties", "F32", base.tobytes(), side.tobytes(), base.tobytes(), Parameters(density=0.1))
+    assert np.isnan(np.frombuffer(made, "<f4")[:50]).all()
+    assert not np.frombuffer(made, "<f4")[50:].any()
+
+
+def test_nearly_parallel_tensors_are_averaged_and_others_are_not(at: Bench) -> None:
+    rng = np.random.default_rng(1)
+    one = rng.standard_normal(5000).astype("<f4")
+    near = (one + 0.01 * rng.standard_normal(5000)).astype("<f4")
+    far = rng.standard_normal(5000).astype("<f4")
+    mine = operand(at, "F32", one.tobytes())
+    assert arc_weights(mine, operand(at, "F32", near.tobytes()), 0.3) == (0.7, 0.3)
+    assert arc_weights(mine, operand(at, "F32", (-near).tobytes()), 0.3) == (0.7, 0.3)
+    assert arc_weights(mine, operand(at, "F32", np.zeros(5000, "<f4").tobytes()), 0.3) == (0.7, 0.3)
+    first, second = arc_weights(mine, operand(at, "F32", far.tobytes()), 0.5)
+    assert first == second == pytest.approx(np.sqrt(0.5), rel=0.02)
+    made = merged(at, "slerp", "F32", one.tobytes(), one.tobytes(), far.tobytes(), Parameters())
+    norm = np.linalg.norm(np.frombuffer(made, "<f4"))
+    assert norm == pytest.approx(np.linalg.norm(one), rel=0.02)  # an average would have 0.71 of it
+
+
+def test_huge_numbers_have_no_angle(at: Bench) -> None:
+    huge = operand(at, "F64", np.full(100, 1e300).tobytes())
+    assert arc_weights(huge, operand(at, "F64", np.arange(100.0).tobytes()), 0.5) == (0.5, 0.5)
+
+
+def test_arithmetic_that_is_not_ieees_is_refused(at: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, ours, theirs = related("F32")
+    monkeypatch.setattr(ieee, "is_exact", lambda: False)
+    for strategy in ("ties", "slerp"):
+        with pytest.raises(UnsupportedFeature):
+            merged(at, strategy, "F32", base, ours, theirs, Parameters())
+
+
+def test_a_tensor_is_merged_in_less_memory_than_it_takes(at: Bench) -> None:
+    """What is held is the database's cache of 48 MiB and a few pieces, however large the tensor."""
+    count = 48 << 20
+    rng = np.random.default_rng(5)
+    rows = (rng.integers(0, 1 << 16, count, np.uint16).tobytes() for _ in range(3))
+    files = [at.put("m.safetensors", safetensors_bytes({"w": ("BF16", (count,), row)})) for row in rows]
+    tracemalloc.start()
+    content = at.content("m.safetensors", *files, Strategies.parse("ties"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert content.clean
+    assert peak < 80 << 20

@@ -11,6 +11,7 @@ from typing import Any, Self
 from mvc import provenance
 from mvc.api.changing import Changing
 from mvc.api.commits import given_of, metrics_of, places_of
+from mvc.api.noting import Noting
 from mvc.api.opened import Place, place_of
 from mvc.api.params import params_of
 from mvc.api.results import Diff, Log, WorkStatus
@@ -31,7 +32,7 @@ from mvc.paths import shown
 from mvc.repo import DEFAULT_BRANCH, Repository
 
 
-class Repo(Changing):
+class Repo(Changing, Noting):
     """A repository: commit to it, look at its versions, load tensors out of them.
 
     Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.

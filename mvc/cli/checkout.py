@@ -36,7 +36,8 @@ def checkout(
     """Bring a version back into the folder, or only some of its files.
 
     A branch's name switches to that branch, - to the one before. With paths, only those are brought back
-    (from HEAD, if no revision is given), and the branch stays. A word that is no revision is taken for a path.
+    (from HEAD, if no revision is given), and the branch stays. A word that is no revision is taken for a
+    path.
     """
     revision, paths = _split(call, words, new_branch)
     if paths:

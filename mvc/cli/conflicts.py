@@ -18,8 +18,9 @@ FEW = 5
 """Tensors that are named in a line; all of them are in the JSON."""
 
 DATA = (
-    "conflicts (path; kind: content, add/add, modify/delete, rename/rename, rename/delete, file/folder or mode; "
-    "details: tensors, JSON keys, or why it cannot be merged; ours, theirs: whether that side has the file)"
+    "conflicts (path; kind: content, add/add, modify/delete, rename/rename, rename/delete, file/folder or "
+    "mode; details: tensors, JSON keys, or why it cannot be merged; ours, theirs: whether that side has the "
+    "file)"
 )
 
 

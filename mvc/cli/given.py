@@ -1,8 +1,8 @@
-"""Metrics and params on a command line."""
+"""``NAME=VALUE`` on the command line: metrics and params; for the commands that record some."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Annotated
 
 from mvc.cli.declare import Option
@@ -16,15 +16,23 @@ Metrics = Annotated[tuple[str, ...], Option("--metric", "A measured number; may 
 Params = Annotated[tuple[str, ...], Option("--param", "A setting of the run; may be repeated.", "NAME=VALUE")]
 
 
-def metrics(items: Iterable[str]) -> Iterator[tuple[str, Number]]:
-    """Measured numbers by name."""
+def metrics(items: Iterable[str]) -> Iterable[tuple[str, Number]]:
+    """Names and numbers of ``--metric``.
+
+    Raises:
+        UsageError: one is no name and number.
+    """
     for item in items:
         name, text = pair(item, "--metric loss=1.93")
         yield name, _number(item, text)
 
 
-def params(items: Iterable[str]) -> Iterator[tuple[str, Scalar]]:
-    """Settings by name."""
+def params(items: Iterable[str]) -> Iterable[tuple[str, Scalar]]:
+    """Names and values of ``--param``.
+
+    Raises:
+        UsageError: one is no name and value.
+    """
     for item in items:
         name, text = pair(item, "--param lr=3e-4")
         value = parse_value(text)
@@ -33,7 +41,11 @@ def params(items: Iterable[str]) -> Iterator[tuple[str, Scalar]]:
 
 
 def pair(item: str, example: str) -> tuple[str, str]:
-    """A name and what is given for it, out of ``NAME=TEXT``."""
+    """Name and value, without spaces around them.
+
+    Raises:
+        UsageError: it is not both.
+    """
     name, equals, text = item.partition("=")
     name = name.strip()
     if not equals or not name or not name.isprintable():

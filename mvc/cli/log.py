@@ -16,7 +16,8 @@ from mvc.weighing import Weigher
     "mvc log --oneline main",
     "mvc log --json | jq '.[0].metrics'",
     data="An array of versions, newest first: id, parents, tree, author (name, email), time (ISO 8601 with "
-    "offset), message, metrics, params, tags, branches; with --weights also weights (null without "
+    "offset), message, metrics, params, tags, branches, notes (id, author, time, metrics, params, message; "
+    "oldest first); with --weights also weights (null without "
     "tensors). Metrics that are not finite are null.",
     paged=True,
 )
@@ -37,14 +38,17 @@ def log(
             return
         entries = read_log(view, [call.revision(text) for text in revision], limit=limit)
         weigher = Weigher(call.repository, view.objects)
+        names = Names(call, view)
         if json:
             rows = [
-                {**entry_json(entry), **({"weights": weigher.told(entry.commit.tree)} if weights else {})}
+                {
+                    **entry_json(entry, names.notes(entry.id)),
+                    **({"weights": weigher.told(entry.commit.tree)} if weights else {}),
+                }
                 for entry in entries
             ]
             call.data(rows)
             return
-        names = Names(call, view)
         for number, entry in enumerate(entries):
             weight = weigher.told(entry.commit.tree) if weights else None
             if oneline:

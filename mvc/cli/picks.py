@@ -31,8 +31,8 @@ EXITS = (
 )
 JSON = (
     "An object: made (ids of the new versions, oldest first), commit (where HEAD is), branch, stopped (the "
-    "version at which it stopped, or null), left (versions still to come), written, removed (counts of files), "
-    f"{DATA}. For --abort: commit, written, removed."
+    "version at which it stopped, or null), left (versions still to come), written, removed (counts of "
+    f"files), {DATA}. For --abort: commit, written, removed."
 )
 
 

@@ -25,8 +25,8 @@ from mvc.text import count, one_line, size
     "keeps_weights (they are the first parent's, in other files or bytes), changes "
     "(path, kind, old_path, old_bytes, new_bytes, same_weights: the old file whose weights it holds in other "
     "bytes); of a merge also merge (bases, and what was chosen: strategy, tensors: pairs of pattern and "
-    "strategy, weight, scale, density); data (by name: kind, location, size, files, blake3), code (commit, dirty, branch, remote) and "
-    "environment (of, python, implementation, system, release, machine, mvc, packages); where an "
+    "strategy, weight, scale, density); data (by name: kind, location, size, files, blake3), code (commit, "
+    "dirty, branch, remote) and environment (of, python, implementation, system, release, machine, mvc, packages); where an "
     "annotated tag was named, tag (name, target, tagger, time, message); and card: weights_id, "
     "architectures (source, name, kind, settings), adapters (source, kind, rank, alpha, targets, base), "
     "parameters (of copies once), weights (name, files, formats, tensors, parameters, bytes, dtypes, "
@@ -67,17 +67,17 @@ def show(
             return
         shown = read_version(call.repository, view, revision)
         if json:
-            call.data(_version_json(shown))
+            call.data(_version_json(shown, Names(call, view)))
         else:
             _print_version(call, shown, Names(call, view))
 
 
-def _version_json(shown: Shown) -> dict[str, Any]:
+def _version_json(shown: Shown, names: Names) -> dict[str, Any]:
     same = shown.same_weights()
     card = read_card(shown)
     recorded = merge_json(shown.entry.commit)
     return {
-        **entry_json(shown.entry),
+        **entry_json(shown.entry, names.notes(shown.entry.id)),
         "weights": card.weights_id,
         "keeps_weights": shown.keeps_weights,
         **({} if recorded is None else {"merge": recorded}),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mvc.cli.call import Call
 from mvc.cli.text import iso, when
+from mvc.errors import DamageError
 from mvc.history.decorations import Entry
+from mvc.objectid import CommitId
 from mvc.objects import Person, Tag
+from mvc.refs import NOTES
 from mvc.repo import View
 from mvc.text import number, one_line, plain
+
+if TYPE_CHECKING:
+    from mvc.registry.notes import Note, Notes
 
 
 def person_json(person: Person) -> dict[str, str]:
@@ -27,8 +33,8 @@ def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def entry_json(entry: Entry) -> dict[str, Any]:
-    """A version as documented in ``docs/cli.md``."""
+def entry_json(entry: Entry, notes: Iterable[Note] | None = None) -> dict[str, Any]:
+    """A version as documented in ``docs/cli.md``, with its notes where they are given."""
     commit = entry.commit
     return {
         "id": entry.id.hex(),
@@ -41,6 +47,19 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "params": finite(commit.params),
         "tags": list(entry.tags),
         "branches": list(entry.branches),
+        **({} if notes is None else {"notes": [note_json(note) for note in notes]}),
+    }
+
+
+def note_json(note: Note) -> dict[str, Any]:
+    """A note as documented in ``docs/cli.md``."""
+    return {
+        "id": note.id,
+        "author": person_json(note.author),
+        "time": iso(note.time),
+        "metrics": finite(note.metrics),
+        "params": finite(note.params),
+        "message": note.message,
     }
 
 
@@ -56,12 +75,29 @@ def tag_json(tag: Tag) -> dict[str, Any]:
 
 
 class Names:
-    """The names behind a version's id, as Git has them: ``(HEAD -> main, tag: v1)``."""
+    """What is known of versions beside themselves: the names behind an id, as Git has them (``(HEAD -> main,
+    tag: v1)``), and notes."""
 
     def __init__(self, call: Call, view: View) -> None:
         self._call = call
         self._branch = view.branch()
         self._head = view.head_commit()
+        self._view = view
+        self._notes: Notes | None = None
+
+    def notes(self, identity: CommitId) -> tuple[Note, ...]:
+        """A version's notes, oldest first; none, and a warning, where they are damaged."""
+        try:
+            if self._notes is None:
+                if self._view.get(NOTES) is None:
+                    return ()
+                from mvc.registry.notes import Notes  # 10 ms: only where there are some
+
+                self._notes = Notes(self._view.objects, self._view)
+            return self._notes.of(identity)
+        except DamageError as error:
+            self._call.monitor.note_damage(f"{error.message}, so notes of {identity.short} are not shown")
+            return ()
 
     def of(self, entry: Entry) -> str:
         """With a space before; empty for a version without names."""
@@ -84,10 +120,30 @@ def entry_lines(call: Call, entry: Entry, names: Names, weights: str | None = No
         lines.append(f"Weights: {weights}")
     for title, values in (("Metrics:", commit.metrics), ("Params: ", commit.params)):
         if values:
-            lines.append(
-                f"{title} {'  '.join(f'{one_line(name)}={_value(value)}' for name, value in values.items())}"
-            )
-    return [*lines, "", *message_lines(commit.message), ""]
+            lines.append(f"{title} {values_text(values)}")
+    return [*lines, "", *message_lines(commit.message), "", *note_lines(call, names.notes(entry.id))]
+
+
+def note_lines(call: Call, notes: Iterable[Note], *, ids: bool = False) -> list[str]:
+    """Notes as later additions to a version: who added each one and when, and what it says."""
+    lines = []
+    for note in notes:
+        name = f"Note {note.id}" if ids else "Note"
+        lines.append(
+            call.paint(f"{name} of {when(note.time)} by {one_line(str(note.author))}, added later:", "cyan")
+        )
+        for title, values in (("Metrics:", note.metrics), ("Params: ", note.params)):
+            if values:
+                lines.append(f"    {title} {values_text(values)}")
+        if note.message:
+            lines += message_lines(note.message)
+        lines.append("")
+    return lines
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """Metrics or params on one line."""
+    return "  ".join(f"{one_line(name)}={_value(value)}" for name, value in values.items())
 
 
 def message_lines(message: str) -> list[str]:

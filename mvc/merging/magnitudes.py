@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mvc.elements import Elements, unsigned
 from mvc.merging.sides import Operand
-from mvc.predictors.floats import F32, F64, elements, load, steps, width_of
+from mvc.predictors.floats import F32, F64, elements, load, width_of
 from mvc.predictors.ties import task_vector
 
 _DIGIT = 16
@@ -62,17 +62,18 @@ def _digit(counts: NDArray[np.int64], wanted: int) -> tuple[int, int]:
 
 
 def _sizes(base: Operand, sides: tuple[Operand, ...]) -> Iterator[tuple[int, Elements]]:
-    """The bits, without the sign, of the changes of some elements, side by side."""
+    """The bits, without the sign, of the changes of some elements: each side's in turn, good until the
+    next."""
     dtype = base.span.dtype
     kind = F64 if dtype == "F64" else F32
-    words = unsigned(kind.itemsize)
+    origin, move = (np.empty(_READ // width_of(dtype), kind) for _ in range(2))
+    words = move.view(unsigned(kind.itemsize))
     for position in range(0, base.span.length, _READ):
         length = min(_READ, base.span.length - position)
         before = elements(memoryview(base.read(position, length)), dtype)
-        now = [elements(memoryview(side.read(position, length)), dtype) for side in sides]
-        for step in steps(before.size):
-            origin, move = (np.empty(step.stop - step.start, kind) for _ in range(2))
-            load(before[step], dtype, origin)
-            for index, bits in enumerate(now):
-                task_vector(bits[step], origin, dtype, move)
-                yield index, move.view(words) & ((1 << (8 * kind.itemsize - 1)) - 1)
+        load(before, dtype, origin[: before.size])
+        for index, side in enumerate(sides):
+            now = elements(memoryview(side.read(position, length)), dtype)
+            task_vector(now, origin[: now.size], dtype, move[: now.size])
+            found = words[: now.size]
+            yield index, np.bitwise_and(found, (1 << (8 * kind.itemsize - 1)) - 1, out=found)

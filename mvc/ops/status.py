@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mvc.bisecting import read_bisection
 from mvc.fileio import storage_errors
 from mvc.history.merge3 import Conflict
 from mvc.history.reader import read_manifest
@@ -29,6 +30,7 @@ class Status:
     files, and added ones, to the committed file (their own path, or any) whose weights they hold in other
     bytes; ``same_weights_together`` are those that hold the weights of all other deleted ones together.
     ``pending`` is what is under way, ``unresolved`` what of it is in conflict still.
+    ``bisecting_from`` is where HEAD was before the bisection that is under way.
     """
 
     branch: str | None
@@ -39,6 +41,7 @@ class Status:
     same_weights_together: tuple[str, ...] = ()
     pending: Pending | None = None
     unresolved: tuple[Conflict, ...] = ()
+    bisecting_from: str | CommitId | None = None
 
     @property
     def clean(self) -> bool:
@@ -59,7 +62,9 @@ def status(repository: Repository) -> Status:
             same, together = _same_weights(workspace, view, files, state, moved)
         pending = read_pending(view)
         still = () if pending is None else unresolved(workspace, view, pending)
-        return Status(view.branch(), head, state, moved, same, together, pending, still)
+        bisection = read_bisection(view)
+        start = None if bisection is None else bisection.head
+        return Status(view.branch(), head, state, moved, same, together, pending, still, start)
 
 
 def _same_weights(

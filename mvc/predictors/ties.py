@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mvc.elements import Elements, scratch, unsigned
+from mvc.elements import Elements, scratch, signed, unsigned
 from mvc.predictors import ieee
 from mvc.predictors.floats import F32, F64, FLOATS, Numbers, elements, load, steps, store, width_of
 from mvc.predictors.params import Params
@@ -120,26 +120,36 @@ def _moved(operands: list[Elements], recipe: _Recipe) -> Numbers:
 def _trim(move: Numbers, threshold: int) -> None:
     """Set to zero what is smaller."""
     words = move.view(unsigned(move.dtype.itemsize))
-    sizes = scratch("ties.sizes", move.size, words.dtype)
-    np.bitwise_and(words, (1 << (8 * words.dtype.itemsize - 1)) - 1, out=sizes)
-    np.copyto(move, 0, where=sizes < threshold)
+    top = 8 * words.dtype.itemsize - 1
+    # all ones where kept: what is below the threshold borrows into the sign bit, which sizes lack
+    mask = scratch("ties.mask", move.size, words.dtype)
+    np.bitwise_and(words, (1 << top) - 1, out=mask)
+    np.subtract(mask, threshold, out=mask)
+    np.right_shift(mask, top, out=mask)
+    np.subtract(mask, 1, out=mask)
+    np.bitwise_and(words, mask, out=words)
 
 
 def _agreed(moves: list[Numbers], total: Numbers) -> tuple[Numbers, Numbers]:
-    """The sum of those moves that have the sign of their total, and how many they are."""
-    summed, number = (scratch(f"ties.{name}", total.size, total.dtype) for name in ("summed", "number"))
-    same, other = (scratch(f"ties.{name}", total.size, _BOOL) for name in ("same", "other"))
+    """The sum of those moves that have the sign of their total, and how many they are; anything where the
+    total is zero or no number."""
+    summed, number, term = (
+        scratch(f"ties.{name}", total.size, total.dtype) for name in ("summed", "number", "term")
+    )
+    width = total.dtype.itemsize
+    bits, sign = term.view(signed(width)), total.view(signed(width))
+    counts = scratch("ties.counts", total.size, _BOOL)
     summed.fill(0)
     number.fill(0)
-    up, down = total > 0, total < 0
     for move in moves:
-        np.greater(move, 0, out=same)
-        np.logical_and(same, up, out=same)
-        np.less(move, 0, out=other)
-        np.logical_and(other, down, out=other)
-        np.logical_or(same, other, out=same)
-        np.add(summed, move, out=summed, where=same)
-        np.add(number, 1, out=number, where=same)
+        words = move.view(signed(width))
+        np.bitwise_xor(words, sign, out=bits)
+        np.right_shift(bits, 8 * width - 1, out=bits)  # all ones where the signs differ
+        np.invert(bits, out=bits)
+        np.bitwise_and(bits, words, out=bits)
+        np.add(summed, term, out=summed)
+        np.not_equal(term, 0, out=counts)
+        np.add(number, counts, out=number)
     return summed, number
 
 
