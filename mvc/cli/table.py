@@ -26,6 +26,8 @@ COMMANDS: dict[str, Row] = {
     "ls": Row("look", "List a version's files or tensors"),
     "cat": Row("look", "Write a file or tensor of a version to standard output"),
     "blame": Row("look", "Show which version last changed each tensor or line of a file"),
+    "merge-base": Row("look", "Find the version in which lines of history met"),
+    "rev-parse": Row("look", "Print the ids of what revisions name"),
     "commit": Row("change", "Snapshot the folder as a new version"),
     "checkout": Row("change", "Bring a version, or files of it, back into the folder"),
     "switch": Row("change", "Go to another branch"),
