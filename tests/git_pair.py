@@ -389,6 +389,7 @@ class Pair:
         self.steps.append(" ".join(theirs))
         done = self.git.run(*theirs)
         code = self.mvc.run(*ours)
+        self.files_now()
         under_way = self._under_way()
         if (done.returncode == 0) != (code == 0) or under_way[0] != under_way[1]:
             raise Different(
