@@ -189,26 +189,28 @@ class Relating:
         before, after = old.span.dtype, new.span.dtype
         tried: list[tuple[str, Rebuilt | None]] = []
         if {before, after} <= FLOATS:
-            narrower = DTYPES[after].width < DTYPES[before].width
+            wider = DTYPES[after].width > DTYPES[before].width
             tried.append(("cast", self._built(lambda given: Cast(given[0], after), new, old)))
-            if not narrower and stats is not None and stats.moved == 0:
+            if wider and stats is not None and stats.moved == 0:
                 return Relation("widened", name, new.span, old.span, certain=True, stats=stats)
-            if not narrower:
+            if wider:
                 tried.append(("master", self._built(lambda given: Cast(given[0], before), old, new)))
         if after in _QUANTISED and before in SOURCES:
             tried.append(("quantise", self._built(lambda given: Quantised(given[0], new.span), new, old)))
         if before in _QUANTISED and after in SOURCES:
             tried.append(("dequantise", self._built(lambda given: Quantised(given[0], old.span), old, new)))
-        for kind, found in tried:
-            if found is not None and found.share >= _LIKELY:
-                return Relation(
-                    kind, name, new.span, old.span, found.exact, found.share, stats, detail=_detail(found)
-                )
-        made = self._from_elsewhere(name, new)
-        if made is not None:
-            return made
-        if {before, after} <= FLOATS and self._apart_by_rounding(old, new):
-            return Relation("precision", name, new.span, old.span, stats=stats)
+        likely = [(kind, found) for kind, found in tried if found is not None and found.share >= _LIKELY]
+        exact = [(kind, found) for kind, found in likely if found.exact]
+        if not exact:
+            made = self._from_elsewhere(name, new)
+            if made is not None:
+                return made
+            if {before, after} <= FLOATS and self._apart_by_rounding(old, new):
+                return Relation("precision", name, new.span, old.span, stats=stats)
+        for kind, found in exact or likely:
+            return Relation(
+                kind, name, new.span, old.span, found.exact, found.share, stats, detail=_detail(found)
+            )
         if {before, after} <= FLOATS and stats is not None and stats.relative is not None:
             return Relation("moved", name, new.span, old.span, stats=stats)
         return Relation("type", name, new.span, old.span, stats=stats)

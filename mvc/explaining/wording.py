@@ -209,8 +209,10 @@ def _moved(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
     relative = sqrt(l2 / norm) if norm else None
     elements = sum(one.elements for one in stats)
     moved = sum((one.moved or 0.0) * one.elements for one in stats) / elements if elements else None
-    product = sum((s.cosine or 0.0) * (s.norm or 0.0) ** 2 for s in stats)
-    cosine = product / norm if norm else None
+    # norms and biases of strangers are alike
+    large = [one.stats for one in known if len(one.new.shape) > 1 and one.stats is not None] or stats
+    weight = sum((one.norm or 0.0) ** 2 for one in large)
+    cosine = sum((one.cosine or 0.0) * (one.norm or 0.0) ** 2 for one in large) / weight if weight else None
     figures: dict[str, Any] = {"relative": relative, "moved": moved, "cosine": cosine}
     if is_state(group[0].name):
         return f"the optimizer's state went on: {count(len(group), 'tensor')}", figures
