@@ -14,9 +14,6 @@ from mvc.ops.log import Query, find
 from mvc.repo import View
 from mvc.weighing import Weigher
 
-if TYPE_CHECKING:
-    from mvc.history.criteria import Criteria
-
 
 @command(
     "mvc log -n 3",
