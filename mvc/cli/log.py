@@ -1,8 +1,7 @@
 """``mvc log``."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
@@ -14,9 +13,6 @@ from mvc.history.selection import is_range
 from mvc.ops.log import Query, find
 from mvc.repo import View
 from mvc.weighing import Weigher
-
-if TYPE_CHECKING:
-    from mvc.history.criteria import Criteria
 
 
 @command(
@@ -126,28 +122,6 @@ def log(
             from mvc.cli.dates import parse_moment  # only where it is asked for
 
             moments[place] = parse_moment(text, call.now(), end=place == 1)
-    wanted: Criteria | None = None
-    if any((author, grep, metric, param, merges, no_merges)) or moments != [None, None]:
-        from mvc.history import criteria
-        from mvc.history.conditions import Condition  # as above
-
-        def patterns(texts: Iterable[str]) -> tuple[Any, ...]:
-            return tuple(
-                criteria.compile_pattern(text, ignore_case=ignore_case, fixed=fixed) for text in texts
-            )
-
-        wanted = criteria.Criteria(
-            authors=patterns(author),
-            messages=patterns(grep),
-            all_match=all_match,
-            invert=invert,
-            metrics=tuple(map(Condition.parse, metric)),
-            params=tuple(map(Condition.parse, param)),
-            since=moments[0],
-            until=moments[1],
-            least_parents=2 if merges else 0,
-            most_parents=1 if no_merges else None,
-        )
     prefixes = [
         prefix
         for prefix, asked in (("refs/", all_), ("refs/heads/", branches), ("refs/tags/", tags))
@@ -159,8 +133,27 @@ def log(
             call.data([])
             return
         names = Names(call, view, shown=not no_decorate)
-        if wanted is not None and metric:
-            wanted = replace(wanted, measured=names.metrics)
+        wanted = None
+        if any((author, grep, metric, param, merges, no_merges)) or moments != [None, None]:
+            from mvc.history.conditions import Condition  # only where it is asked for
+            from mvc.history.criteria import Criteria, compile_pattern
+
+            def patterns(texts: Iterable[str]) -> tuple[Any, ...]:
+                return tuple(compile_pattern(text, ignore_case=ignore_case, fixed=fixed) for text in texts)
+
+            wanted = Criteria(
+                authors=patterns(author),
+                messages=patterns(grep),
+                all_match=all_match,
+                invert=invert,
+                metrics=tuple(map(Condition.parse, metric)),
+                params=tuple(map(Condition.parse, param)),
+                since=moments[0],
+                until=moments[1],
+                least_parents=2 if merges else 0,
+                most_parents=1 if no_merges else None,
+                measured=names.measured,
+            )
         query = Query(
             refs=tuple(prefixes),
             wanted=wanted,
@@ -180,7 +173,7 @@ def log(
         changes = "stat" if stat else "name-only" if name_only else "name-status" if name_status else None
         told = Told(call, view, paths, changes, merges=first_parent)
         if json:
-            call.data([found_json(item, told, names, weigher) for item in found])
+            call.data([found_json(item, names, told, weigher) for item in found])
             return
         style = style_of(call, names, "oneline" if oneline else format_, date, weigher)
         (print_drawn if graph else print_listed)(call, found, style, told)

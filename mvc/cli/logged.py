@@ -73,7 +73,7 @@ class Told:
         return changes(self._objects, found.entry.commit, paths, merges=self._merges)
 
 
-def found_json(found: Found, told: Told, names: Names, weigher: Weigher | None) -> dict[str, Any]:
+def found_json(found: Found, names: Names, told: Told, weigher: Weigher | None) -> dict[str, Any]:
     """A version as documented in ``docs/cli.md``."""
     row = entry_json(found.entry, names.notes(found.entry.id))
     if weigher is not None:
@@ -116,7 +116,8 @@ def style_of(call: Call, names: Names, form: str | None, date: str | None, weigh
         raise UsageError(
             f"there is no format {form!r}", hint=f"{', '.join(PRESETS)}, or a template such as '%h %s'"
         )
-    template, dress = Template(text), Dress(names.words, shown, known, call.screen.colour)
+    template = Template(text)
+    dress = Dress(names.words, names.metrics, shown, known, call.screen.colour)
     return Style(lambda entry: template.of(entry, dress).split("\n"), False)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mvc.cli.datestyles import Style
 from mvc.cli.screen import COLOURS
 from mvc.errors import UsageError
 from mvc.history.decorations import Entry
-from mvc.objects import Scalar
+from mvc.objects import Number, Scalar
 from mvc.text import number, one_line, plain
 
 _PLACEHOLDER = re.compile(
@@ -26,9 +25,11 @@ HINT = "%H %h %T %P %an %ae %ad %ar %s %b %B %d %D %n %(metric:NAME) %(param:NAM
 
 @dataclass(frozen=True, slots=True)
 class Dress:
-    """How a version is shown: its ``names`` (``HEAD -> main``), the styles of dates, whether in colour."""
+    """How a version is shown: its ``names`` (``HEAD -> main``), its ``metrics`` with later additions, the
+    styles of dates, whether in colour."""
 
     names: Callable[[Entry], list[str]]
+    metrics: Callable[[Entry], Mapping[str, Number]]
     date: Style
     styles: dict[str, Style]
     colour: bool
@@ -80,17 +81,18 @@ def _piece(match: re.Match[str]) -> str | Piece | None:
 
 def _value(kind: str, name: str | None) -> Piece | None:
     """``%(metric:loss)``: exactly, nothing where there is none; ``%(metrics)``: all of them, shortened."""
-    field = kind.removesuffix("s") + "s"
 
-    def one(entry: Entry, _dress: Dress) -> str:
-        value = getattr(entry.commit, field).get(name)
-        return "" if name not in getattr(entry.commit, field) else _exact(value)
+    def values(entry: Entry, dress: Dress) -> Mapping[str, Scalar]:
+        return dress.metrics(entry) if kind.startswith("metric") else entry.commit.params
 
-    def every(entry: Entry, _dress: Dress) -> str:
-        values: dict[str, Any] = getattr(entry.commit, field)
-        return " ".join(f"{one_line(key)}={_short(value)}" for key, value in values.items())
+    def one(entry: Entry, dress: Dress) -> str:
+        found = values(entry, dress)
+        return _exact(found[name]) if name is not None and name in found else ""
 
-    if kind == field:
+    def every(entry: Entry, dress: Dress) -> str:
+        return " ".join(f"{one_line(key)}={_short(item)}" for key, item in values(entry, dress).items())
+
+    if kind.endswith("s"):
         return every if name is None else None
     return one if name else None
 

@@ -100,14 +100,18 @@ class Names:
             self._call.monitor.note_damage(f"{error.message}, so notes of {identity.short} are not shown")
             return ()
 
-    def metrics(self, identity: CommitId, commit: Commit) -> dict[str, Number]:
-        """A version's metrics with those of its notes laid over them."""
+    def metrics(self, entry: Entry) -> Mapping[str, Number]:
+        """A version's metrics, those of its notes laid over them."""
+        return self.measured(entry.id, entry.commit)
+
+    def measured(self, identity: CommitId, commit: Commit) -> Mapping[str, Number]:
+        """The same of a commit."""
         notes = self.notes(identity)
         if not notes:
-            return dict(commit.metrics)
+            return commit.metrics
         from mvc.registry.notes import lay_over  # as above
 
-        return {name: measured.value for name, measured in lay_over(commit.metrics, notes).items()}
+        return {name: item.value for name, item in lay_over(commit.metrics, notes).items()}
 
     def of(self, entry: Entry) -> str:
         """With a space before; empty for a version without names."""

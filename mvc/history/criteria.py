@@ -41,8 +41,8 @@ def matches_line(pattern: Pattern, text: str) -> bool:
 class Criteria:
     """What a version must be. As in Git: one of the ``authors``, one of the ``messages`` or with
     ``all_match`` all of them, with ``invert`` none of them; and every condition. ``since`` and ``until`` are
-    seconds since 1970, both included. ``measured`` gives the metrics, where others than those of the version
-    itself count."""
+    seconds since 1970, both included. ``measured`` gives the metrics of a version where not only its own
+    count."""
 
     authors: Sequence[Pattern] = ()
     messages: Sequence[Pattern] = ()
@@ -62,7 +62,7 @@ class Criteria:
             self._is_in_time(commit)
             and self.least_parents <= len(commit.parents)
             and (self.most_parents is None or len(commit.parents) <= self.most_parents)
-            and (not self.metrics or self._has_metrics(identity, commit))
+            and (not self.metrics or self._is_measured(identity, commit))
             and all(condition.holds(commit.params) for condition in self.params)
             and (not self.authors or self._has_author(commit))
             and (not self.messages or self._has_message(commit))
@@ -72,9 +72,9 @@ class Criteria:
         seconds = commit.time.microseconds // 1_000_000
         return (self.since is None or seconds >= self.since) and (self.until is None or seconds <= self.until)
 
-    def _has_metrics(self, identity: CommitId, commit: Commit) -> bool:
-        known = commit.metrics if self.measured is None else self.measured(identity, commit)
-        return all(condition.holds(known) for condition in self.metrics)
+    def _is_measured(self, identity: CommitId, commit: Commit) -> bool:
+        metrics = commit.metrics if self.measured is None else self.measured(identity, commit)
+        return all(condition.holds(metrics) for condition in self.metrics)
 
     def _has_author(self, commit: Commit) -> bool:
         author = f"{commit.author.name} <{commit.author.email}>"
