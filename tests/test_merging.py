@@ -516,6 +516,48 @@ def test_formats_that_differ_and_files_of_unknown_bytes_are_in_conflict(at: Benc
     assert at.merge("m.bin", one, two, three, YOURS).data == three
 
 
+# --- files that are no weights ------------------------------------------------------------------------------
+TEXT = b"".join(b"line %d\n" % number for number in range(20))
+
+
+def edited(number: int, line: bytes) -> bytes:
+    return TEXT.replace(b"line %d\n" % number, line + b"\n", 1)
+
+
+def test_text_is_merged_by_lines_and_marked_where_both_changed_one(at: Bench) -> None:
+    result = at.merge("run.sh", TEXT, edited(2, b"two"), edited(17, b"seventeen"))
+    assert (result.clean, result.data) == (True, edited(2, b"two").replace(b"line 17\n", b"seventeen\n"))
+    result = at.merge("run.sh", TEXT, edited(2, b"two"), edited(2, b"deux"))
+    marked = TEXT.replace(b"line 2\n", b"<<<<<<< HEAD\ntwo\n=======\ndeux\n>>>>>>> side\n", 1)
+    assert (result.clean, result.details, result.data) == (False, (), marked)
+    both = edited(17, b"seventeen").replace(b"line 2\n", b"deux\n")
+    assert at.merge("run.sh", TEXT, edited(2, b"two"), both, MINE).data == both.replace(b"deux", b"two")
+    assert at.merge("run.sh", TEXT, edited(2, b"two"), both, YOURS).data == both
+    assert not at.merge("run.sh", TEXT, edited(2, b"two"), both, AVERAGE).clean
+
+
+def test_json_is_merged_by_key(at: Bench) -> None:
+    base, ours, theirs = (
+        b'{"lr": 0.1, "steps": 10}',
+        b'{"lr": 0.2, "steps": 10}',
+        b'{"lr": 0.1, "steps": 20}',
+    )
+    assert at.merge("config.json", base, ours, theirs).data == b'{"lr": 0.2, "steps": 20}'
+    result = at.merge("config.json", base, ours, b'{"lr": 0.3, "steps": 20}')
+    assert (result.clean, result.details) == (False, ("/lr",))
+    assert result.data == b'{"lr": 0.2, "steps": 20}'
+    assert not at.merge("config.txt", base, ours, theirs).clean  # one line, as text has it
+
+
+def test_a_merge_of_bases_knows_no_strategies(at: Bench) -> None:
+    base, ours, theirs = (at.put("m.safetensors", file_of(model)) for model in (BASE, OURS, THEIRS))
+    content = at.merging(AVERAGE).virtual("m.safetensors", base, ours, theirs)
+    assert not content.clean and set(content.details) == set(BASE)
+    base, ours, theirs = (at.put("a", data) for data in (TEXT, edited(2, b"two"), edited(2, b"deux")))
+    marked = at.data(at.merging(MINE).virtual("a", base, ours, theirs).id)
+    assert b"<<<<<<< Temporary merge branch 1\ntwo\n" in marked
+
+
 # --- what no file of ours would say -------------------------------------------------------------------------
 def test_manifests_that_contradict_themselves_are_in_conflict(at: Bench) -> None:
     base, ours, theirs = (at.put("m.safetensors", plain(a=small(seed), b=small(9))) for seed in (1, 2, 3))
