@@ -118,7 +118,7 @@ def seconds_of_merge_base(repository: Repository) -> float:
 def measure(options: argparse.Namespace, place: Path) -> dict[str, float]:
     """Median seconds by name."""
     history(place / "line", options.commits, line)
-    crossed = history(place / "crossed", options.commits, criss_cross)
+    crossed = history(place / "crossed", options.commits | 1, criss_cross)  # both sides of each round
     versions_of_a_file(place / "file", options.megabytes)
     last = blame.make(place / "tensors", options.versions, options.tensors, 1)
     blame.check(place / "tensors", last)
