@@ -7,16 +7,15 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mvc.formats.wire.zipdir import Marks
-from mvc.memoryfile import Stretch
+from mvc.memoryfile import MemoryFile, Stretch
 from mvc.merging.archives import checksums, loose_ranges, marks_of
-from mvc.merging.composed import Composed
 from mvc.merging.hybrid import Replaced, hybrid
 from mvc.merging.sides import NotMergeable, Side, Sides, same_bytes, same_form
 from mvc.merging.strategy import THEIRS
 from mvc.merging.tensors import Source, Taken
 from mvc.spans import Span, shown, tile
 
-_PLAIN = frozenset(
+PLAIN = frozenset(
     {
         *("npy", "gguf", "onnx", "onnx-tensor", "tflite", "tf-graph", "hdf5"),
         *("pickle", "torch-legacy", "torch-tar"),
@@ -24,11 +23,18 @@ _PLAIN = frozenset(
 )
 """Formats that say nothing of their tensors' bytes."""
 
-_ARCHIVES = frozenset({"torch", "npz", "keras", "zip"})
+ARCHIVES = frozenset({"torch", "npz", "keras", "zip"})
 """Zip archives, which have a checksum of each member."""
 
 GLUE = "what lies between its tensors"
 """What is in conflict where the two sides changed it in different ways."""
+
+
+class Composed(NamedTuple):
+    """A merged file, and what is in conflict in it beside tensors."""
+
+    file: MemoryFile
+    conflicts: tuple[str, ...] = ()
 
 
 def compose_in_place(name: str, sides: Sides, sources: Mapping[str, Source], side: str | None) -> Composed:
@@ -38,8 +44,8 @@ def compose_in_place(name: str, sides: Sides, sources: Mapping[str, Source], sid
     Raises:
         NotMergeable: neither side's file has room for these tensors, or replacing them would leave it wrong.
     """
-    if sides.ours.manifest.format not in _PLAIN | _ARCHIVES:
-        raise NotMergeable(f"tensors of {sides.ours.manifest.format} files cannot be replaced")
+    if sides.ours.manifest.format not in PLAIN | ARCHIVES:
+        raise NotMergeable(f"tensors of a {sides.ours.manifest.format} file cannot be replaced in it")
     frame, agreed = _frame(name, sides, side)
     replaced = list(_replaced(frame, sources))
     made = hybrid(frame.side.reader, name, frame.side.manifest, replaced)
@@ -53,8 +59,7 @@ def compose_in_place(name: str, sides: Sides, sources: Mapping[str, Source], sid
             for patch in patches
         ]
         made = hybrid(frame.side.reader, name, frame.side.manifest, [*replaced, *changed])
-    offsets = {span.name: span.offset for span in frame.side.manifest.tensors}
-    return Composed(made, offsets, () if agreed else (GLUE,))
+    return Composed(made, () if agreed else (GLUE,))
 
 
 class _Frame(NamedTuple):
@@ -79,7 +84,7 @@ def _frame(name: str, sides: Sides, side: str | None) -> tuple[_Frame, bool]:
 
 
 def _framed(name: str, side: Side) -> _Frame:
-    if side.manifest.format not in _ARCHIVES:
+    if side.manifest.format not in ARCHIVES:
         return _Frame(side, ())
     return _Frame(side, marks_of(hybrid(side.reader, name, side.manifest, ())))
 
