@@ -439,6 +439,25 @@ def test_whatever_ends_the_search_the_work_tree_comes_back(work: Path):
     assert state(repository) == before
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_each_step_of_a_search_can_be_undone(work: Path, tmp_path: Path, apart: bool):
+    repository, _, _ = model(work, 4)
+    before = state(repository)
+    seen: list[object] = []
+
+    def watching(_tensors: dict[str, bytes]) -> int:
+        seen.append(state(repository))
+        return 0 if len(seen) in (1, 3) else 1
+
+    search(repository, watching, **({"folder": tmp_path / "scratch"} if apart else {}))
+    assert state(repository) == before
+    # the first test is that of the good version, for which nothing is made
+    for expected in [*reversed(seen), before]:
+        undo(repository, ME, now())
+        assert state(repository) == expected
+    engine.assert_sound(work)
+
+
 def test_a_search_that_was_killed_is_ended_by_reset(work: Path, monkeypatch: pytest.MonkeyPatch):
     repository, _, _ = model(work, 8)
     before = state(repository)
