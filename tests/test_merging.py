@@ -21,16 +21,19 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from mvc.errors import UsageError
+from mvc.history.reader import read_manifest
 from mvc.merging.strategy import Strategies
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
 from tests.family import LARGE, file_of, rounded, tuned, weights
-from tests.make_files import gguf_bytes, safetensors_bytes
+from tests.make_files import gguf_bytes, npy_bytes, safetensors_bytes
 from tests.merging import Bench, bench, tensors_of
 
 BASE = rounded(weights(0), "BF16")
 OURS, THEIRS = (rounded(tuned(BASE, seed), "BF16") for seed in (1, 2))
 AVERAGE, MINE, YOURS = (Strategies.parse(name) for name in ("average", "ours", "theirs"))
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "checkpoints"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,44 @@ def test_both_sides_added_the_file(at: Bench) -> None:
         detail.endswith("there is no common version of it to tell changes from") for detail in ties.details
     )
     assert ties.data == file_of(OURS)
+
+
+def test_merge_upon_merge_never_costs_more_than_a_fine_tune(at: Bench) -> None:
+    """Recipes stand on recipes until they are too deep; then a tensor is predicted otherwise."""
+    shapes = {"w": (256, 512)}
+    base = rounded(weights(0, shapes), "BF16")
+    ours = rounded(tuned(base, 1), "BF16")
+    alone = at.stored_bytes(read_manifest(at.writer.database, at.put("n.safetensors", file_of(base))))
+    costs = []
+    for seed in range(2, 12):
+        theirs = rounded(tuned(base, seed), "BF16")
+        result = at.merge("n.safetensors", file_of(base), file_of(ours), file_of(theirs), AVERAGE)
+        ours = rounded({"w": mean(ours["w"], theirs["w"])}, "BF16")
+        assert result.data == file_of(ours)
+        costs.append(at.stored_bytes(result.manifest))
+    assert sum(cost * 100 < alone for cost in costs) >= 8
+    assert max(costs) * 2 < alone
+
+
+@pytest.mark.skipif(
+    not CHECKPOINTS.is_dir(), reason="trained checkpoints (../shared/data) are not on this machine"
+)
+@pytest.mark.parametrize("strategy", ["average", "task-arithmetic", "ties", "slerp"])
+def test_trained_fine_tunes_merge_for_a_few_hundred_bytes(at: Bench, strategy: str) -> None:
+    base, ours, theirs = (
+        (CHECKPOINTS / name).read_bytes()
+        for name in (
+            "pretrain-bf16/step-0800.safetensors",
+            "finetune-bf16/lr1e-5/final.safetensors",
+            "finetune-bf16/lr2e-5/final.safetensors",
+        )
+    )
+    result = at.merge("m.safetensors", base, ours, theirs, Strategies.parse(strategy))
+    assert result.clean
+    assert at.stored_bytes(result.manifest) * 1000 < len(result.data)
+    assert {name for name, _tensor in safetensors.deserialize(result.data)} == {
+        name for name, _tensor in safetensors.deserialize(ours)
+    }
 
 
 # --- tensors that come and go -------------------------------------------------------------------------------
@@ -400,6 +441,53 @@ def test_a_transposed_tensor_is_merged_in_its_own_order(at: Bench) -> None:
     np.testing.assert_array_equal(found.numpy(), mean(arrays(1)["alpha"], arrays(2)["alpha"]).T)
     other = at.merge("m.pt", transposed(0), transposed(1), transposed(2, turned=False), AVERAGE)
     assert (other.clean, other.data) == (False, transposed(1))
+
+
+class Unseekable(io.RawIOBase):
+    """A pipe: nothing that is written can be gone back to, so a zip archive puts checksums behind members."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.data += bytes(data)
+        return len(data)
+
+
+def piped_npz(values: Made) -> bytes:
+    pipe = Unseekable()
+    with zipfile.ZipFile(pipe, "w") as archive:
+        for name, array in values.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), npy_bytes(array))
+    return bytes(pipe.data)
+
+
+def test_checksums_behind_members_are_made_anew_too(at: Bench) -> None:
+    base, ours, theirs = (piped_npz(arrays(seed)) for seed in range(3))
+    assert b"PK\x07\x08" in ours
+    result = at.merge("m.npz", base, ours, theirs, AVERAGE)
+    assert result.clean
+    wanted = {name: mean(values, arrays(2)[name]) for name, values in arrays(1).items()}
+    assert result.data == piped_npz(wanted)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_damaged_archives_are_merged_soundly_or_left_alone(at: Bench, data: st.DataObject) -> None:
+    """Whatever is clean reads as an archive of the tensors that were meant."""
+    base, ours = npz(arrays(0)), npz(arrays(1))
+    harmed = bytearray(npz(arrays(2)))
+    for _flip in range(data.draw(st.integers(1, 4))):
+        harmed[data.draw(st.integers(0, len(harmed) - 1))] ^= data.draw(st.integers(1, 255))
+    result = at.merge("m.npz", base, ours, bytes(harmed), AVERAGE)
+    if not result.clean:
+        return
+    with zipfile.ZipFile(io.BytesIO(result.data)) as archive:
+        assert archive.testzip() is None
+    assert read_npz(result.data).keys() == arrays(0).keys()
 
 
 def test_archives_inside_archives_are_left_alone(at: Bench) -> None:

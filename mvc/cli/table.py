@@ -22,6 +22,7 @@ COMMANDS: dict[str, Row] = {
     "status": Row("look", "Show what a commit would record"),
     "log": Row("look", "Show history, newest first"),
     "show": Row("look", "Show one version and what it changed"),
+    "grep": Row("look", "Find an expression in names, metadata and messages"),
     "diff": Row("look", "Show what differs, down to the tensors"),
     "ls": Row("look", "List a version's files or tensors"),
     "cat": Row("look", "Write a file or tensor of a version to standard output"),

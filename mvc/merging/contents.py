@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from mvc.bases import BaseFinder, Given, SketchStore
 from mvc.history.merge3 import Content
 from mvc.ingest import ingest_source
-from mvc.merging.sides import NotMergeable
+from mvc.merging.sides import NotMergeable, Side, Sides
 from mvc.merging.strategy import THEIRS, Strategies
-from mvc.merging.weights import are_weights, merge_weights
+from mvc.merging.weights import merge_weights
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.odb.writer import ObjectWriter
@@ -65,10 +65,11 @@ class ContentMerging:
 
     def _merge(self, path: str, base: ManifestId | None, ours: ManifestId, theirs: ManifestId) -> Content:
         reader = self._writer.database
-        if not are_weights(reader, ours, theirs):
+        first = None if base is None else Side(reader, base)
+        sides = Sides(first, Side(reader, ours), Side(reader, theirs))
+        if not (sides.ours.manifest.tensors and sides.theirs.manifest.tensors):
             raise NotMergeable("it is neither text nor weights")
-        name = path.rsplit("/", 1)[-1]
-        merged = merge_weights(reader, name, base, ours, theirs, self._strategies)
+        merged = merge_weights(path.rsplit("/", 1)[-1], sides, self._strategies)
         self._stated[path] = merged.stated
         identity, _manifest, _digests = ingest_source(
             merged.file, path, self._writer, self._finder, self._monitor

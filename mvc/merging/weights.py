@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from mvc.formats import View, describe
-from mvc.history.reader import ObjectReader
 from mvc.memoryfile import MemoryFile
 from mvc.merging.arithmetic import Made
 from mvc.merging.frames import compose_in_place
 from mvc.merging.safetensors_file import compose_safetensors
-from mvc.merging.sides import NotMergeable, Side, Sides
+from mvc.merging.sides import NotMergeable, Sides
 from mvc.merging.strategy import Strategies
 from mvc.merging.tensors import Source, plan_tensors
-from mvc.objectid import ManifestId
 from mvc.recipes.stated import Stated
 
 _SAFETENSORS = "safetensors"
@@ -29,25 +27,12 @@ class MergedWeights(NamedTuple):
     stated: Mapping[str, Stated]
 
 
-def are_weights(reader: ObjectReader, ours: ManifestId, theirs: ManifestId) -> bool:
-    """Whether two files have tensors, so that they are merged by those."""
-    return all(Side(reader, one).manifest.tensors for one in (ours, theirs))
-
-
-def merge_weights(
-    reader: ObjectReader,
-    name: str,
-    base: ManifestId | None,
-    ours: ManifestId,
-    theirs: ManifestId,
-    strategies: Strategies,
-) -> MergedWeights:
+def merge_weights(name: str, sides: Sides, strategies: Strategies) -> MergedWeights:
     """Merge a file called ``name`` in its folder. Nothing is stored.
 
     Raises:
         NotMergeable: the file as a whole is in conflict.
     """
-    sides = Sides(None if base is None else Side(reader, base), Side(reader, ours), Side(reader, theirs))
     if sides.ours.manifest.format != sides.theirs.manifest.format:
         raise NotMergeable("it is of another format on each side")
     if sides.base is not None and sides.base.manifest.format != sides.ours.manifest.format:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mvc.chunking import TENSOR_PIECE
 from mvc.objectid import BlobId, ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
@@ -127,7 +128,8 @@ class FileRecipes:
     def _find(self) -> dict[int, Choice]:
         seen = {id(span): self._look(span) for span in self._spans if can_sketch(span)}
         ranking = rank_files([similar for similar in seen.values() if similar.identical is False])
-        others = [span for span in self._spans if span.name not in self._stated]
+        stated = {id(span): recipe for span, recipe in self._possible()}
+        others = [span for span in self._spans if id(span) not in stated]
         found = {
             id(span): list(self._by_sketch(span, seen[id(span)], ranking)) if id(span) in seen else []
             for span in others
@@ -139,11 +141,16 @@ class FileRecipes:
         merged = self._merged(found.values())
         for span in others:
             found[id(span)] = [*self._said(span), *combined(span, merged), *found[id(span)]]
+        found.update({place: [recipe] for place, recipe in stated.items()})
+        return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
+
+    def _possible(self) -> Iterator[tuple[Span, TensorRecipe]]:
+        """The tensors whose recipe is stated, unless its operands lie too deep to be predicted from."""
         for span in self._spans:
             recipe = self._stated.get(span.name)
-            if recipe is not None:  # where its operands lie too deep to calculate from, they are near to it
-                found[id(span)] = [recipe, *map(Moved, recipe.operands)]
-        return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
+            probe = bytes(min(span.length, TENSOR_PIECE))
+            if recipe is not None and recipe.hint(self._library.database, 0, probe) is not None:
+                yield span, recipe
 
     def _merged(self, found: Iterable[Sequence[TensorRecipe]]) -> tuple[KnownFile, ...]:
         """The files that several tensors are a combination of: then others will be too, whose sketches are
