@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mvc.bases import MAX_TEXT_DEPTH, BaseFinder, SketchStore, no_bases, text_hint, text_hints
+from mvc.bases import MAX_TEXT_DEPTH, BaseFinder, FileBases, SketchStore, no_bases, text_hint, text_hints
 from mvc.errors import UserError
 from mvc.history.reader import ObjectReader, PartTable, Remembering, read_manifest
 from mvc.history.tensordiff import SpanPair, diff_tensors
 from mvc.history.treediff import build_tree
 from mvc.ingest import ingest_source
+from mvc.memoryfile import MemoryFile, Stretch
+from mvc.merging.archives import checksums, marks_of
+from mvc.merging.frames import ARCHIVES, PLAIN
 from mvc.merging.hybrid import Replaced, hybrid, stored
+from mvc.merging.sides import NotMergeable
 from mvc.monitor import Monitor
-from mvc.objectid import CommitId, ManifestId, TreeId
+from mvc.objectid import CommitId, ManifestId, ObjectId, TreeId
 from mvc.objects import Commit, Manifest, Person, Timestamp, Tree, TreeEntry
+from mvc.odb.database import ObjectDatabase
+from mvc.odb.record import MAX_BASES
 from mvc.odb.writer import Hint, ObjectWriter
 from mvc.paths import shown
 from mvc.spans import Span
 
-REPLACEABLE = frozenset(
-    {"safetensors", "npy", "gguf", "onnx", "onnx-tensor", "tflite", "tf-graph", "hdf5"}
-    | {"pickle", "torch-legacy", "torch-tar"}
-)
-"""Formats that say nothing of their tensors' bytes, such as checksums."""
+EXCHANGEABLE = PLAIN | ARCHIVES | {"safetensors"}
+"""Formats whose tensors can be replaced at equal size; checksums of archives' members go with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,9 @@ def differences(
         if not all(manifest.tensors for manifest in pair) or pair[0].format != pair[1].format:
             apart.append(path)
             continue
-        if pair[0].format not in REPLACEABLE:
+        if pair[0].format not in EXCHANGEABLE:
             raise UserError(
-                f"tensors of {shown(path)} cannot be exchanged: {pair[0].format} files hold their checksums",
+                f"tensors of {shown(path)} cannot be exchanged: a {pair[0].format} file has no room for that",
                 hint="convert both versions to safetensors; --file PATH looks at another file only",
             )
         found, left = _of_file(path, *pair)
@@ -177,7 +180,7 @@ class Maker:
             )
             for change in changes
         ]
-        source = hybrid(reader, path.rsplit("/", 1)[-1], mine, replaced)
+        source = _with_checksums(reader, path, mine, replaced)
         finder = _Between(writer, self._sketches, ids)
         identity, manifest, _digests = ingest_source(source, path, writer, finder, self._monitor)
         if manifest.format != mine.format or manifest.tensors != mine.tensors:
@@ -188,13 +191,65 @@ class Maker:
         return identity
 
 
+def _with_checksums(
+    reader: ObjectReader, path: str, manifest: Manifest, replaced: list[Replaced]
+) -> MemoryFile:
+    """A file with tensors replaced, and in an archive the checksums of its members with them.
+
+    Raises:
+        UserError: an archive that is not as archives are.
+    """
+    name = path.rsplit("/", 1)[-1]
+    made = hybrid(reader, name, manifest, replaced)
+    if manifest.format not in ARCHIVES:
+        return made
+    try:
+        patches = checksums(made, marks_of(made), [one.span for one in replaced])
+    except NotMergeable as refusal:
+        raise UserError(
+            f"tensors of {shown(path)} cannot be exchanged: {refusal.reason}",
+            hint="convert both versions to safetensors; --file PATH looks at another file only",
+        ) from None
+    sums = [
+        Replaced(
+            Span(patch.offset, len(patch.data), "checksum", "U8", (len(patch.data),)),
+            (Stretch.of(patch.data),),
+        )
+        for patch in patches
+    ]
+    return hybrid(reader, name, manifest, [*replaced, *sums])
+
+
+class _Either(FileBases):
+    """What stands at a place in either of two files."""
+
+    def __init__(self, database: ObjectDatabase, one: Manifest, other: Manifest) -> None:
+        super().__init__(database, None, None)
+        self._objects = database
+        self._tables = PartTable(one), PartTable(other)
+
+    def content_piece(self, offset: int, length: int) -> Hint:
+        # the very stretch, and nothing around it: each base costs as much as ten exchanged tensors
+        ids: list[ObjectId] = []
+        for table in self._tables:
+            if offset + length <= table.size:
+                ids += [
+                    piece.part.blob for piece in table.pieces(offset, length) if piece.part.blob is not None
+                ]
+        return text_hints(self._objects, ids[:MAX_BASES], length, MAX_TEXT_DEPTH + 1)
+
+
 class _Between(BaseFinder):
-    """Predicts a manifest from two, and nothing else: all tensors are known."""
+    """Predicts what is no tensor from two files, and tensors not at all: they are known."""
 
     def __init__(self, writer: ObjectWriter, store: SketchStore, ids: tuple[ManifestId, ManifestId]) -> None:
         super().__init__(writer.database, store, no_bases, compare=False)
         self._objects = writer.database
         self._ids = ids
+
+    def file(self, path: str, spans: Sequence[Span], read: Callable[[int, int], bytes]) -> FileBases:
+        one, other = (read_manifest(self._objects, identity) for identity in self._ids)
+        return _Either(self._objects, one, other)
 
     def manifest(self, path: str, length: int) -> Hint:
         # one deeper than others may be: nothing is to be predicted from it in turn

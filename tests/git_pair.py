@@ -18,6 +18,13 @@ such places:
   file in a folder's place, or the reverse, which Git does: such a one is left out;
 * Git cannot commit by path where a folder has taken a file's place; such a one is left out;
 * ``commit --amend`` may leave a commit that changes nothing, so Git is given ``--allow-empty``;
+* a merge, a pick and a reset look at bytes too: where uncommitted work happens to be what the other version
+  has, they are left out; so are those beside uncommitted work with a folder for a file, as above;
+* where a file is in conflict that holds uncommitted work, mvc refuses: Git would leave the two mixed, and its
+  ``--abort`` throws the work away. Git is brought back to where mvc stayed;
+* what concludes a merge takes the files that were in conflict and leaves other work uncommitted; Git is given
+  just those files;
+* labels that name a version by its id differ as ids do;
 * nothing is known of empty folders; both remove those that they empty.
 """
 
@@ -26,6 +33,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -41,6 +49,7 @@ from mvc.cli.main import _run as run_words
 from mvc.context import Context
 from mvc.errors import MvcError
 from mvc.fileio import FileIO
+from mvc.history.ancestry import merge_bases
 from mvc.history.reader import read_manifest
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId
@@ -48,6 +57,7 @@ from mvc.objects import EXECUTABLE, Timestamp
 from mvc.ops import branch, tag
 from mvc.ops.log import log
 from mvc.ops.status import status
+from mvc.pending import PENDING, read_pending
 from mvc.repo import Repository, View
 from mvc.workspace import files_of_tree
 
@@ -160,6 +170,14 @@ class Git:
     def head(self) -> str:
         """The current branch's name, or the commit when HEAD is detached."""
         return (self.store / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
+
+    @property
+    def under_way(self) -> str | None:
+        """What has stopped and waits to be concluded."""
+        for name, kind in (("MERGE", "merge"), ("CHERRY_PICK", "cherry-pick"), ("REVERT", "revert")):
+            if (self.store / f"{name}_HEAD").exists():
+                return kind
+        return None
 
     def refs(self, kind: str) -> dict[str, str]:
         """Branches (``heads``) or ``tags``: name to commit."""
@@ -348,6 +366,16 @@ class Pair:
         self.files.pop(path, None)
 
     # --- commands ----------------------------------------------------------------------------------------
+    def _under_way(self) -> tuple[bool, bool]:
+        """Whether Git and mvc have a merge, pick or revert under way."""
+        with self.mvc.reading() as view:
+            return self.git.under_way is not None, view.refs.value(PENDING) is not None
+
+    @property
+    def pending(self) -> str | None:
+        """What is under way: merge, cherry-pick or revert."""
+        return self.git.under_way
+
     def both(self, *words: str, mvc: tuple[str, ...] | None = None, revision: str | None = None) -> bool:
         """One command line for both; returns whether they did it.
 
@@ -361,10 +389,13 @@ class Pair:
         self.steps.append(" ".join(theirs))
         done = self.git.run(*theirs)
         code = self.mvc.run(*ours)
-        if (done.returncode == 0) != (code == 0):
+        self.files_now()
+        under_way = self._under_way()
+        if (done.returncode == 0) != (code == 0) or under_way[0] != under_way[1]:
             raise Different(
                 f"git {' '.join(theirs)}: {done.returncode}, {(done.stdout + done.stderr).decode()!r}\n"
-                f"mvc {' '.join(ours)}: {code}, {self.mvc.said!r}"
+                f"mvc {' '.join(ours)}: {code}, {self.mvc.said!r}\n"
+                f"under way: {under_way}"
             )
         return code == 0
 
@@ -435,21 +466,10 @@ class Pair:
 
     def checkout(self, revision: str, *options: str) -> bool:
         """A whole version."""
-        target = self.git.resolve(revision)
-        twisted = self._twisted(self.head_files) or (
-            target is not None and self._twisted(self.git.version(target).files)
-        )
-        changed = bool(self.dirty)
-        if twisted and changed:
+        twisted = self._twisted(self.head_files) or self._in_the_way(revision)
+        if twisted and self.dirty:
             return False
-        self.tick()
-        if changed and "--force" not in options:
-            self.stage(removals=False)
-        words = ("checkout", "-q", *options)
-        done = self.both(*words, mvc=("checkout", *options), revision=revision)
-        if changed:
-            self.unstage()
-        return done
+        return self._moved(("checkout", "-q", *options), ("checkout", *options), revision)
 
     def checkout_path(self, revision: str, path: str) -> bool:
         """A file or folder of a version."""
@@ -462,6 +482,130 @@ class Pair:
         self.unstage()
         return done
 
+    def switch(self, *words: str, revision: str | None = None) -> bool:
+        """``git switch``: as a checkout."""
+        if self.dirty and (self._twisted(self.head_files) or self._in_the_way(revision)):
+            return False
+        return self._moved(("switch", "-q", *words), ("switch", *words), revision)
+
+    def _moved(self, theirs: tuple[str, ...], ours: tuple[str, ...], revision: str | None) -> bool:
+        self.tick()
+        changed = bool(self.dirty)
+        if changed and not {"--force", "--discard-changes"}.intersection(theirs):
+            self.stage(removals=False)
+        done = self.both(*theirs, mvc=ours, revision=revision)
+        if changed:
+            self.unstage()
+        return done
+
+    def _in_the_way(self, revision: str | None, *, equal: bool = False) -> bool:
+        """Whether a version has a file where the work tree has a folder, or the reverse; with ``equal`` also
+        whether uncommitted work is what the version has."""
+        target = None if revision is None else self.git.resolve(revision)
+        if target is None:
+            return False
+        files = self.git.version(target).files
+        if self._twisted(files):
+            return True
+        work = {path: (sha256(data).hexdigest(), mode) for path, (data, mode) in self.files.items()}
+        return equal and any(work.get(path) == files.get(path) for path in self.dirty)
+
+    def join(self, *words: str, revision: str) -> bool:
+        """``merge``, ``cherry-pick`` or ``revert`` of a version; False where it refused or stopped."""
+        dirty = self.dirty
+        if dirty and (self._twisted(self.head_files) or self._in_the_way(revision, equal=True)):
+            return False
+        self.tick()
+        exact = ("-X", "find-renames=100%")
+        quiet = ("--no-edit",) if words[0] == "revert" else ()
+        try:
+            done = self.both(words[0], *exact, *quiet, *words[1:], mvc=words, revision=revision)
+        except Different:
+            if self._under_way() != (True, False) or not dirty.intersection(self.conflicts):
+                raise
+            self._bring_back(words[0])
+            return False
+        if self.pending is not None:
+            self._compare_conflicts()
+        return done
+
+    def _bring_back(self, kind: str) -> None:
+        """Git to where mvc is: nothing is under way, and the work tree is as it was."""
+        assert self.git.run(kind, "--abort").returncode == 0
+        theirs = scanned(self.git.folder, ".git")
+        for path in set(theirs) - set(self.files):
+            (self.git.folder / path).unlink()
+        for path, (content, executable) in self.files.items():
+            if theirs.get(path) != (content, executable):
+                place = self.git.folder / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+                place.chmod(0o755 if executable else 0o644)
+        self.steps[-1] += "   (mvc refused)"
+
+    @property
+    def conflicts(self) -> list[str]:
+        """What Git calls unmerged."""
+        found = self.git.run("diff", "--name-only", "--diff-filter=U", "-z").stdout.decode()
+        return sorted(path for path in found.split("\0") if path)
+
+    def _compare_conflicts(self) -> None:
+        with self.mvc.reading() as view:
+            pending = read_pending(view)
+        assert pending is not None
+        same("what is under way", self.pending, pending.kind)
+        ours = {conflict.path for conflict in pending.conflicts}
+        same("conflicts", sorted(map(without_id, self.conflicts)), sorted(map(without_id, ours)))
+
+    def take(self, path: str, side: str) -> bool:
+        """One side of a file in conflict; False where that side has none."""
+        stage = {"ours": "2", "theirs": "3"}[side]
+        if f" {stage}\t" not in self.git.run("ls-files", "-u", "--", path).stdout.decode():
+            return False
+        self.tick()
+        return self.both("checkout", "-q", f"--{side}", "--", path, mvc=("restore", f"--{side}", "--", path))
+
+    def go_on(self, paths: Collection[str]) -> bool:
+        """Conclude what is under way, whose conflicts at these paths are resolved."""
+        kind = self.pending
+        assert kind is not None
+        self.tick()
+        if paths:
+            assert self.git.run("add", "-A", "--", *paths).returncode == 0
+        theirs = ("commit", "-q", "--no-edit") if kind == "merge" else (kind, "--continue")
+        return self.both(*theirs, mvc=(kind, "--continue"))
+
+    def give_up(self) -> None:
+        """Take back what is under way."""
+        kind = self.pending
+        assert kind is not None
+        self.tick()
+        self.both(kind, "--abort")
+
+    def reset(self, mode: str, revision: str) -> bool:
+        """The branch to another version."""
+        if mode == "--hard" and (self._twisted(self.head_files) or self._in_the_way(revision)):
+            return False
+        self.tick()
+        done = self.both("reset", "-q", mode, mvc=("reset", mode), revision=revision)
+        if mode == "--soft":
+            self.unstage()
+        return done
+
+    def restore(self, path: str, revision: str | None = None) -> bool:
+        """Files as they are in a version, or in HEAD."""
+        if self._twisted(self.head_files) or self._in_the_way(revision):
+            return False
+        self.tick()
+        theirs = () if revision is None else ("--source", revision)
+        ours = () if revision is None else ("--source", self.named(revision))
+        return self.both("restore", *theirs, "--", path, mvc=("restore", *ours, "--", path))
+
+    def files_now(self) -> Files:
+        """What lies in mvc's folder."""
+        self.files = scanned(self.mvc.folder, ".mvc")
+        return self.files
+
     # --- looking -----------------------------------------------------------------------------------------
     def compare(self, *, deep: bool = False) -> None:
         """Both are in the same state.
@@ -469,9 +613,9 @@ class Pair:
         Raises:
             Different: they are not.
         """
-        self.files = scanned(self.mvc.folder, ".mvc")
+        self.files_now()
         theirs = scanned(self.git.folder, ".git")
-        if theirs != self.files:
+        if without_ids(theirs) != without_ids(self.files):
             apart = {path for path in {*theirs, *self.files} if theirs.get(path) != self.files.get(path)}
             raise Different(
                 f"work trees: git {[(p, theirs.get(p)) for p in apart]}\n"
@@ -528,6 +672,15 @@ class Pair:
             return
         order = self.git.lines("log", "--format=%H")
         same("log", [self.ids[one] for one in order], [entry.id.hex() for entry in log(view)])
+        for name in sorted(self.git.refs("heads")):
+            theirs = self.git.lines("merge-base", "--all", head, name)
+            ours = [base.hex() for base in merge_bases(view.objects, self._ours(head), self._ours(name))]
+            same(f"merge bases with {name}", sorted(self.ids[one] for one in theirs), sorted(ours))
+
+    def _ours(self, revision: str) -> CommitId:
+        identity = self.git.resolve(revision)
+        assert identity is not None
+        return CommitId.from_hex(self.ids[identity])
 
     def _compare_status(self) -> None:
         state = status(self.mvc.repository).state
@@ -549,6 +702,28 @@ class Pair:
         self.unstage()
         state = status(self.mvc.repository).state
         same("git status", sets, {"A": state.added, "M": state.modified, "D": state.deleted})
+
+
+_ID = re.compile(rb"[0-9a-f]{7,64}")
+
+
+def without_id(path: str) -> str:
+    """The name of a file that was moved aside, without a version's id."""
+    return _ID.sub(b"ID", path.encode()).decode() if "~" in path else path
+
+
+def without_ids(files: Files) -> Files:
+    """Files whose conflict markers, and names of files moved aside, name no versions by id."""
+    return {
+        without_id(path): (
+            b"\n".join(
+                _ID.sub(b"ID", line) if line[:7] in (b"<<<<<<<", b">>>>>>>") else line
+                for line in data.split(b"\n")
+            ),
+            executable,
+        )
+        for path, (data, executable) in files.items()
+    }
 
 
 def same(what: str, theirs: object, ours: object) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from history_memory import MemoryReader
 
 from mvc.bisecting import PREFIX
 from mvc.cli.main import main
 from mvc.errors import AnswerIsNo, RevisionNotFound, UsageError, UserError, WouldOverwrite
+from mvc.hybrids import differences
 from mvc.objectid import CommitId
-from mvc.ops import bisect
+from mvc.objects import TreeEntry
+from mvc.ops import bisect, notes
 from mvc.ops.bisect_metric import bisect_metric
 from mvc.ops.bisect_tensors import Found, bisect_tensors
 from mvc.ops.branch import branches
@@ -23,9 +28,13 @@ from mvc.ops.gc import Request, gc
 from mvc.ops.status import status
 from mvc.ops.undo import undo
 from mvc.repo import Repository
+from mvc.spans import Span
 from tests import engine
 from tests.engine import ME, now, snapshot, tree
 from tests.make_files import finetuned, npy_bytes, random_weights, safetensors_bytes
+
+MOST_BYTES = 1024
+"""What a version that mixes two others may add to packs."""
 
 
 @pytest.fixture
@@ -348,7 +357,7 @@ def test_three_planted_tensors_of_three_hundred_are_found(work: Path, together: 
     assert names == ({tuple(sorted(planted))} if together else {(name,) for name in planted})
     assert found.rest == "good" and found.differing == 300
     assert len(found.tried) <= 40
-    assert max(tried.stored_bytes for tried in found.tried) <= 1024
+    assert max(tried.stored_bytes for tried in found.tried) <= MOST_BYTES
     assert state(repository) == before
     for found_set in found.sets:
         engine.switch_to(repository, found_set.commit.hex())
@@ -482,6 +491,107 @@ def test_files_that_are_one_tensor(work: Path):
 
     found = bisect_tensors(repository, "main~1", "main", test, lambda *_: None, ME, now)
     assert [one.path for found_set in found.sets for one in found_set.tensors] == ["b.npy"]
+
+
+def npz_of(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_npz(data: bytes) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+    with np.load(io.BytesIO(data)) as found:
+        return dict(found)
+
+
+def torch_of(arrays: dict[str, np.ndarray]) -> bytes:
+    torch = pytest.importorskip("torch")
+    buffer = io.BytesIO()
+    torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, buffer)
+    return buffer.getvalue()
+
+
+def read_torch(data: bytes) -> dict[str, np.ndarray]:
+    torch = pytest.importorskip("torch")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+    found = torch.load(io.BytesIO(data), weights_only=True)
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "read"), [("m.npz", npz_of, read_npz), ("m.pt", torch_of, read_torch)]
+)
+def test_archives_keep_checksums_that_fit(work: Path, name: str, write, read):
+    rng = np.random.default_rng(2)
+    repository = engine.make_repository(work)
+    good = {f"w{number:03}": rng.standard_normal(400).astype("<f4") for number in range(80)}
+    bad = {key: array + np.float32(0.01) for key, array in good.items()}
+    for arrays in (good, bad):
+        (work / name).write_bytes(write(arrays))
+        snapshot(repository)
+    before = state(repository)
+    planted = random.Random(5).sample(list(good), 3)
+
+    def test(_commit: CommitId) -> int:
+        found = read((work / name).read_bytes())
+        assert all((found[key] == good[key]).all() or (found[key] == bad[key]).all() for key in good)
+        return int(all((found[key] == bad[key]).all() for key in planted))
+
+    found = bisect_tensors(repository, "main~1", "main", test, lambda *_: None, ME, now)
+    assert {one.names[0] for found_set in found.sets for one in found_set.tensors} == set(planted)
+    assert len(found.tried) <= 40
+    assert state(repository) == before
+    assert max(tried.stored_bytes for tried in found.tried) <= MOST_BYTES
+
+
+def test_tensors_that_share_bytes_are_exchanged_together(work: Path):
+    torch = pytest.importorskip("torch")
+    repository = engine.make_repository(work)
+    for value in (1.0, 2.0):
+        tied = torch.full((40, 30), value)
+        torch.save({"embed": tied, "head": tied, "part": tied[3:5], "own": tied.clone()}, work / "m.pt")
+        snapshot(repository)
+
+    def test(_commit: CommitId) -> int:
+        loaded = torch.load(work / "m.pt", weights_only=True)
+        assert (loaded["embed"] == loaded["head"]).all()
+        return int(loaded["part"][0, 0] == 2)
+
+    found = bisect_tensors(repository, "main~1", "main", test, lambda *_: None, ME, now)
+    assert found.differing == 2
+    (only,) = found.sets
+    assert [set(one.names) for one in only.tensors] == [{"embed", "head", "part"}]
+
+
+def test_a_metric_that_was_noted_later_counts(work: Path):
+    repository = versions(work, 6)
+    for number in range(6):
+        notes.add(
+            repository, f"main~{5 - number}", notes.Wording({"acc": 0.9 - 0.5 * (number > 3)}, {}), ME, now()
+        )
+    with repository.reading() as view:
+        found = bisect_metric(view, "acc", "main~5", "main")
+        assert view.commit(found.step.commit).subject == "v4"
+
+
+def test_a_format_without_room_is_refused_by_name():
+    reader = MemoryReader()
+    span = Span(0, 4, "w", "F32", (1,))
+    files = [
+        {
+            "model.index": TreeEntry(
+                "model.index", 0, reader.file(text, format="tf-checkpoint", tensors=(span,))
+            )
+        }
+        for text in ("good", "bad!")
+    ]
+    with pytest.raises(UserError, match=r"model\.index.*tf-checkpoint") as caught:
+        differences(reader, *files, lambda _path: True)
+    assert "safetensors" in caught.value.hint
+    assert differences(reader, *files, lambda path: path != "model.index").apart == ("model.index",)
 
 
 def test_nothing_to_exchange(work: Path):

@@ -10,19 +10,24 @@ from random import Random
 import msgpack
 import pytest
 from history_memory import MemoryReader
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_tensordiff import store, vector
 
 from mvc.errors import CorruptObject
+from mvc.fileio import FileIO
 from mvc.history.blame import blame
 from mvc.history.lines import LineComparison
 from mvc.history.reader import read_commit
 from mvc.history.revisions import lookup_path
 from mvc.history.rows import REST, Row, RowComparison
 from mvc.history.treediff import build_tree, diff_trees, pair_renames
+from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
-from mvc.objects import FILE, TreeEntry
+from mvc.objects import FILE, Person, Timestamp, TreeEntry
+from mvc.ops.commit import Request, commit
+from mvc.ops.init import init
+from mvc.spans import Span
 from tests.make_files import safetensors_bytes
 from tests.test_cli import fails, ok, run  # noqa: F401  run is a fixture
 
@@ -90,12 +95,14 @@ class Oracle:
         if path in self.files[parent]:
             return parent, path
         trees = [read_commit(self.reader, self.ids[n]).tree for n in (parent, number)]
-        for change in pair_renames(self.reader, diff_trees(self.reader, *trees)):
+        changes = pair_renames(self.reader, diff_trees(self.reader, *trees))
+        moved = {change.old_path for change in changes}
+        for change in changes:
             if change.path == path and change.old_path is not None:
                 return parent, change.old_path
         tensors = self.files[number][path][0]
         best = (0.5, None)
-        for name in sorted(self.files[parent].keys() - self.files[number].keys()):
+        for name in sorted(self.files[parent].keys() - self.files[number].keys() - moved):
             old = self.files[parent][name][0]
             share = sum(old.get(key) == value for key, value in tensors.items()) / max(len(tensors), 1)
             if share > best[0] or (share == best[0] and best[1] is None):
@@ -114,6 +121,7 @@ version = st.tuples(
 )
 
 
+@example([([], {"a": ({"t": "1"}, "")}, False), ([], {"d/c": ({"t": "1"}, "")}, True)])
 @settings(deadline=None, max_examples=150)
 @given(st.lists(version, min_size=1, max_size=10))
 def test_any_history_with_merges_and_renames(versions):
@@ -133,6 +141,49 @@ def test_any_history_with_merges_and_renames(versions):
     for path, (tensors, _rest) in files[-1].items():
         found = blamed(reader, ids[-1], path)
         assert found == {row: oracle.blame(len(ids) - 1, path, row) for row in [*tensors, None]}
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+cuts = st.lists(st.tuples(st.integers(1, 39), st.booleans()), max_size=5, unique_by=lambda cut: cut[0]).map(
+    sorted
+)
+stored = st.tuples(st.lists(st.integers(0, 1), min_size=40, max_size=40), st.booleans(), cuts, st.booleans())
+SPANS = {
+    False: (vector("t", 4, 10), vector("u", 14, 6), vector("u", 22, 2), vector("v", 22, 12)),
+    True: (vector("u", 0, 6), vector("t", 8, 10), vector("u", 22, 2), vector("w", 24, 12)),
+}
+STRIDED = Span(34, 5, "s", "U8", (3,), (2,))
+
+
+@settings(deadline=None, max_examples=300)
+@given(stored, stored, st.booleans(), st.booleans())
+def test_kept_rows_are_those_with_equal_bytes(one, two, alike, same_table):
+    """Whatever the cut, inline or not, overlapping or strided."""
+    reader, files, values = MemoryReader(), [], []
+    if alike:
+        two = (two[0], *one[1:])
+    if same_table:
+        two = (*two[:3], one[3])
+    # Half of the bytes are equal at least, so that there are rows to keep.
+    two = ([a if at % 20 < 10 else b for at, (a, b) in enumerate(zip(one[0], two[0], strict=True))], *two[1:])
+    for data, inline, cut, table in (one, two):
+        spans = sorted([*SPANS[table], STRIDED], key=lambda span: (span.offset, span.name))
+        files.append(reader.put(store(reader, bytes(data), [(0, inline), *cut], spans)))
+        rows, seen, covered = {}, {}, set()
+        for span in spans:
+            step = 1 if span.strides is None else span.strides[0]
+            row = Row(span.name, seen.get(span.name, 0))
+            seen[span.name] = row.occurrence + 1
+            rows[row] = data[span.offset : span.offset + span.length : step]
+            covered |= set(range(span.offset, span.offset + span.length))
+        rows[REST] = [value for at, value in enumerate(data) if at not in covered]
+        values.append(rows)
+    comparison = RowComparison(reader)
+    asked = {row: row for row in comparison.rows(files[1])}
+    assert asked.keys() == values[1].keys()
+    assert comparison.kept(*files, asked).keys() == {
+        row for row, value in values[1].items() if values[0].get(row) == value
+    }
 
 
 # --- cases that users meet ---------------------------------------------------------------------------------
@@ -364,6 +415,25 @@ def test_blame_of_one_tensor_of_an_older_version_from_a_folder(history, monkeypa
     assert row["message"] == "first"
     monkeypatch.chdir("sub")
     assert len(ok(history("blame", "weights.safetensors#w")).out.splitlines()) == 1
+
+
+def test_blame_since(run):  # noqa: F811
+    repository = init(FileIO(), Path.cwd(), Monitor())
+    for number, name in enumerate(("first", "second", "third")):
+        data = {"w": ("F32", (100,), bytes(400)), "b": ("F32", (100,), bytes([number > 0]) * 400)}
+        Path("model.safetensors").write_bytes(safetensors_bytes(data))
+        Path("count").write_text(f"{number}\n")
+        moment = Timestamp((1_700_000_000 + number) * 1_000_000, 0)
+        commit(repository, Request(name, Person("Ada", "a@b.c"), moment))
+    rows = run("blame", "model.safetensors", "--since", "@1700000001", "--json").data["rows"]
+    assert [(row["tensor"], row["message"], row["boundary"]) for row in rows] == [
+        ("w", "first", True),
+        ("b", "second", False),
+        (None, "first", True),
+    ]
+    (line,) = ok(run("blame", "count", "--since", "@1800000000")).out.splitlines()
+    assert line.startswith("^")
+    fails(run("blame", "count", "--since", "soon"), 2, "soon")
 
 
 def test_blame_of_lines(history):

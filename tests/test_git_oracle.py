@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
@@ -51,7 +51,10 @@ class Player:
         self.fresh = 0
 
     def play(self, step: Step) -> None:
-        getattr(self, step.name)(step.a, step.b, step.c)
+        if self.pair.pending is not None and step.name not in WHILE_PENDING:
+            self.resolve(step.a, step.b, step.c)
+        else:
+            getattr(self, step.name)(step.a, step.b, step.c)
 
     # --- files -------------------------------------------------------------------------------------------
     def write(self, a: int, b: int, c: int) -> None:
@@ -94,6 +97,27 @@ class Player:
             data, executable = self.pair.files[old]
             self.pair.delete(old)
             self.pair.write(new, data, executable=executable)
+
+    def plant(self, a: int, b: int, c: int) -> None:
+        """A version of several files."""
+        for number, path in enumerate(("a", "b.txt", "d/x", "e/f/z")):
+            self.pair.write(path, pick((TEXT.encode(), *CONTENTS), a + b * number))
+        self.pair.commit("planted")
+
+    def diverge(self, a: int, b: int, c: int) -> None:
+        """A branch that may be new goes on by a version of its own."""
+        if self.pair.git.head_commit() is None:
+            return
+        self.pair.commit("before going elsewhere")
+        name = pick(NAMES, a)
+        if name in self.pair.git.refs("heads"):
+            self.pair.switch(name)
+        else:
+            self.pair.switch("-c", name, revision=self.revision(b))
+        for number in range(1 + c % 3):
+            change = pick((self.edit, self.write, self.edit, self.delete, self.move, self.chmod), b + number)
+            change(a + number, c * 5 + number, b + c + number)
+        self.pair.commit(f"on {name}")
 
     # --- commits and names -------------------------------------------------------------------------------
     def commit(self, a: int, b: int, c: int) -> None:
@@ -151,8 +175,81 @@ class Player:
         if self.pair.git.head_commit() is not None:
             self.pair.checkout_path(self.revision(a), pick((*PATHS, "."), b))
 
+    def switch(self, a: int, b: int, c: int) -> None:
+        if self.pair.git.head_commit() is None:
+            return
+        match c % 4:
+            case 0:
+                self.pair.switch(pick(NAMES, a))
+            case 1:
+                self.pair.switch("-c", pick(NAMES, a), revision=self.revision(b))
+            case 2:
+                self.pair.switch("--detach", revision=self.revision(b))
+            case 3:
+                self.pair.switch("--discard-changes", pick(NAMES, a))
+
+    def restore(self, a: int, b: int, c: int) -> None:
+        if self.pair.head_files:  # Git does not know . in a version without files
+            revision = None if c % 3 == 0 else self.revision(b)
+            self.pair.restore(pick((*PATHS, "."), a), revision)
+
+    def reset(self, a: int, b: int, c: int) -> None:
+        if self.pair.git.head_commit() is not None:
+            self.pair.reset(pick(("--soft", "--mixed", "--hard", "--hard"), c), self.revision(a))
+
+    # --- bringing together -------------------------------------------------------------------------------
+    def merge(self, a: int, b: int, c: int) -> None:
+        if self.pair.git.head_commit() is None:
+            return
+        git = self.pair.git
+        others = [
+            name for name in (*sorted(git.refs("heads")), *sorted(git.refs("tags"))) if name != git.head()
+        ]
+        if others:
+            options = pick(((), (), (), ("--no-ff",), ("--ff-only",), ("--no-commit",)), c)
+            self.pair.join("merge", *options, revision=pick(others, a))
+
+    def cherry_pick(self, a: int, b: int, c: int) -> None:
+        self._pick("cherry-pick", a, c)
+
+    def revert(self, a: int, b: int, c: int) -> None:
+        self._pick("revert", a, c)
+
+    def _pick(self, verb: str, a: int, c: int) -> None:
+        if not self.pair.commits or self.pair.git.head_commit() is None:
+            return
+        identity = self.pair.commits[-1 - a % len(self.pair.commits)]
+        many = len(self.pair.git.version(identity).parents) > 1
+        options = ("-m", "1") if many and c % 3 else ()
+        self.pair.join(verb, *options, revision=identity)
+        if self.pair.pending is not None and any("~" in path for path in self.pair.files_now()):
+            self.pair.give_up()  # names with ids in them
+
+    def resolve(self, a: int, b: int, c: int) -> None:
+        """What is under way is taken back, or its conflicts are resolved and it is concluded."""
+        pair = self.pair
+        conflicts = pair.conflicts
+        if b % 5 == 0 or (not conflicts and pair.pending != "merge"):
+            pair.give_up()
+            return
+        for number, path in enumerate(conflicts):
+            side = pick(("ours", "theirs", None, None), a + number)
+            if side is not None and pair.take(path, side):
+                continue
+            if path in pair.files and (b + number) % 4 == 0:
+                pair.delete(path)
+            else:
+                self.fresh += 1
+                pair.write(path, b"resolved %d\n" % self.fresh)
+        if not pair.go_on(conflicts) and pair.pending is not None:
+            pair.give_up()
+
+
+WHILE_PENDING = {"branch", "tag", "tag_delete"}
 
 WEIGHTS: dict[str, int] = {
+    "plant": 2,
+    "diverge": 8,
     "write": 6,
     "edit": 4,
     "delete": 2,
@@ -170,6 +267,12 @@ WEIGHTS: dict[str, int] = {
     "checkout": 5,
     "checkout_new": 2,
     "checkout_path": 1,
+    "switch": 2,
+    "restore": 1,
+    "reset": 2,
+    "merge": 8,
+    "cherry_pick": 3,
+    "revert": 2,
 }
 
 NUMBER = st.integers(0, 23)
@@ -191,6 +294,7 @@ def play(steps: Sequence[Step]) -> None:
     pair = Pair()
     try:
         player = Player(pair)
+        pair.compare()
         for number, step in enumerate(steps):
             player.play(step)
             pair.compare(deep=number % 4 == 3 or number == len(steps) - 1)
@@ -200,19 +304,6 @@ def play(steps: Sequence[Step]) -> None:
         raise Different(f"after\n{done}\n{difference}") from None
     finally:
         pair.close()
-
-
-def machine(examples: int, length: int) -> Callable[[Callable], Callable]:
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        suppress_health_check=[
-            HealthCheck.too_slow,
-            HealthCheck.data_too_large,
-            HealthCheck.large_base_example,
-        ],
-        print_blob=True,
-    )
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

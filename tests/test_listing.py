@@ -1,4 +1,4 @@
-"""What a listing holds, in which order, and how it is drawn: real ``git log`` on random graphs is the oracle."""
+"""What a listing holds, in which order, and how it is drawn; ``git log`` on random graphs is the oracle."""
 
 from __future__ import annotations
 

@@ -434,3 +434,41 @@ def test_merges_of_repositories_opened_anew_go_on(tmp_path):
 def test_a_first_merge_of_an_empty_repository_needs_a_version(tmp_path):
     with pytest.raises(UserError):
         merge(make_repository(tmp_path), "main")
+
+
+# --- from Python -------------------------------------------------------------------------------------------
+def test_the_same_from_python(tmp_path):
+    import mvc
+
+    weights_fork(tmp_path)
+    with mvc.Repo.open(tmp_path) as repo:
+        assert repo.merge("side", dry_run=True).kind == "conflicts" and repo.status().pending is None
+        assert repo.merge("side").conflicts[0].details == ("b",)
+        state = repo.status()
+        assert state.pending == "merge" and state.unresolved == ("m.safetensors",)
+        repo.abort()
+        assert repo.status().clean and repo.undo() == "merge --abort"
+        repo.restore(["."], side="theirs")
+        assert repo.commit().parents == (head(open_repository(tmp_path))[1].parents[0].hex(), repo["side"].id)
+        repo.reset("HEAD~1", mode="hard")
+        done = repo.merge("side", "mine", strategy="slerp", strategy_for={"a": "ours"}, metrics={"loss": 1.0})
+        assert done.kind == "merged" and repo.head.message == "mine" and repo.head.metrics == {"loss": 1.0}
+        repo.reset("HEAD~1", mode="hard")
+        assert repo.cherry_pick("side").conflicts
+        repo.skip()
+        repo.cherry_pick("side")
+        assert len(repo.conclude(strategy="theirs").made) == 1
+        assert len(repo.revert("HEAD").made) == 1
+        with pytest.raises(UserError, match="under way"):
+            repo.conclude()
+        for wrong in (
+            lambda: repo.reset(mode="harder"),
+            lambda: repo.restore([]),
+            lambda: repo.restore(["m.safetensors"], side="both"),
+            lambda: repo.cherry_pick(),
+            lambda: repo.merge(3),
+            lambda: repo.merge("side", strategy_for="a=ours"),
+            lambda: repo.switch("side", orphan="new"),
+        ):
+            with pytest.raises(UsageError):
+                wrong()

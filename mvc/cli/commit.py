@@ -110,7 +110,7 @@ def commit(
     done = make_commit(repository, request)
     if json:
         with repository.reading() as view:
-            call.data(entry_json(Decorations(view.refs).entry(done.id, done.commit)))
+            call.data(entry_json(Decorations(view.refs).entry(done.id, done.commit), ()))
     else:
         _report(call, done)
 

@@ -120,7 +120,7 @@ def diff(
     return 1 if some and (exit_code or call.quiet) else 0
 
 
-def _findings(call: Call, words: tuple[str, ...]) -> list[Finding]:
+def _findings(call: Call, words: tuple[str, ...]) -> "list[Finding]":
     # here: needs numpy, which takes 0.1 s to import
     from mvc.ops.explain import explain_versions, explain_worktree
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mvc.cli.call import Call
-from mvc.explaining.findings import Finding
 from mvc.text import one_line
+
+if TYPE_CHECKING:
+    from mvc.explaining.findings import Finding
 
 
 def print_findings(call: Call, findings: Sequence[Finding], *, json: bool, exit_code: bool) -> int:

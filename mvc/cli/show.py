@@ -22,21 +22,20 @@ from mvc.text import count, one_line, size
     "mvc show v1.0 --json",
     "mvc show HEAD:model.safetensors",
     data="A version as in 'mvc log --json' with weights (its weights id, null without tensors), "
-    "keeps_weights (they are the first parent's, in other files or bytes), changes "
-    "(path, kind, old_path, old_bytes, new_bytes, same_weights: the old file whose weights it holds in other "
-    "bytes); of a merge also merge (bases, and what was chosen: strategy, tensors: pairs of pattern and "
-    "strategy, weight, scale, density); data (by name: kind, location, size, files, blake3), code (commit, "
-    "dirty, branch, remote) and environment (of, python, implementation, system, release, machine, mvc, packages); where an "
-    "annotated tag was named, tag (name, target, tagger, time, message); and card: weights_id, "
-    "architectures (source, name, kind, settings), adapters (source, kind, rank, alpha, targets, base), "
-    "parameters (of copies once), weights (name, files, formats, tensors, parameters, bytes, dtypes, "
-    "buffers, scales, averaged, shared), shards (name, files, missing_files, missing_tensors, complete), "
-    "pickled_names (source, loader, dangerous, others, truncated), optimizers (source, kind, "
-    "slots, tensors, bytes, step, groups, settings, covered), training (sources, epoch, step, scheduled, "
-    "rng, scheduler, scaler, noted), tokenizer (kind, files, vocabulary), tensor_changes (files, added, "
-    "removed, reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes. "
-    "For REV:PATH: "
-    "path, kind (file or folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
+    "keeps_weights (they are the first parent's, in other files or bytes), changes (path, kind, old_path, "
+    "old_bytes, new_bytes, same_weights: the old file whose weights it holds in other bytes); of a merge "
+    "also merge (bases, and what was chosen: strategy, tensors: pairs of pattern and strategy, weight, "
+    "scale, density); data (by name: kind, location, size, files, blake3), code (commit, dirty, branch, "
+    "remote) and environment (of, python, implementation, system, release, machine, mvc, packages); where an "
+    "annotated tag was named, tag (name, target, tagger, time, message); and card: weights_id, architectures "
+    "(source, name, kind, settings), adapters (source, kind, rank, alpha, targets, base), parameters (of "
+    "copies once), weights (name, files, formats, tensors, parameters, bytes, dtypes, buffers, scales, "
+    "averaged, shared), shards (name, files, missing_files, missing_tensors, complete), pickled_names "
+    "(source, loader, dangerous, others, truncated), optimizers (source, kind, slots, tensors, bytes, step, "
+    "groups, settings, covered), training (sources, epoch, step, scheduled, rng, scheduler, scaler, noted), "
+    "tokenizer (kind, files, vocabulary), tensor_changes (files, added, removed, reshaped, changed, "
+    "unchanged), checklist (name, state, note, hint), complete, notes. For REV:PATH: path, kind (file or "
+    "folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
     paged=True,
 )
 def show(

@@ -9,6 +9,7 @@ from mvc.explaining.findings import Finding
 from mvc.explaining.relations import Elsewhere, Relating, Relation
 from mvc.explaining.units import Tensor, Unit, Version, units
 from mvc.explaining.wording import told
+from mvc.history.tensornames import is_state
 from mvc.text import count, one_line
 
 _RELATED = 0.5
@@ -89,10 +90,11 @@ class _Explaining:
         if base.version is self._old:
             self._used.add(base.name)
         against = base.name if base.name != path or base.version is not self._old else None
-        relating = Relating(base.tensors, self._elsewhere(unit, base), self._adapters(unit))
+        before = _aligned(unit, base)
+        relating = Relating(before, self._elsewhere(unit, base), self._adapters(unit))
         relations = list(relating.all(unit.tensors))
         said = list(told(relations, path, base.name))
-        missing = _missing(base, unit, relations)
+        missing = _missing(before, unit, relations)
         yield from self._container(unit, base, relations, against, alone=not said and not missing)
         yield from said
         if missing:
@@ -190,18 +192,35 @@ class _Explaining:
 
 def _likeness(unit: Unit, other: Unit) -> float:
     """The share of a model's tensors that another one has, by name, or else by what they hold."""
-    mine = unit.tensors
-    named = sum(name in other.tensors for name in mine) / max(len(mine), 1)
+    mine = {name: tensor for name, tensor in unit.tensors.items() if not is_state(name)} or unit.tensors
+    there = _aligned(unit, other)
+    named = sum(name in there for name in mine) / max(len(mine), 1)
     if named or not mine:
         return named
     contents = {tensor.content for tensor in other.tensors.values() if tensor.span.length}
     return sum(tensor.content in contents for tensor in mine.values()) / len(mine)
 
 
-def _missing(base: Unit, unit: Unit, relations: Iterable[Relation]) -> list[str]:
+def _aligned(unit: Unit, base: Unit) -> dict[str, Tensor]:
+    """A model's tensors as another one calls them: wrappers of training put a word before every name."""
+    for name in unit.tensors:
+        if name in base.tensors:
+            return base.tensors
+    for name in unit.tensors:
+        word, dot, rest = name.partition(".")
+        if dot and rest in base.tensors:
+            return {word + dot + known: tensor for known, tensor in base.tensors.items()}
+    for name in base.tensors:
+        word, dot, rest = name.partition(".")
+        if dot and rest in unit.tensors:
+            return {known.removeprefix(word + dot): tensor for known, tensor in base.tensors.items()}
+    return base.tensors
+
+
+def _missing(before: Mapping[str, Tensor], unit: Unit, relations: Iterable[Relation]) -> list[str]:
     """Tensors that are there no longer, under no name."""
     renamed = {relation.detail.get("old_name") for relation in relations}
-    return [name for name in base.tensors if name not in unit.tensors and name not in renamed]
+    return [name for name in before if name not in unit.tensors and name not in renamed]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -14,10 +14,9 @@ import numpy as np
 from mvc.dtypes import DTYPES
 from mvc.explaining.rebuilding import Operands, Rebuilt, rebuild, same_bits, zeroed
 from mvc.explaining.units import Tensor
-from mvc.history.numeric import is_numeric
 from mvc.history.reader import read_range
 from mvc.history.tensordiff import SpanPair
-from mvc.history.tensorstats import Compared, TensorStats, compare
+from mvc.history.tensorstats import Compared, TensorStats, beyond_rounding, compare
 from mvc.predictors.floats import FLOATS
 from mvc.recipes.cast import Cast
 from mvc.recipes.known import KnownTensor
@@ -35,6 +34,7 @@ _LIKELY = 0.97
 _PRUNED = 0.05  # zeros that a pruned tensor has more than its parent
 _QUANTISED = ("I8", "F8_E4M3", "F8_E5M2", "Q8_0")
 _SCALES = ("_scale", ".scale", "_scales", ".scales", "_scale_inv")
+_CERTAIN_ELSEWHERE = 0.999
 _FRUITLESS = 3  # tensors that were no merge, after which no more are tried
 _LEAST_FIT = 1024  # elements: of fewer, many combinations fit by chance
 _LEAST_WEIGHT = 0.004  # of an operand in a merge
@@ -158,28 +158,60 @@ class Relating:
                 return Relation(
                     made.kind, name, after, before, built.exact, built.share, stats, made.labels, detail
                 )
-        return Relation("moved", name, after, before, stats=stats)
+        return self._from_elsewhere(name, new) or Relation("moved", name, after, before, stats=stats)
+
+    def _from_elsewhere(self, name: str, new: Tensor) -> Relation | None:
+        """What a tensor is a cast or a quantisation of, in another version."""
+        dtype = new.span.dtype
+        for label, other in self._elsewhere.get(name, ()):
+            before = other.span.dtype
+            if other.span.shape != new.span.shape or before == dtype:
+                continue
+            found, kind = None, "cast"
+            if {before, dtype} <= FLOATS and DTYPES[before].width > DTYPES[dtype].width:
+                found = self._built(lambda given: Cast(given[0], dtype), new, other)
+            if found is None and before in SOURCES and dtype in _QUANTISED:
+                found, kind = self._built(lambda given: Quantised(given[0], new.span), new, other), "quantise"
+            if found is not None and found.share >= _CERTAIN_ELSEWHERE:
+                detail = _detail(found)
+                return Relation(
+                    kind, name, new.span, other.span, found.exact, found.share, None, (label,), detail
+                )
+        return None
+
+    def _apart_by_rounding(self, old: Tensor, new: Tensor) -> bool:
+        """Whether two tensors of different float types may both be roundings of one that is more exact: no
+        element is further from its counterpart than half a unit in the last place of each."""
+        one = Compared(old.file.parts, new.file.parts, SpanPair(old.span, new.span))
+        return beyond_rounding(new.file.reader, one) == 0
 
     def _of_other_type(self, name: str, old: Tensor, new: Tensor, stats: TensorStats | None) -> Relation:
         before, after = old.span.dtype, new.span.dtype
         tried: list[tuple[str, Rebuilt | None]] = []
         if {before, after} <= FLOATS:
-            narrower = DTYPES[after].width < DTYPES[before].width
+            wider = DTYPES[after].width > DTYPES[before].width
             tried.append(("cast", self._built(lambda given: Cast(given[0], after), new, old)))
-            if not narrower and stats is not None and stats.moved == 0:
+            if wider and stats is not None and stats.moved == 0:
                 return Relation("widened", name, new.span, old.span, certain=True, stats=stats)
-            if not narrower:
+            if wider:
                 tried.append(("master", self._built(lambda given: Cast(given[0], before), old, new)))
         if after in _QUANTISED and before in SOURCES:
             tried.append(("quantise", self._built(lambda given: Quantised(given[0], new.span), new, old)))
         if before in _QUANTISED and after in SOURCES:
             tried.append(("dequantise", self._built(lambda given: Quantised(given[0], old.span), old, new)))
-        for kind, found in tried:
-            if found is not None and found.share >= _LIKELY:
-                return Relation(
-                    kind, name, new.span, old.span, found.exact, found.share, stats, detail=_detail(found)
-                )
-        if stats is not None and stats.relative is not None and is_numeric(after):
+        likely = [(kind, found) for kind, found in tried if found is not None and found.share >= _LIKELY]
+        exact = [(kind, found) for kind, found in likely if found.exact]
+        if not exact:
+            made = self._from_elsewhere(name, new)
+            if made is not None:
+                return made
+            if {before, after} <= FLOATS and self._apart_by_rounding(old, new):
+                return Relation("precision", name, new.span, old.span, stats=stats)
+        for kind, found in exact or likely:
+            return Relation(
+                kind, name, new.span, old.span, found.exact, found.share, stats, detail=_detail(found)
+            )
+        if {before, after} <= FLOATS and stats is not None and stats.relative is not None:
             return Relation("moved", name, new.span, old.span, stats=stats)
         return Relation("type", name, new.span, old.span, stats=stats)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mvc.explaining.findings import Finding
 from mvc.explaining.relations import Relation
-from mvc.history.tensornames import numbers_text, place_of, shortened
+from mvc.history.tensornames import is_state, numbers_text, place_of, shortened
 from mvc.text import count, one_line
 
 _NAMED = 6  # tensors or kinds that are listed by name
@@ -30,9 +30,8 @@ def told(relations: Sequence[Relation], path: str, against: str) -> Iterator[Fin
         certain = all(relation.certain for relation in group) and group[0].kind != "moved"
         if not certain and group[0].kind in _DERIVED:
             least = min(relation.share for relation in group)
-            words = (
-                f"looks {words}; {_percent(least)} of the elements of the least sure tensor are exactly so"
-            )
+            like = "looks like a" if group[0].kind == "LoRA" else "looks"
+            words = f"{like} {words}; of the tensor that fits least {_percent(least)} of the elements do"
         figures = {"tensors": [one_line(relation.name) for relation in group], **figures}
         yield Finding(group[0].kind, words, path, against, certain, figures)
 
@@ -50,7 +49,11 @@ def _group(relation: Relation) -> tuple[Any, ...]:
         more = relation.sources
     elif relation.kind == "prune":
         more = (relation.detail.get("pattern"),)
-    if relation.kind in ("moved", "same", "added", "renamed"):
+    elif relation.kind in ("cast", "quantise"):
+        more = relation.sources
+    if relation.kind in ("moved", "added"):
+        return relation.kind, is_state(relation.name)
+    if relation.kind in ("same", "renamed"):
         return (relation.kind,)
     return (relation.kind, old, relation.new.dtype, *more)
 
@@ -65,7 +68,18 @@ _Told = tuple[str, dict[str, Any]]
 
 def _cast(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
     old, new = _dtypes(group)
-    return f"cast from {old} to {new}: {_which(group, every)}", {"from": old, "to": new}
+    return f"cast from {old} to {new}{_of(group)}: {_which(group, every)}", {"from": old, "to": new}
+
+
+def _of(group: Sequence[Relation]) -> str:
+    """Where what was cast or quantised comes from, if not from the old version."""
+    return f", from {_label(group[0].sources[0])}" if group[0].sources else ""
+
+
+def _rounded_otherwise(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
+    old, new = _dtypes(group)
+    words = f"looks like the same weights in {new} instead of {old}, apart by no more than rounding"
+    return f"{words}: {_which(group, every)}", {"from": old, "to": new}
 
 
 def _widened(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
@@ -83,7 +97,8 @@ def _master(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
 def _quantise(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
     old, new = _dtypes(group)
     how = _scales_text(group[0])
-    return f"quantised from {old} to {new}{how}: {_which(group, every)}", {"from": old, "to": new}
+    words = f"quantised from {old} to {new}{how}{_of(group)}: {_which(group, every)}"
+    return words, {"from": old, "to": new}
 
 
 def _scales_text(relation: Relation) -> str:
@@ -181,6 +196,8 @@ def _reshaped(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
 
 
 def _added(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
+    if is_state(group[0].name):
+        return f"new state of an optimizer: {count(len(group), 'tensor')}", {}
     return f"new: {_which(group, every)}", {}
 
 
@@ -192,9 +209,14 @@ def _moved(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
     relative = sqrt(l2 / norm) if norm else None
     elements = sum(one.elements for one in stats)
     moved = sum((one.moved or 0.0) * one.elements for one in stats) / elements if elements else None
-    product = sum((s.cosine or 0.0) * (s.norm or 0.0) ** 2 for s in stats)
-    cosine = product / norm if norm else None
+    # norms and biases of strangers are alike
+    large = [one.stats for one in known if len(one.new.shape) > 1 and one.stats is not None] or stats
+    weight = sum((one.norm or 0.0) ** 2 for one in large)
+    cosine = sum((one.cosine or 0.0) * (one.norm or 0.0) ** 2 for one in large) / weight if weight else None
     figures: dict[str, Any] = {"relative": relative, "moved": moved, "cosine": cosine}
+    if is_state(group[0].name):
+        return f"the optimizer's state went on: {count(len(group), 'tensor')}", figures
+    every = [relation for relation in every if not is_state(relation.name)]
     matrices = [one for one in known if len(one.new.shape) > 1 and one.stats is not None and one.stats.rank]
     low = [one for one in matrices if one.stats is not None and one.stats.low_rank]
     if cosine is not None and cosine < _UNRELATED and relative is not None and relative > _UNRELATED:
@@ -209,8 +231,12 @@ def _moved(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
     frozen = [relation for relation in every if relation.kind == "same"]
     by = _spread([one.relative for one in stats if one.relative is not None], relative)
     share = "" if moved is None else f", {_percent(moved)} of their elements changed"
+    if all(_is_of_adapter(relation.name) for relation in group):
+        return f"the adapter was trained on: {_which(group, every)} moved{by}{share}", figures
     if not frozen:
-        return f"full fine-tune: all {count(len(group), 'tensor')} moved{by}{share}", figures
+        some = count(len(group), "tensor")
+        which = f"all {some}" if len(group) == len(every) else f"{some} of {len(every):,}"
+        return f"full fine-tune: {which} moved{by}{share}", figures
     trained = sum(relation.elements for relation in group)
     all_of_it = trained + sum(relation.elements for relation in frozen)
     figures |= {"unchanged": [one_line(relation.name) for relation in frozen], "trained": trained / all_of_it}
@@ -223,6 +249,7 @@ def _moved(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
 
 _TEXTS: Mapping[str, Callable[[Sequence[Relation], Sequence[Relation]], _Told]] = {
     "cast": _cast,
+    "precision": _rounded_otherwise,
     "widened": _widened,
     "master": _master,
     "quantise": _quantise,
@@ -274,11 +301,17 @@ def _which(group: Iterable[Relation], every: Sequence[Relation]) -> str:
     short = shortened(place_of(relation.name).kind for relation in every)
     kinds = list(dict.fromkeys(place.kind for place in places))
     layers = sorted({place.layer for place in places if place.layer is not None})
+    layered = {place.kind for place in places if place.layer is not None}
     if len(names) <= 2:
         return " and ".join(one_line(name) for name in names)
     if len(kinds) > _NAMED:
         return f"{len(names):,} of {count(len(every), 'tensor')}"
-    words = ", ".join(one_line(short.get(kind, kind).rpartition("*.")[2]) for kind in kinds)
+    words = ", ".join(one_line(short.get(k, k).rpartition("*.")[2]) for k in kinds if k in layered)
     if layers:
         words += f" ({'layer' if len(layers) == 1 else 'layers'} {numbers_text(layers)})"
-    return words
+    loose = [one_line(short.get(kind, kind)) for kind in kinds if kind not in layered]
+    return ", ".join([words, *loose] if words else loose)
+
+
+def _is_of_adapter(name: str) -> bool:
+    return ".lora_A." in name or ".lora_B." in name

@@ -35,11 +35,13 @@ class Step:
 
 
 class Graph:
-    """Commits' parents and times, each commit read once."""
+    """Commits' parents and times, each commit read once; what ``earlier`` read is known."""
 
-    def __init__(self, reader: ObjectReader) -> None:
+    def __init__(self, reader: ObjectReader, earlier: Graph | None = None) -> None:
         self._reader = reader
-        self._known: dict[CommitId, tuple[int, tuple[CommitId, ...]]] = {}
+        self._known: dict[CommitId, tuple[int, tuple[CommitId, ...]]] = (
+            {} if earlier is None else earlier._known
+        )
 
     def parents(self, identity: CommitId) -> tuple[CommitId, ...]:
         """A commit's parents."""

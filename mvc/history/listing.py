@@ -14,9 +14,11 @@ from mvc.history.graph import walk
 from mvc.history.limited import Limited
 from mvc.history.pathlog import Comparison, Place
 from mvc.history.reader import ObjectReader, read_commit
+from mvc.history.revisions import lookup_path
 from mvc.history.selection import Selection
 from mvc.history.topology import in_topological_order
-from mvc.objectid import CommitId
+from mvc.history.treediff import diff_trees, pair_renames
+from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit
 
 Order = Literal["time", "topo", "date"]
@@ -27,7 +29,9 @@ Order = Literal["time", "topo", "date"]
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What is to be listed. ``since`` (seconds since 1970) leaves out what is older, and all before it;
-    ``connected`` gives each version the nearest listed ones as its parents, which is what a drawing needs."""
+    ``connected`` gives each version the nearest listed ones as its parents, which is what a drawing needs.
+    With ``follow`` the one place is a file, whose earlier names are found where it was renamed and not
+    changed."""
 
     selection: Selection
     order: Order = "time"
@@ -35,14 +39,17 @@ class Listing:
     since: int | None = None
     places: tuple[Place, ...] = ()
     connected: bool = False
+    follow: bool = False
 
 
 class Listed(NamedTuple):
-    """A version of a listing; ``parents`` are those of a connected listing, else the commit's own."""
+    """A version of a listing; ``parents`` are those of a connected listing, else the commit's own; ``path``
+    is what a followed file is called there."""
 
     id: CommitId
     commit: Commit
     parents: Sequence[CommitId]
+    path: str | None = None
 
 
 def list_commits(
@@ -55,16 +62,17 @@ def list_commits(
         ObjectMissing: something that a version names is not there.
     """
     selection = listing.selection
+    kind = _Followed if listing.follow else _Simplified
     if listing.order == "time" and not (selection.hidden or listing.connected or listing.since is not None):
-        simplified = _Simplified(reader, listing, lambda _identity: True)
+        simplified = kind(reader, listing, lambda _identity: True)
         for identity, commit in walk(reader, selection.starts, follow=simplified.followed):
             if identity not in simplified.unchanged and wanted(identity, commit):
-                yield Listed(identity, commit, commit.parents)
+                yield Listed(identity, commit, commit.parents, simplified.name(identity))
         return
     limited = Limited(
         lambda identity: read_commit(reader, identity), frozenset(selection.hidden), listing.first_parent
     )
-    simplified = _Simplified(reader, listing, limited.relevant)
+    simplified = kind(reader, listing, limited.relevant)
     limited.run(selection.starts, simplified.parents, listing.since)
     shown = {
         identity
@@ -76,7 +84,7 @@ def list_commits(
         if identity in shown:
             commit = limited.found[identity]
             parents = connected.parents(identity) if listing.connected else commit.parents
-            yield Listed(identity, commit, parents)
+            yield Listed(identity, commit, parents, simplified.name(identity))
 
 
 def _ordered(
@@ -118,16 +126,17 @@ class _Simplified:
     def parents(self, identity: CommitId, commit: Commit) -> Sequence[CommitId]:
         """The parents that a commit keeps: one that has the same at the places, else all."""
         parents = commit.parents
-        if self._comparison is None:
+        comparison = self._comparison_at(identity)
+        if comparison is None:
             return parents
         if not parents:
-            if self._comparison.is_same(None, commit.tree):
+            if comparison.is_same(None, commit.tree):
                 self.unchanged.add(identity)
             return parents
         changes = {True: 0, False: 0}
         relevant = [self._relevant(parent) for parent in parents[: 1 if self._listing.first_parent else None]]
         for parent, counts in zip(parents, relevant, strict=False):
-            if not self._comparison.is_same(read_commit(self._reader, parent).tree, commit.tree):
+            if not comparison.is_same(read_commit(self._reader, parent).tree, commit.tree):
                 changes[counts] += 1
             elif counts:
                 self.unchanged.add(identity)
@@ -135,6 +144,13 @@ class _Simplified:
         if not changes[any(relevant)]:
             self.unchanged.add(identity)
         return parents
+
+    def name(self, _identity: CommitId) -> str | None:
+        """What a followed file is called in a version."""
+        return None
+
+    def _comparison_at(self, _identity: CommitId) -> Comparison | None:
+        return self._comparison
 
     def is_listed(self, parents: Sequence[CommitId], identity: CommitId) -> bool:
         """Whether a version is listed: it changed something, or it ties listed lines together."""
@@ -149,6 +165,40 @@ class _Simplified:
             parents = [parent for parent in parents if self._relevant(parent)]
             return parents[0] if len(parents) == 1 else None
         return parents[0] if parents else None
+
+
+class _Followed(_Simplified):
+    """A file whose earlier names are found on the way: of each version it is known when a child was seen."""
+
+    def __init__(self, reader: ObjectReader, listing: Listing, relevant: Callable[[CommitId], bool]) -> None:
+        super().__init__(reader, listing, relevant)
+        self._path = listing.places[0].path
+        self._names: dict[CommitId, str] = {}
+        self._comparisons: dict[str, Comparison] = {}
+
+    def name(self, identity: CommitId) -> str:
+        return self._names.get(identity, self._path)
+
+    def parents(self, identity: CommitId, commit: Commit) -> Sequence[CommitId]:
+        path = self.name(identity)
+        parents = super().parents(identity, commit)
+        for parent in parents:
+            tree = read_commit(self._reader, parent).tree
+            self._names.setdefault(parent, self._earlier(path, tree, commit.tree))
+        return parents
+
+    def _comparison_at(self, identity: CommitId) -> Comparison:
+        path = self.name(identity)
+        if path not in self._comparisons:
+            self._comparisons[path] = Comparison(self._reader, [Place(path)])
+        return self._comparisons[path]
+
+    def _earlier(self, path: str, old: TreeId, new: TreeId) -> str:
+        """What a file was called before."""
+        if lookup_path(self._reader, old, path) is not None or lookup_path(self._reader, new, path) is None:
+            return path
+        changes = pair_renames(self._reader, diff_trees(self._reader, old, new))
+        return next((change.old_path or path for change in changes if change.path == path), path)
 
 
 class _Connected:

@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+_STATE = re.compile(
+    r"(^|[./])(optimizer|optimizer_states|exp_avg|exp_avg_sq|max_exp_avg_sq|momentum_buffer|square_avg|step|rng)"
+    r"([./]|$)"
+)
 _PARTS = re.compile(r"[^./]+")
 
 
@@ -32,6 +36,12 @@ def place_of(name: str) -> Place:
 
     kind = _PARTS.sub(blank, name)
     return Place(layer, kind)
+
+
+def is_state(name: str) -> bool:
+    """Whether a name is one that training gives to what it keeps beside weights: an optimizer's moments,
+    steps, the state of random generators."""
+    return _STATE.search(name) is not None
 
 
 def shortened(kinds: Iterable[str]) -> dict[str, str]:

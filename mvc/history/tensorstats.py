@@ -136,6 +136,26 @@ def histogram(reader: ObjectReader, one: Compared, largest: float, bins: int) ->
     return tuple(counts.tolist())
 
 
+def beyond_rounding(reader: ObjectReader, one: Compared) -> int:
+    """Of two tensors of float types, the elements that are further apart than both may be from what they are
+    roundings of: half a unit in the last place of each."""
+    total = _total(one, False)
+    kinds = [DTYPES[span.dtype.removesuffix(":be")] for span in one.pair]
+    found = 0
+    for job in () if total is None else total.jobs(0):
+        for old, new in job.blocks(reader):
+            with np.errstate(all="ignore"):
+                step = _Step(old, new, job.dtypes)
+                units = np.zeros(step.elements)
+                for kind, numbers in zip(kinds, (step.first, step.second), strict=True):
+                    least = 2 - (1 << (kind.exponent_bits - 1))  # the exponent of subnormal numbers
+                    exponents = np.maximum(np.frexp(numbers)[1] - 1, least)
+                    units += np.ldexp(0.5, exponents - kind.exponent_shift)
+                good = np.isfinite(step.first) & np.isfinite(step.second)
+                found += int(np.count_nonzero((np.abs(step.delta) > units) & good))
+    return found
+
+
 def delta_blocks(reader: ObjectReader, one: Compared) -> Iterator[Reals]:
     """The finite differences of a tensor's elements, block by block; nothing where :func:`compare` says
     nothing. Each array is good until the next is asked for."""

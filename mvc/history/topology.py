@@ -1,8 +1,8 @@
 """Commits in an order in which no parent stands before a child.
 
-Git's way (``sort_in_topological_order`` in ``commit.c``): among the commits whose children are all out, with
-``"topo"`` the one that became free last goes next, so that lines of history stay together; with ``"date"`` the
-newest.
+Git's way (``sort_in_topological_order`` in ``commit.c``): among the commits whose children are all out,
+with ``"topo"`` the one that became free last goes next, so that lines of history stay together; with
+``"date"`` the newest.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from mvc.merging.strategy import THEIRS
 from mvc.merging.tensors import Source, Taken
 from mvc.spans import Span, shown, tile
 
-_PLAIN = frozenset(
+PLAIN = frozenset(
     {
         *("npy", "gguf", "onnx", "onnx-tensor", "tflite", "tf-graph", "hdf5"),
         *("pickle", "torch-legacy", "torch-tar"),
@@ -24,7 +24,7 @@ _PLAIN = frozenset(
 )
 """Formats that say nothing of their tensors' bytes."""
 
-_ARCHIVES = frozenset({"torch", "npz", "keras", "zip"})
+ARCHIVES = frozenset({"torch", "npz", "keras", "zip"})
 """Zip archives, which have a checksum of each member."""
 
 GLUE = "what lies between its tensors"
@@ -38,7 +38,7 @@ def compose_in_place(name: str, sides: Sides, sources: Mapping[str, Source], sid
     Raises:
         NotMergeable: neither side's file has room for these tensors, or replacing them would leave it wrong.
     """
-    if sides.ours.manifest.format not in _PLAIN | _ARCHIVES:
+    if sides.ours.manifest.format not in PLAIN | ARCHIVES:
         raise NotMergeable(f"tensors of {sides.ours.manifest.format} files cannot be replaced")
     frame, agreed = _frame(name, sides, side)
     replaced = list(_replaced(frame, sources))
@@ -79,7 +79,7 @@ def _frame(name: str, sides: Sides, side: str | None) -> tuple[_Frame, bool]:
 
 
 def _framed(name: str, side: Side) -> _Frame:
-    if side.manifest.format not in _ARCHIVES:
+    if side.manifest.format not in ARCHIVES:
         return _Frame(side, ())
     return _Frame(side, marks_of(hybrid(side.reader, name, side.manifest, ())))
 

@@ -68,9 +68,17 @@ def start(
         return _go_on(Visitor(workspace, tx, who, now), bisection, home=home)
 
 
-def mark(repository: Repository, word: Word, revisions: Sequence[str], who: Person, now: Timestamp) -> Report:
+def mark(
+    repository: Repository,
+    word: Word,
+    revisions: Sequence[str],
+    who: Person,
+    now: Timestamp,
+    *,
+    graph: Graph | None = None,
+) -> Report:
     """Say of versions (HEAD, if none is named) that they are good, bad, or cannot be tested; then go to the
-    next one. ``skip`` also takes ranges, ``A..B``.
+    next one. ``skip`` also takes ranges, ``A..B``. ``graph`` is what was read of history before.
 
     Raises:
         UserError: no bisection is under way, or the answers contradict each other.
@@ -83,7 +91,7 @@ def mark(repository: Repository, word: Word, revisions: Sequence[str], who: Pers
         bisection = _of_commits(tx.view)
         for identity in _named(tx.view, word, revisions or ("HEAD",)):
             bisection = bisection.marked(word, identity)
-        return _go_on(Visitor(workspace, tx, who, now), bisection)
+        return _go_on(Visitor(workspace, tx, who, now), bisection, graph=graph)
 
 
 def reset(repository: Repository, revision: str | None, who: Person, now: Timestamp) -> str | CommitId | None:
@@ -130,6 +138,7 @@ def run(
         UserError: good or bad versions are not known yet; or the command ended otherwise, by a signal or
             because there is no such program. What is known so far stays.
     """
+    graph = Graph(repository.read().objects)  # thousands of commits, read once for all tests
     report = _to_candidate(repository, who, clock())
     first = True
     while report.step is not None and report.step.kind in TESTED:
@@ -139,7 +148,7 @@ def run(
             _check_runs(repository, test, report, code, who, clock)
         first = False
         word = answer_of(code, commit)
-        report = mark(repository, word, [commit.hex()], who, clock())
+        report = mark(repository, word, [commit.hex()], who, clock(), graph=graph)
         told(report, commit, word)
     return report
 
@@ -184,9 +193,15 @@ def _to_candidate(repository: Repository, who: Person, now: Timestamp) -> Report
         return Report(bisection, step)
 
 
-def _go_on(visitor: Visitor, bisection: Bisection, *, home: str | CommitId | None = None) -> Report:
+def _go_on(
+    visitor: Visitor,
+    bisection: Bisection,
+    *,
+    home: str | CommitId | None = None,
+    graph: Graph | None = None,
+) -> Report:
     """Record a bisection and go to what it looks at next; if there is nothing, to ``home``, or stay."""
-    step = _step_of(Graph(visitor.tx.view.objects), bisection)
+    step = _step_of(Graph(visitor.tx.view.objects, graph), bisection)
     if step is not None and step.kind != "merge base":
         bisection = replace(bisection, bases_settled=True)
     target: str | CommitId | None = home

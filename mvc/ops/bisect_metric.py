@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from mvc.history.names import offer
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Number
+from mvc.registry.notes import Notes, lay_over
 from mvc.repo import View
 
 Word = Literal["good", "bad", "skip"]
@@ -57,7 +58,8 @@ def bisect_metric(
     """The first version whose metric is on the bad side: ``below`` or ``above`` a threshold, or beyond the
     middle between the two versions' values.
 
-    Versions without the metric are skipped. Which version is looked at next, ``git bisect`` would choose.
+    Metrics of notes stand over those of the version itself; versions without the metric are skipped. Which
+    version is looked at next, ``git bisect`` would choose.
 
     Raises:
         UsageError: two thresholds.
@@ -67,10 +69,13 @@ def bisect_metric(
         raise UsageError("--below and --above do not go together")
     first, last = (resolve_commit(text, view.objects, view) for text in (good, bad))
 
-    def value_of(identity: CommitId) -> Number | None:
-        return view.commit(identity).metrics.get(metric)
+    notes = Notes(view.objects, view)
 
-    ends = [_known(view, identity, metric) for identity in (first, last)]
+    def metrics_of(identity: CommitId) -> dict[str, Number]:
+        found = lay_over(view.commit(identity).metrics, notes.of(identity))
+        return {name: measured.value for name, measured in found.items()}
+
+    ends = [_known(identity, metrics_of(identity), metric) for identity in (first, last)]
     side = _side(metric, ends[0], ends[1], below, above)
     for identity, value, word in zip((first, last), ends, ("good", "bad"), strict=True):
         if side.is_bad(value) != (word == "bad"):
@@ -79,7 +84,7 @@ def bisect_metric(
                 hint="swap --good and --bad, or give another threshold",
             )
     start = (Measured(first, ends[0], "good"), Measured(last, ends[1], "bad"))
-    return _search(view, value_of, side, start)
+    return _search(view, lambda identity: metrics_of(identity).get(metric), side, start)
 
 
 def _search(
@@ -109,8 +114,7 @@ def _search(
             path.append(Measured(step.commit, value, "good"))
 
 
-def _known(view: View, identity: CommitId, metric: str) -> Number:
-    metrics = view.commit(identity).metrics
+def _known(identity: CommitId, metrics: Mapping[str, Number], metric: str) -> Number:
     if metric not in metrics:
         raise RevisionNotFound(
             f"{identity.short} has no metric {metric!r}",

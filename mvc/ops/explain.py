@@ -98,7 +98,7 @@ def _others(view: View, ends: Sequence[CommitId], paths: Sequence[str]) -> Itera
     earlier = [identity for identity, _commit in islice(walk(view.objects, ends[-1:]), _ANCESTORS)]
     named = [
         (name.removeprefix("refs/heads/").removeprefix("refs/tags/"), name)
-        for prefix in ("refs/heads/", "refs/tags/")
+        for prefix in ("refs/tags/", "refs/heads/")  # a tag says more than a branch
         for name in view.names(prefix)
     ]
     tips = [(resolve_commit(name, view.objects, view), label) for label, name in named]
