@@ -10,19 +10,23 @@ from random import Random
 import msgpack
 import pytest
 from history_memory import MemoryReader
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_tensordiff import store, vector
 
 from mvc.errors import CorruptObject
+from mvc.fileio import FileIO
 from mvc.history.blame import blame
 from mvc.history.lines import LineComparison
 from mvc.history.reader import read_commit
 from mvc.history.revisions import lookup_path
 from mvc.history.rows import REST, Row, RowComparison
 from mvc.history.treediff import build_tree, diff_trees, pair_renames
+from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
-from mvc.objects import FILE, TreeEntry
+from mvc.objects import FILE, Person, Timestamp, TreeEntry
+from mvc.ops.commit import Request, commit
+from mvc.ops.init import init
 from mvc.spans import Span
 from tests.make_files import safetensors_bytes
 from tests.test_cli import fails, ok, run  # noqa: F401  run is a fixture
@@ -91,12 +95,14 @@ class Oracle:
         if path in self.files[parent]:
             return parent, path
         trees = [read_commit(self.reader, self.ids[n]).tree for n in (parent, number)]
-        for change in pair_renames(self.reader, diff_trees(self.reader, *trees)):
+        changes = pair_renames(self.reader, diff_trees(self.reader, *trees))
+        moved = {change.old_path for change in changes}
+        for change in changes:
             if change.path == path and change.old_path is not None:
                 return parent, change.old_path
         tensors = self.files[number][path][0]
         best = (0.5, None)
-        for name in sorted(self.files[parent].keys() - self.files[number].keys()):
+        for name in sorted(self.files[parent].keys() - self.files[number].keys() - moved):
             old = self.files[parent][name][0]
             share = sum(old.get(key) == value for key, value in tensors.items()) / max(len(tensors), 1)
             if share > best[0] or (share == best[0] and best[1] is None):
@@ -115,6 +121,7 @@ version = st.tuples(
 )
 
 
+@example([([], {"a": ({"t": "1"}, "")}, False), ([], {"d/c": ({"t": "1"}, "")}, True)])
 @settings(deadline=None, max_examples=150)
 @given(st.lists(version, min_size=1, max_size=10))
 def test_any_history_with_merges_and_renames(versions):
@@ -408,6 +415,25 @@ def test_blame_of_one_tensor_of_an_older_version_from_a_folder(history, monkeypa
     assert row["message"] == "first"
     monkeypatch.chdir("sub")
     assert len(ok(history("blame", "weights.safetensors#w")).out.splitlines()) == 1
+
+
+def test_blame_since(run):  # noqa: F811
+    repository = init(FileIO(), Path.cwd(), Monitor())
+    for number, name in enumerate(("first", "second", "third")):
+        data = {"w": ("F32", (100,), bytes(400)), "b": ("F32", (100,), bytes([number > 0]) * 400)}
+        Path("model.safetensors").write_bytes(safetensors_bytes(data))
+        Path("count").write_text(f"{number}\n")
+        moment = Timestamp((1_700_000_000 + number) * 1_000_000, 0)
+        commit(repository, Request(name, Person("Ada", "a@b.c"), moment))
+    rows = run("blame", "model.safetensors", "--since", "@1700000001", "--json").data["rows"]
+    assert [(row["tensor"], row["message"], row["boundary"]) for row in rows] == [
+        ("w", "first", True),
+        ("b", "second", False),
+        (None, "first", True),
+    ]
+    (line,) = ok(run("blame", "count", "--since", "@1800000000")).out.splitlines()
+    assert line.startswith("^")
+    fails(run("blame", "count", "--since", "soon"), 2, "soon")
 
 
 def test_blame_of_lines(history):

@@ -15,7 +15,7 @@ from history_memory import MemoryReader, MemoryRefs
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mvc.cli.drawing import Drawing
+from mvc.cli.graphlines import Drawing
 from mvc.errors import RevisionNotFound
 from mvc.history.listing import Listing, list_commits
 from mvc.history.pathlog import Place

@@ -279,7 +279,11 @@ def test_log_and_show_tell_of_later_additions(run):  # noqa: F811
     assert run("notes", "--json").data == [{"commit": row["id"], "notes": row["notes"]}]
     assert row["notes"][0]["id"] in ok(run("notes")).out
     assert "held-out" in ok(run("notes", "show")).out
+    ok(run("notes", "add", "HEAD", "--metric", "loss=3"))
+    assert len(run("log", "--metric", "loss>2.5", "--json").data) == 1
+    assert run("log", "--metric", "loss<2.5", "--json").data == []
     ok(run("notes", "remove", "HEAD"))
+    assert len(run("log", "--metric", "loss<2.5", "--json").data) == 1
     assert "added later" not in ok(run("log")).out
 
 

@@ -15,7 +15,7 @@ from mvc.text import one_line
 @command(
     "mvc blame model.safetensors",
     "mvc blame 'model.safetensors#lm_head.weight' v1.0",
-    "mvc blame config.json --json",
+    "mvc blame config.json --since '2 weeks ago'",
     data="An object: commit, path, kind (tensors or lines), rows in the order of the file. A row of tensors: "
     "tensor (null for what lies between them, or for a file without any), dtype, shape, bytes; one of lines: "
     "line (from 1), text, line_there. Both: commit, author, time, message (its first line), path (the "
@@ -26,6 +26,10 @@ def blame(
     call: Call,
     path: Annotated[str, Argument("PATH[#TENSOR]", "A file of the version, or a tensor in it.")],
     revision: Annotated[str | None, Argument("REV", "The version; HEAD if left out.")] = None,
+    since: Annotated[
+        str | None,
+        Option("--since", "Look no further back than: a date, '2 weeks ago', @SECONDS.", "WHEN"),
+    ] = None,
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> None:
     """Show which version last changed each tensor of a file, or each line of a text.
@@ -33,17 +37,23 @@ def blame(
     Merges are followed to the parent that has the same bits, the first one if both have; files along their
     renames, and to a removed file that holds half of the tensors or more, so that weights saved in another
     format keep their history. A tensor is the same if dtype, shape and bits are, wherever it lies. The last
-    row is what lies between the tensors (header, metadata).
+    row is what lies between the tensors (header, metadata). With --since, what was last changed before
+    that goes to the newest older version, which is marked by ^. WHEN is as for 'mvc log'.
     """
     revision = revision or "HEAD"
     if ":" in revision:
         raise UsageError("blame takes the path first", hint="mvc blame PATH [REV]")
+    oldest = None
+    if since is not None:
+        from mvc.cli.dates import parse_moment  # only where it is asked for
+
+        oldest = parse_moment(since, call.now()) * 1_000_000
     with call.repository.reading() as view:
         name, sharp, tensor = path.partition("#")
         inside = call.inside([name])
         if not inside:
             raise UsageError("blame takes a file", hint="'mvc ls' lists them")
-        found = attribute(view, revision, inside[0] + sharp + tensor)
+        found = attribute(view, revision, inside[0] + sharp + tensor, since=oldest)
     if json:
         call.data(_json(found))
     elif found.lines is not None:

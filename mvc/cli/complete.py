@@ -180,6 +180,14 @@ class Line:
         yield from self.revision(begin)
         yield from self.path(begin)
 
+    def verb_or_revision(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc bisect`` can do; behind that, revisions."""
+        if self.free:
+            return self.revision(begin)
+        from mvc.cli.bisect import VERBS  # only where it is asked for
+
+        return (Candidate(word, told) for word, told in VERBS.items() if word.startswith(begin))
+
     def name(self, begin: str) -> Iterable[Candidate]:
         """A branch or a tag that there is; behind a new one, the revision that it is to name."""
         if self.free and not {"delete", "move"} & self.given:
@@ -238,6 +246,10 @@ class Line:
         """An operation's id."""
         return self._in_view(candidates.operation_ids, begin)
 
+    def restore(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc oplog`` can do beside listing."""
+        return _choices(("restore",), begin)
+
     # --- the repository ------------------------------------------------------------------------------------
     def _repository(self) -> Repository:
         return Repository.find(FileIO(), self.context.cwd, Monitor())
@@ -262,6 +274,7 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "REV:PATH": Line.inside,
     "REV[:PATH]": Line.inside,
     "REV|PATH": Line.revision_or_path,
+    "VERB|REV": Line.verb_or_revision,
     "NAME": Line.name,
     "PATH": Line.path,
     "PATH[#TENSOR]": Line.path_or_tensor,
@@ -271,5 +284,6 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "KEY": Line.key,
     "VALUE": Line.setting,
     "OPERATION": Line.operation,
+    "restore": Line.restore,
 }
 """What is offered for a value, by what help calls it. For other names nothing is."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
+from mvc.cli.declare import Option
 from mvc.config import parse_value
 from mvc.errors import UsageError
 from mvc.objects import Number, Scalar
 
 _MOST = 1 << 63
+
+Metrics = Annotated[tuple[str, ...], Option("--metric", "A measured number; may be repeated.", "NAME=NUMBER")]
+Params = Annotated[tuple[str, ...], Option("--param", "A setting of the run; may be repeated.", "NAME=VALUE")]
 
 
 def metrics(items: Iterable[str]) -> Iterable[tuple[str, Number]]:

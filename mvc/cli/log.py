@@ -12,6 +12,9 @@ from mvc.history.selection import is_range
 from mvc.ops.log import Query, find
 from mvc.repo import View
 
+if TYPE_CHECKING:
+    from mvc.history.criteria import Criteria
+
 
 @command(
     "mvc log -n 3",
@@ -94,7 +97,7 @@ def log(
     and history is simplified as in Git. WHEN is a date with or without a time ('2026-11-20', which begins for
     --since and ends for --until, '2026-11-20 14:30', with Z or +01:00 behind it), now, today, yesterday,
     '2 weeks ago' (seconds to years), or @SECONDS since 1970. A REGEX is Python's, tried on the first 4,096
-    characters of each line.
+    characters of each line. A --metric holds for what notes added later too, the latest one counts.
 
     Templates know %H %h %T %t %P %p, %an %ae %al %ad %aD %ai %aI %ar %as %at and the same with c, %s %f %b
     %B, %d %D %m %n %% %xHH, %C(red) %C(reset), and %(metric:NAME) %(param:NAME) %(metrics) %(params). A line

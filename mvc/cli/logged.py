@@ -156,7 +156,7 @@ def print_listed(call: Call, found: Iterable[Found], style: Style, told: Told) -
 
 def print_drawn(call: Call, found: Iterable[Found], style: Style, told: Told) -> None:
     """Beside a drawing of how they come from each other."""
-    from mvc.cli.drawing import Drawing  # only where it is asked for
+    from mvc.cli.graphlines import Drawing  # only where it is asked for
 
     drawing = Drawing()
     for number, item in enumerate(found):

@@ -176,6 +176,36 @@ def _span_named(manifest: Manifest, name: str) -> Span:
     return span
 
 
+def check_spans(old: PartTable, new: PartTable, pair: SpanPair) -> None:
+    """Refuse tensors that contradict themselves.
+
+    Raises:
+        UnsupportedFeature: a dtype that this mvc does not know.
+        CorruptObject: a length that shape or strides contradict.
+    """
+    _check_span(old, pair.old)
+    _check_span(new, pair.new)
+
+
+def dense_order(pair: SpanPair) -> tuple[int, ...] | None:
+    """The axes in the order in which they lie in both files, outermost first, where each byte of both spans
+    is an element's and lies at the same place; None where that is not so."""
+    old, new = pair
+    dense = old.shape == new.shape and all(
+        DTYPES[span.dtype].elements == 1 and _is_dense(span, DTYPES[span.dtype].width) for span in pair
+    )
+    if not dense or _strides(old) != _strides(new):
+        return None
+    strides = _strides(new)
+    return tuple(sorted(range(len(strides)), key=lambda axis: (-strides[axis], axis)))
+
+
+def same_stored(old: PartTable, new: PartTable, old_offset: int, new_offset: int, length: int) -> bool:
+    """Whether both files store a stretch of bytes as the same ones."""
+    pieces = _aligned(old.pieces(old_offset, length), new.pieces(new_offset, length))
+    return all(equal for _count, equal in pieces)
+
+
 def _check_span(parts: PartTable, span: Span) -> None:
     if span.dtype not in DTYPES:
         raise UnsupportedFeature(
@@ -271,7 +301,7 @@ def _count_streaming(reader: ObjectReader, old: PartTable, new: PartTable, pair:
     for start, end in _whole_elements(_unequal_ranges(old, new, pair), width):
         left = _blocks(read_range(reader, old, pair.old.offset + start, end - start), width)
         right = _blocks(read_range(reader, new, pair.new.offset + start, end - start), width)
-        moved += sum(_count_unequal(*blocks, width) for blocks in zip(left, right, strict=True))
+        moved += sum(count_unequal(*blocks, width) for blocks in zip(left, right, strict=True))
     return moved
 
 
@@ -305,7 +335,7 @@ def _blocks(pieces: Iterable[bytes], width: int) -> Iterator[bytes]:
         yield bytes(pending)
 
 
-def _count_unequal(left: bytes, right: bytes, width: int) -> int:
+def count_unequal(left: bytes | memoryview, right: bytes | memoryview, width: int) -> int:
     """Number of ``width``-byte elements that differ between two equally long stretches."""
     if left == right:
         return 0
@@ -319,19 +349,34 @@ def _count_unequal(left: bytes, right: bytes, width: int) -> int:
 
 
 def _share_strided(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair, width: int) -> float:
+    moved = seen = 0
+    for left, right in strided_blocks(reader, old, new, pair):
+        moved += count_unequal(left, right, width)
+        seen += len(left) // width
+    return moved / seen
+
+
+def strided_blocks(
+    reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair, count: int = 1 << 16
+) -> Iterator[tuple[memoryview, memoryview]]:
+    """The elements of two tensors of one shape in their logical order, ``count`` at a time. Axes along which
+    both repeat their elements are passed once: they change no share, and may claim any extent.
+
+    Raises:
+        UnsupportedFeature: a strided view of over 256 MiB.
+        CorruptObject: a shape that its bytes cannot have.
+    """
     import numpy as np  # here: as above
 
-    # Axes along which both sides repeat their elements add nothing to a share, and may claim any extent.
     strides = zip(_strides(pair.old), _strides(pair.new), pair.new.shape, strict=True)
     axes = [axis for axis in strides if axis[0] or axis[1]]
-    left = _strided(reader, old, pair.old, width, [axis[2] for axis in axes], [axis[0] for axis in axes])
-    right = _strided(reader, new, pair.new, width, [axis[2] for axis in axes], [axis[1] for axis in axes])
-    moved = 0
-    # Buffered iteration: comparing whole arrays would copy a view that repeats its elements.
-    blocks = np.nditer([left, right], flags=["external_loop", "buffered", "zerosize_ok"], order="C")
-    for a, b in blocks:
-        moved += int(np.count_nonzero(a != b))
-    return moved / left.size
+    widths = [DTYPES[span.dtype].width for span in pair]
+    left = _strided(reader, old, pair.old, widths[0], [axis[2] for axis in axes], [axis[0] for axis in axes])
+    right = _strided(reader, new, pair.new, widths[1], [axis[2] for axis in axes], [axis[1] for axis in axes])
+    # Buffered iteration: whole arrays would copy a view that repeats its elements.
+    flags: Any = ["external_loop", "buffered", "zerosize_ok"]
+    for a, b in np.nditer([left, right], flags=flags, order="C", buffersize=count):
+        yield memoryview(a.tobytes()), memoryview(b.tobytes())
 
 
 def _strided(

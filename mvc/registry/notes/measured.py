@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from mvc.objects import Number
+from mvc.objectid import CommitId
+from mvc.objects import Commit, Number
 from mvc.registry.notes.note import Note
+from mvc.registry.notes.shelf import Notes
 
 
 class Measured(NamedTuple):
@@ -23,3 +25,8 @@ def lay_over(metrics: Mapping[str, Number], notes: Iterable[Note]) -> dict[str, 
     for note in notes:
         found.update((name, Measured(value, note)) for name, value in note.metrics.items())
     return found
+
+
+def metrics_of(notes: Notes, identity: CommitId, commit: Commit) -> dict[str, Measured]:
+    """What is measured of a version by now: :func:`lay_over` with the notes that it has."""
+    return lay_over(commit.metrics, notes.of(identity))

@@ -1,0 +1,109 @@
+"""What happened between two versions, or a version and the work tree, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+
+from mvc.describing import Describer
+from mvc.explaining.explain import explain
+from mvc.explaining.findings import Finding
+from mvc.explaining.units import StoredFile, Version
+from mvc.fileio import storage_errors
+from mvc.history.graph import walk
+from mvc.history.reader import ObjectReader, read_commit, read_manifest
+from mvc.history.revisions import resolve_commit
+from mvc.history.treediff import flatten
+from mvc.ingest import measure_file
+from mvc.objectid import CommitId, ManifestId
+from mvc.objects import Manifest, TreeEntry
+from mvc.paths import is_below
+from mvc.repo import Repository, View
+from mvc.workspace import files_of, locked
+from mvc.worktree.overlay import WorkFileReader
+
+_ANCESTORS, _TIPS = 8, 8
+"""Versions whose weights may have gone into the new one: so many before it, so many branches and tags."""
+
+
+def explain_versions(view: View, old: str, new: str, paths: Sequence[str] = ()) -> Iterator[Finding]:
+    """From one version to another.
+
+    Raises:
+        RevisionNotFound, AmbiguousRevision: as for every revision.
+        DamageError: stored bytes are missing or wrong.
+    """
+    before, after = (resolve_commit(name, view.objects, view) for name in (old, new))
+    yield from explain(
+        _version(view, before, old, paths),
+        _version(view, after, new, paths),
+        list(_others(view, [before, after], paths)),
+    )
+
+
+def explain_worktree(repository: Repository, old: str | None, paths: Sequence[str] = ()) -> Iterator[Finding]:
+    """From a version (None: HEAD, or nothing before the first commit) to the work tree."""
+    with locked(repository, exclusive=False) as workspace, repository.reading() as view:
+        commit = view.head_commit() if old is None else resolve_commit(old, view.objects, view)
+        before = files_of(view, commit)
+        state = workspace.state(view, before, workspace.scan())
+        workspace.remember(state.fresh)
+        describer = Describer(workspace.io, workspace.root)
+        files: dict[str, StoredFile] = {}
+        changed = {*state.added, *state.modified}
+        kept = set(before).difference(state.deleted, changed)
+        for path, entry in before.items():
+            if path in kept and _wanted(path, paths):
+                files[path] = _stored(view.objects, path, entry)
+        for path in sorted(changed):
+            if _wanted(path, paths):
+                place = workspace.root / path
+                with storage_errors(f"cannot read {path}"):
+                    manifest = measure_file(workspace.io, place, path, workspace.monitor, describer=describer)
+                reader = WorkFileReader(workspace.io, place, manifest, view.objects)
+                identity = ManifestId.of(manifest.to_bytes())
+                files[path] = StoredFile(path, identity, reader, partial(_given, manifest))
+        others = [] if commit is None else list(_others(view, [commit], paths))
+        old_version = None if commit is None else _version(view, commit, old or "HEAD", paths)
+        yield from explain(old_version, Version("work tree", files), others)
+
+
+def _given(manifest: Manifest) -> Manifest:
+    return manifest
+
+
+def _wanted(path: str, paths: Sequence[str]) -> bool:
+    return not paths or any(is_below(path, name) for name in paths)
+
+
+def _stored(objects: ObjectReader, path: str, entry: TreeEntry) -> StoredFile:
+    identity = ManifestId(entry.id)
+    return StoredFile(path, identity, objects, partial(read_manifest, objects, identity))
+
+
+def _version(view: View, commit: CommitId, label: str, paths: Sequence[str]) -> Version:
+    read = read_commit(view.objects, commit)
+    entries = flatten(view.objects, read.tree)
+    files = {
+        path: _stored(view.objects, path, entry) for path, entry in entries.items() if _wanted(path, paths)
+    }
+    merge = read.extra.get("merge")
+    return Version(label, files, merge if isinstance(merge, Mapping) else None)
+
+
+def _others(view: View, ends: Sequence[CommitId], paths: Sequence[str]) -> Iterator[Version]:
+    """The versions before the newer one, and those that branches and tags name: each once."""
+    seen = set(ends)
+    earlier = [identity for identity, _commit in islice(walk(view.objects, ends[-1:]), _ANCESTORS)]
+    named = [
+        (name.removeprefix("refs/heads/").removeprefix("refs/tags/"), name)
+        for prefix in ("refs/tags/", "refs/heads/")  # a tag says more than a branch
+        for name in view.names(prefix)
+    ]
+    tips = [(resolve_commit(name, view.objects, view), label) for label, name in named]
+    labels = dict(reversed(tips))
+    newest = sorted(labels, key=lambda one: -read_commit(view.objects, one).time.microseconds)[:_TIPS]
+    for identity in dict.fromkeys([*earlier, *newest]):
+        if identity not in seen:
+            yield _version(view, identity, labels.get(identity, identity.short), paths)
