@@ -12,9 +12,6 @@ from mvc.history.selection import is_range
 from mvc.ops.log import Query, find
 from mvc.repo import View
 
-if TYPE_CHECKING:
-    from mvc.history.criteria import Criteria
-
 
 @command(
     "mvc log -n 3",
