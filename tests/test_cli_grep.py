@@ -66,9 +66,8 @@ def test_all_of_history_tells_what_each_version_brought_in(repository: Run) -> N
         f"{old}: message first",
         f"{old}:readme.md:1: first line",
     ]
-    assert lines(repository("grep", "weight", "HEAD~1..HEAD")) == [
-        f"{new}:m.safetensors#body.weight  F32 [2]"
-    ]
+    found = lines(repository("grep", "weight", "HEAD~1..HEAD"))
+    assert found == [f"{new}:m.safetensors#body.weight  F32 [2]"]
 
 
 def test_lists_and_counts(repository: Run) -> None:
