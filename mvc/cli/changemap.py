@@ -204,12 +204,17 @@ def _legend(drawing: Drawing, x: float, y: float, ends: tuple[float, float], som
             drawing.boxes.append(
                 Box(x + step * width / steps, y, width / steps + 0.5, 9, _colour(step / (steps - 1)))
             )
-        drawing.words.append(Words(x, y + 21, f"{100 * ends[0]:.2g} %", "faint"))
-        drawing.words.append(Words(x + width, y + 21, f"{100 * ends[1]:.3g} %", "faint", "end"))
+        drawing.words.append(Words(x, y + 21, _percent(ends[0]), "faint"))
+        drawing.words.append(Words(x + width, y + 21, _percent(ends[1]), "faint", "end"))
         words = "‖Δ‖ ÷ ‖W‖, log scale; grey: did not move"
         drawing.words.append(Words(x + width + 10, y + 9, words, "faint"))
         drawing.width = max(drawing.width, x + width + 10 + len(words) * LETTER + _MARGIN)
     return y + 34
+
+
+def _percent(part: float) -> str:
+    """A share with enough digits that neither end of a scale is nothing."""
+    return f"{100 * part:.2g} %" if part < 0.1 else f"{100 * part:,.0f} %"
 
 
 # --- histograms --------------------------------------------------------------------------------------------
