@@ -4,13 +4,14 @@
 
 A made-up file of bf16 matrices (of 4 MiB, two thirds of which are stored well, as of a trained model); in the
 second version one of them has moved by 1 %, in the third all. ``numpy`` reads both files and counts the bits
-that differ, tensor by tensor, which is what a script would do; runs take turns. Whole processes, medians;
-the last column is the time as a part of numpy's. Peak memory is that of one more run each.
+that differ, tensor by tensor, which is what a script would do; runs take turns. Whole processes, medians of
+wall and CPU seconds, each also as a part of numpy's. Peak memory is that of one more run each.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -94,18 +95,29 @@ def _report(mvc: list[str], repository: Path, top: Path, runs: int) -> None:
             "mvc diff --json": [*mvc, "diff", "--json", "v0", new],
             "mvc diff --explain": [*mvc, "diff", "--explain", "v0", new],
         }
-    print(f"{'':18} {'command':20} {'seconds':>8} {'÷ numpy':>8} {'peak MB':>8}")
+    print(f"{'':18} {'command':20} {'wall s':>7} {'÷ numpy':>8} {'CPU s':>7} {'÷ numpy':>8} {'peak MB':>8}")
     for what, commands in rows.items():
-        taken: dict[str, list[float]] = {name: [] for name in commands}
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(runs):
             for name, command in commands.items():
-                taken[name].append(run(command, repository))
-        base = statistics.median(taken["numpy"])
+                before = _cpu()
+                wall = run(command, repository)
+                taken[name].append((wall, _cpu() - before))
+        base = _medians(taken["numpy"])
         for name, command in commands.items():
-            seconds = statistics.median(taken[name])
-            print(
-                f"{what:18} {name:20} {seconds:8.2f} {seconds / base:8.2f} {_peak(command, repository):8.0f}"
-            )
+            wall, cpu = _medians(taken[name])
+            parts = f"{wall:7.2f} {wall / base[0]:8.2f} {cpu:7.2f} {cpu / base[1]:8.2f}"
+            print(f"{what:18} {name:20} {parts} {_peak(command, repository):8.0f}")
+
+
+def _cpu() -> float:
+    """Seconds that processes which have ended took of all cores."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _medians(rows: list[tuple[float, float]]) -> tuple[float, float]:
+    return statistics.median(wall for wall, _cpu in rows), statistics.median(cpu for _wall, cpu in rows)
 
 
 def _peak(command: list[str], cwd: Path) -> float:

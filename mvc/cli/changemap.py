@@ -16,8 +16,7 @@ from mvc.ops.diff import FileChange, TensorChange
 from mvc.spans import Span
 from mvc.text import count, one_line
 
-HISTOGRAMS = 6
-"""Tensors of which the changes of single elements are drawn."""
+_PANELS = 6  # tensors of which the changes of single elements are drawn
 
 _MARGIN = 16.0
 _ROW = 16.0
@@ -75,7 +74,7 @@ def change_map(title: str, changes: Sequence[FileChange]) -> Drawing:
 def _drawn(moved: Sequence[TensorChange]) -> list[TensorChange]:
     with_counts = [tensor for tensor in moved if tensor.histogram and tensor.stats]
     furthest = sorted(with_counts, key=lambda t: -((t.stats.relative or 0.0) if t.stats else 0.0))
-    return furthest[:HISTOGRAMS]
+    return furthest[:_PANELS]
 
 
 # --- the map -----------------------------------------------------------------------------------------------
