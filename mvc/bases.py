@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from mvc.spans import Span
 if TYPE_CHECKING:
     from mvc.recipes.finder import Choice, FileRecipes
     from mvc.recipes.library import Library
+    from mvc.recipes.recipe import TensorRecipe
 
 MAX_TEXT_DEPTH = 8
 MIN_TEXT = 256
@@ -40,12 +41,21 @@ class SketchStore(NamedTuple):
     folder: Path
 
 
-class Given(NamedTuple):
-    """What the user says of where a path's file comes from: files that it is related to, and files that it
-    is a combination of."""
+def _nothing(_path: str) -> Sequence[ManifestId]:
+    return ()
 
-    related: Callable[[str], Sequence[ManifestId]]
-    operands: Callable[[str], Sequence[ManifestId]]
+
+def _unstated(_path: str) -> Mapping[str, TensorRecipe]:
+    return {}
+
+
+class Given(NamedTuple):
+    """What is said of where a path's file comes from: files that it is related to, files that it is a
+    combination of, and the very recipes of some of its tensors, by name, from whoever made them."""
+
+    related: Callable[[str], Sequence[ManifestId]] = _nothing
+    operands: Callable[[str], Sequence[ManifestId]] = _nothing
+    stated: Callable[[str], Mapping[str, TensorRecipe]] = _unstated
 
 
 class FileBases:
@@ -90,17 +100,32 @@ class FileBases:
 
 def text_hint(database: ObjectDatabase, previous: ObjectId | None, length: int) -> Hint:
     """Hint for a manifest or tree: its previous version as a dictionary."""
-    if previous is None or length < MIN_TEXT:
+    return text_hints(database, () if previous is None else (previous,), length)
+
+
+def text_hints(
+    database: ObjectDatabase, previous: Sequence[ObjectId], length: int, deepest: int = MAX_TEXT_DEPTH
+) -> Hint:
+    """Hint for a manifest or tree that is made out of several: all of them as a dictionary, end to end.
+
+    ``deepest`` is the depth that the new record may have; what would make it deeper is left out.
+    """
+    if length < MIN_TEXT:
         return NO_HINT
-    entries = database.entries(previous)
-    if not entries or entries[0].depth >= MAX_TEXT_DEPTH:
-        return NO_HINT
-    try:
-        plain = database.get(previous)
-    except DamageError as error:
-        _note(database, error)
-        return NO_HINT
-    return Hint(None, (Base(previous, 0, len(plain)),), entries[0].depth)
+    bases: list[Base] = []
+    depth = 0
+    for identity in previous:
+        entries = database.entries(identity)
+        if not entries or entries[0].depth >= deepest:
+            continue
+        try:
+            plain = database.get(identity)
+        except DamageError as error:
+            _note(database, error)
+            continue
+        bases.append(Base(identity, 0, len(plain)))
+        depth = max(depth, entries[0].depth)
+    return Hint(None, tuple(bases), depth) if bases else NO_HINT
 
 
 def _note(database: ObjectDatabase, error: DamageError) -> None:
@@ -126,7 +151,7 @@ class BaseFinder:
     ) -> None:
         self._database = database
         self._earlier = earlier
-        self._given = given or Given(_nothing, _nothing)
+        self._given = given or Given()
         self._compare = compare
         self._store = store
         self._library: Library | None = None
@@ -178,13 +203,10 @@ class BaseFinder:
         parent = None if earlier is None or identity is None else KnownFile(identity, earlier)
         library = self._library
         related, operands = (
-            [file for file in map(library.file, named(path)) if file is not None] for named in self._given
+            [file for file in map(library.file, named(path)) if file is not None]
+            for named in (self._given.related, self._given.operands)
         )
-        return FileRecipes(library, spans, read, parent, related, operands)
-
-
-def _nothing(_path: str) -> Sequence[ManifestId]:
-    return ()
+        return FileRecipes(library, spans, read, parent, related, operands, self._given.stated(path))
 
 
 def no_bases(_path: str) -> ManifestId | None:

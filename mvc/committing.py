@@ -19,6 +19,7 @@ from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
 from mvc.odb.effort import Effort
 from mvc.odb.record import MAX_BASES
+from mvc.pending import refuse_pending
 from mvc.redaction import redact, redact_value
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
@@ -31,10 +32,10 @@ from mvc.workspace import files_of
 class Request:
     """What to commit.
 
-    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend`` the
-    message may be None: then the amended commit's stays. So does its
-    author, unless ``reauthor`` is set; metrics, params and data are added to its own, and its code and
-    environment stay as long as its files do.
+    ``paths`` limits the snapshot to some files or folders; empty means everything. With ``amend``, and where
+    a merge is under way, the message may be None: then the amended commit's stays, or the merge's. An amended
+    commit's author stays, unless ``reauthor`` is set; metrics, params and data are added to its own, and its
+    code and environment stay as long as its files do.
 
     A file whose bytes are those that the last version has keeps its manifest, whatever this mvc would make of
     it; with ``rescan`` every file is looked into anew.
@@ -144,7 +145,7 @@ class Job(ABC):
         """The new version's files, from those of the version that HEAD has now and those that were stored."""
 
     @cached_property
-    def _before(self) -> dict[str, TreeEntry]:
+    def before(self) -> dict[str, TreeEntry]:
         """The files of the version that HEAD had at the beginning."""
         return files_of(self._tx.view, self._tx.view.head_commit())
 
@@ -163,7 +164,7 @@ class Job(ABC):
         return BaseFinder(
             self._tx.writer.database,
             store,
-            lambda path: _manifest(self._before.get(path)),
+            lambda path: _manifest(self.before.get(path)),
             Given(
                 lambda path: [one for files in bases for one in files.like(path)],
                 lambda path: [one for files in operands for one in files.like(path)[:1]],
@@ -174,13 +175,14 @@ class Job(ABC):
     def update(self, view: View, files: dict[str, TreeEntry]) -> Update | None:
         """The commit on top of the state as it is now."""
         request = self._request
+        refuse_pending(view, "no other version can be made")
         head = view.head_commit()
         if request.amend and head != self._tx.view.head_commit():
             raise RefMoved("another commit was made meanwhile", hint="look at 'mvc log', then amend again")
         before = files_of(view, head)
         after = self._after(head, before, files)
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
-        tree = self._tree(view, head, after)
+        tree = self.tree(view, head, after)
         previous = None if head is None else view.commit(head)
         if previous is not None and previous.tree == tree and self._is_idle(head):
             raise AnswerIsNo(
@@ -193,11 +195,15 @@ class Job(ABC):
             )
         new = self._commit(tree, head, previous)
         identity = self._tx.writer.put(CommitId, new.to_bytes())
-        self._new = identity, new
+        self.made(identity, new)
         ref = view.head
         if isinstance(ref, str):
             return Update(refs={ref: encode_target(identity)}, locate=(identity, new.parents))
         return Update(head=identity, locate=(identity, new.parents))
+
+    def made(self, identity: CommitId, commit: Commit) -> None:
+        """Note the new version, for :meth:`result`."""
+        self._new = identity, commit
 
     def result(self, began: float) -> Committed:
         """What was done, for the caller."""
@@ -214,7 +220,8 @@ class Job(ABC):
             seconds=clock.perf_counter() - began,
         )
 
-    def _tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
+    def tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
+        """Store a version's files as trees."""
         previous = None if head is None else view.commit(head).tree
 
         def put(tree: Tree) -> TreeId:

@@ -72,7 +72,7 @@ class Filler:
         database, lent = self._database, None
         if old is not None and manifest.size > BATCH_BYTES:
             lent = OldFileCache(old)
-            database = ObjectDatabase(database.backend, database.index, self._monitor, lent)
+            database = database.with_cache(lent)
         try:
             self._fill(fd, manifest, _Parts(database, manifest, self._io, old, clone))
         finally:

@@ -30,6 +30,8 @@ _ROW_BYTES = 72  # a value and its msgpack framing, beside the name itself
 
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
+NOTES = "refs/notes/commits"
+"""What was added to versions afterwards (mvc.registry.notes); Git's name for it."""
 
 _TARGETS: dict[int, type[ObjectId]] = {cls.kind: cls for cls in (CommitId, TagId, AliasId)}
 

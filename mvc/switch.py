@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from stat import S_ISREG
 
@@ -34,14 +34,16 @@ def switch(
     everything: bool,
     partial: bool = False,
     version: Mapping[str, TreeEntry] | None = None,
+    clean: Collection[str] = (),
 ) -> tuple[int, int]:
     """Bring the work tree to ``target`` and publish an update; returns files written and removed.
 
     ``build`` gives the update for the state as it is then, and refuses what does not go with ``target`` any
     more; it is asked before the work tree is touched, and at each try to publish. With ``everything``, local
     changes to files that are equal in both versions are taken back too. If ``partial``, only the paths of
-    ``target`` are touched, compared with the work tree itself whatever HEAD has. What ``force`` overwrites is
-    stored first, so that ``undo`` brings it back.
+    ``target`` are touched, compared with the work tree itself whatever HEAD has. ``version`` is what the work
+    tree was made from, where that is not HEAD's. What ``force`` overwrites is stored first, so that ``undo``
+    brings it back. The paths of ``clean`` must hold no uncommitted work, even if they are not touched.
 
     Raises:
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set; or work was written while
@@ -64,7 +66,8 @@ def switch(
             everything=everything,
             partial=partial,
         )
-    refuse_losses(result.lost, force=force)
+    dirty = {*state.added, *state.modified}
+    refuse_losses(sorted({*result.lost, *dirty.intersection(clean)}), force=force)
     touched = {path for path in {*current, *target} if current.get(path) != target.get(path)}
     if partial:
         touched.intersection_update(target)

@@ -43,7 +43,8 @@ class Update:
 
 
 class Transaction:
-    """One command's changes; made by :func:`begin`."""
+    """One command's changes; made by :func:`begin`. ``view`` is the state that they start from; its objects
+    are also those that were written here."""
 
     def __init__(
         self, repository: Repository, intent: Intent, command: str, who: Person, now: Timestamp
@@ -56,6 +57,7 @@ class Transaction:
         self.view = repository.read()
         intent.announce_epoch(self.view.root.epoch)
         self.writer = ObjectWriter(self.view.objects, repository.monitor)
+        self.view.objects = self.writer.database
 
     def publish(self, build: Callable[[View], Update | None]) -> Operation | None:
         """Make the changes visible, all or none.

@@ -30,6 +30,8 @@ from mvc.odb.database import ObjectDatabase
 from mvc.ops.branch import create as create_branch
 from mvc.ops.commit import Request, commit
 from mvc.ops.init import init
+from mvc.ops.notes import Wording
+from mvc.ops.notes import add as add_note
 from mvc.ops.tag import create as create_tag
 from mvc.repo import Repository
 from mvc.spans import Span
@@ -134,7 +136,8 @@ def texts(found: list[Candidate]) -> list[str]:
         ("mvc checkout v1.0 -- m", ["my file.txt"]),
         ("mvc checkout v1.0 m", ["my file.txt"]),
         ("mvc checkout -- my", ["my file.txt"]),
-        ("mvc log -- m", []),
+        ("mvc log -- my", ["my file.txt"]),
+        ("mvc commit -- m", []),
         ("mvc config us", ["user.name", "user.email"]),
         ("mvc config color.ui ", ["auto", "always", "never"]),
         ("mvc config user.name ", []),
@@ -209,6 +212,17 @@ def test_operations_and_settings(ask: Ask, work: Path) -> None:
     assert ask(f"mvc undo {found[1].text[:6]}") == [found[1]]
     (work / ".mvc" / "config").write_text("[train]\nsteps = 3\n")
     assert texts(ask("mvc config tr")) == ["train.steps"]
+
+
+def test_notes_and_tensors_of_the_last_version(ask: Ask, work: Path) -> None:
+    repository = Repository.open(FileIO(), work, Monitor())
+    noted = add_note(repository, "v1.0", Wording({"acc": 0.5}, {}), ADA, NOW)[1]
+    assert texts(ask("mvc notes ")) == ["add", "list", "show", "remove"]
+    assert texts(ask("mvc notes remove ma")) == ["main"]
+    assert ask("mvc notes remove v1.0 ") == [Candidate(noted.id, "acc=0.5")]
+    assert ask("mvc notes remove main ") == []
+    assert texts(ask("mvc blame mod")) == ["model.safetensors"]
+    assert texts(ask("mvc blame model.safetensors#lm")) == ["model.safetensors#lm_head.weight"]
 
 
 def test_without_a_repository_only_what_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,9 @@ from mvc.objects import Manifest, Part
 from mvc.ops import branch
 from mvc.ops.checkout import checkout_paths
 from mvc.ops.diff import diff_worktree
+from mvc.ops.oplog import operations
 from mvc.ops.status import status
-from mvc.ops.undo import operations, undo
+from mvc.ops.undo import undo
 from mvc.refs import encode_target
 from mvc.repo import Repository
 from mvc.transaction import Update, begin

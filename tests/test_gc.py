@@ -22,7 +22,8 @@ from mvc.ops import branch, tag
 from mvc.ops.commit import Request as CommitRequest
 from mvc.ops.commit import commit
 from mvc.ops.gc import Request, gc
-from mvc.ops.undo import operations, undo
+from mvc.ops.oplog import operations
+from mvc.ops.undo import undo
 from mvc.repo import Repository
 from mvc.transaction import Update, begin
 from mvc.workspace import files_of

@@ -213,8 +213,8 @@ def test_a_reader_of_an_old_state_reads_on(tmp_path):
 
 
 def test_old_packs_go_as_new_ones_come(tmp_path, monkeypatch):
-    """Never twice the store on the disk: an eighth more, a round of packs that are copied, and the growth of
-    the newest version."""
+    """Never twice the store on the disk: an eighth more, a round of packs that are copied, those being
+    written behind the encoder (two of a twentieth here), and the growth of the newest version."""
     folder = tmp_path / "repo"
     repository, _commits = trained(folder, 12, 200_000)
     before = store_bytes(folder)
@@ -230,7 +230,7 @@ def test_old_packs_go_as_new_ones_come(tmp_path, monkeypatch):
 
     monkeypatch.setattr(repacking.PackWriter, "flush", flush)
     gc(repository, REPACK)
-    assert before < peak[0] < 1.6 * before, peak[0] / before
+    assert before < peak[0] < 1.75 * before, peak[0] / before
     assert_sound(folder)
 
 

@@ -29,7 +29,7 @@ def unpacked(request, tmp_path) -> tuple[Path, dict]:
 
 
 def test_there_is_one_for_each_format_version_and_for_what_came_into_it():
-    assert VERSIONS == ["format-1", "format-1-recipes"]
+    assert VERSIONS == ["format-1", "format-1-merges", "format-1-recipes"]
 
 
 def test_they_hold_every_codec_and_predictor(tmp_path):

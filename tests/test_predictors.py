@@ -65,6 +65,7 @@ LORA: Params = {
     "scale": 2.0,
     "compute": "F32",
 }
+TIES: Params = {"from": "F32", "to": "F32", "thresholds": [0x3F800000, 0x3F800000], "scale": 1.0}
 
 CASES: dict[tuple[str, int], list[tuple[Bases, Params, bytes]]] = {
     ("concat", 1): [
@@ -214,6 +215,40 @@ CASES: dict[tuple[str, int], list[tuple[Bases, Params, bytes]]] = {
             bf16(2.0),
         ),
     ],
+    ("ties", 1): [
+        # agreed: the mean; against each other: the larger one; trimmed: the other one alone; both: the base
+        (
+            [near(1.0, 1.0, 1.0, 1.0, -0.0), near(3.0, 3.0, 3.0, 1.5, -0.0), near(5.0, 0.0, 1.5, 0.5, 0.0)],
+            TIES,
+            near(4.0, 3.0, 3.0, 1.0, -0.0),
+        ),
+        # a change of just the threshold is kept, the next smaller one is not; equal ones against each other
+        # are none
+        ([near(0.0, 0.0, 0.0), near(1.0, 0.99999994, 2.0), near(0.0, 0.0, -2.0)], TIES, near(1.0, 0.0, 0.0)),
+        (
+            [near(0.0, 0.0), near(2.0, -4.0), near(4.0, -8.0)],
+            {**TIES, "scale": 0.5, "to": "BF16"},
+            bf16(1.5, -3.0),
+        ),
+        # no number in, no number out; infinities against each other are none either
+        (
+            [near(0.0, 0.0, 0.0), bytes.fromhex("0100c0ff 0000807f 0000807f"), near(0.0, 0.0, -float("inf"))],
+            TIES,
+            bytes.fromhex("0000c07f 0000807f 0000c07f"),
+        ),
+        # three, of which two agree and outweigh the third
+        (
+            [bf16(1.0), bf16(3.0), bf16(2.0), bf16(-1.0)],
+            {**TIES, "from": "BF16", "to": "BF16", "thresholds": [0, 0, 0]},
+            bf16(2.5),
+        ),
+        (
+            [np.array([1.0, 2.0]).tobytes(), np.array([1.0 + 2**-40, 4.0]).tobytes()],
+            {**TIES, "from": "F64", "to": "F64", "thresholds": [1]},
+            np.array([1.0 + 2**-40, 4.0]).tobytes(),
+        ),
+        ([], TIES, b""),
+    ],
 }
 """For each predictor: bases, parameters, and the prediction that repositories rely on. Never change one."""
 
@@ -348,6 +383,21 @@ HOSTILE: dict[tuple[str, int], list[Params]] = {
         {"scale": float("nan")},
         {"scale": 2},
         {"compute": "F64"},
+    ],
+    ("ties", 1): [
+        {"thresholds": []},
+        {"thresholds": [0]},
+        {"thresholds": [0] * 64},
+        {"thresholds": [0, -1]},
+        {"thresholds": [0, 1.0]},
+        {"thresholds": [0, True]},
+        {"thresholds": [0, 1 << 31]},
+        {"thresholds": "ab"},
+        {"scale": float("nan")},
+        {"scale": 1},
+        {"from": "I8"},
+        {"from": "BF16"},
+        {"to": "Q8_0"},
     ],
 }
 """Changes to the first case's parameters with which there is no prediction."""
@@ -513,6 +563,28 @@ FROZEN: list[tuple[tuple[str, int], list[int | tuple[str, int]], Params, int, st
         "c122dbd206142ced",
     ),
     (("lora", 1), [4000, 512, 256], {**LORA, "columns": 64, "skip": 32}, 4000, "0fbf602ce6741743"),
+    (("ties", 1), [12288], {**TIES, "scale": 0.7}, 4096, "b0209b059283a210"),
+    (
+        ("ties", 1),
+        [("BF16", 4096), ("BF16", 4096), ("BF16", 4096), ("BF16", 4096)],
+        {"from": "BF16", "to": "F32", "thresholds": [0x3F000000, 0x3F800000, 0], "scale": 0.3},
+        8192,
+        "c395b6a772aaaf29",
+    ),
+    (
+        ("ties", 1),
+        [("F16", 4096), ("F16", 4096), ("F16", 4096)],
+        {"from": "F16", "to": "F16", "thresholds": [0x3E800000, 0x3E800001], "scale": 1.0},
+        4096,
+        "a42625fd414c2d66",
+    ),
+    (
+        ("ties", 1),
+        [12288],
+        {"from": "F64", "to": "F64", "thresholds": [1 << 62, 0], "scale": 1.3},
+        4096,
+        "4270911e72eb11a3",
+    ),
 ]
 """For each: lengths of the bases, cut from `noise` (those with a type are numbers of much the same
 size); parameters; length of the prediction; the first 16 digits of its BLAKE3. Never change one."""

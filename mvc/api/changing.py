@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from mvc.api.opened import Opened
 from mvc.errors import UsageError
@@ -10,6 +11,10 @@ from mvc.ops import branch as branch_ops
 from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
 from mvc.ops.gc import UNDO_DAYS, Collected, Request, gc
+from mvc.ops.oplog import restore as restore_operation
+from mvc.ops.reset import Mode, Reset, reset
+from mvc.ops.restore import Restored, Side, restore
+from mvc.ops.switch import switch, switch_orphan
 from mvc.ops.undo import undo
 
 
@@ -41,6 +46,73 @@ class Changing(Opened):
                 self._repository, revision, who, now, new_branch=new_branch, detach=detach, force=force
             )
 
+    def switch(
+        self,
+        revision: str = "HEAD",
+        *,
+        create: str | None = None,
+        reset: bool = False,
+        detach: bool = False,
+        orphan: str | None = None,
+        force: bool = False,
+    ) -> CheckedOut:
+        """Go to a branch; ``-`` is the one before.
+
+        ``create`` makes a branch at the revision and goes there; with ``reset`` it may exist, and is moved.
+        ``detach`` goes to any revision, on no branch; ``orphan`` to a new branch without versions.
+
+        Raises:
+            UserError: the revision is no branch, and nothing else is said.
+            WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+            ConflictError: a merge is under way.
+        """
+        with self._acting() as (who, now):
+            if orphan is not None:
+                if create is not None or detach or revision != "HEAD":
+                    raise UsageError("an orphan goes with nothing else: it has no version yet")
+                return switch_orphan(self._repository, orphan, who, now, force=force)
+            return switch(
+                self._repository,
+                revision,
+                who,
+                now,
+                create=create,
+                reset=reset,
+                detach=detach,
+                force=force,
+            )
+
+    def reset(self, revision: str = "HEAD", *, mode: Mode = "mixed") -> Reset:
+        """Point the current branch to a revision. ``soft`` and ``mixed`` leave the files alone, ``hard``
+        makes tracked ones the revision's; :meth:`undo` brings back what was overwritten.
+
+        Raises:
+            ConflictError: a merge is under way, and ``mode`` is ``soft``; the others end it.
+        """
+        if mode not in get_args(Mode):
+            raise UsageError(f"{mode!r} is no mode of a reset", hint=", ".join(get_args(Mode)))
+        with self._acting() as (who, now):
+            return reset(self._repository, revision, who, now, mode=mode)
+
+    def restore(
+        self, paths: Sequence[str], *, source: str | None = None, side: Side | None = None
+    ) -> Restored:
+        """Make files what they are in ``source`` (default: HEAD, or what a merge that is under way left),
+        without asking; :meth:`undo` brings back what was overwritten. With ``side``, ``ours`` or ``theirs``,
+        files in conflict become that side's, and count as resolved.
+
+        Raises:
+            RevisionNotFound: there is no such revision or path.
+        """
+        if side is not None and side not in get_args(Side):
+            raise UsageError(f"{side!r} is no side of a merge", hint=", ".join(get_args(Side)))
+        wanted = [paths] if isinstance(paths, str) else list(paths)
+        if not wanted:
+            raise UsageError("which files?", hint="restore(['.']) restores all")
+        with self._acting() as (who, now):
+            every = "." in wanted
+            return restore(self._repository, [] if every else wanted, who, now, source=source, side=side)
+
     def undo(self, operation: str | None = None, *, force: bool = False) -> str:
         """Take back the newest operation that was not taken back yet, or the one named by its id; returns
         what it was.
@@ -50,6 +122,17 @@ class Changing(Opened):
         """
         with self._acting() as (who, now):
             return undo(self._repository, who, now, operation=operation, force=force).command
+
+    def restore_operation(self, operation: str, *, force: bool = False) -> str:
+        """Make branches, tags, HEAD and the work tree what they were right after an operation, named by its
+        id; returns what that was. :meth:`undo` returns from there.
+
+        Raises:
+            AnswerIsNo: everything is as that operation left it.
+            WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
+        """
+        with self._acting() as (who, now):
+            return restore_operation(self._repository, operation, who, now, force=force).operation.command
 
     def gc(
         self,

@@ -11,6 +11,8 @@ from typing import Any, Self
 from mvc import provenance
 from mvc.api.changing import Changing
 from mvc.api.commits import given_of, metrics_of, places_of
+from mvc.api.merging import Merging
+from mvc.api.noting import Noting
 from mvc.api.opened import Place, place_of
 from mvc.api.params import params_of
 from mvc.api.results import Diff, Log, WorkStatus
@@ -28,10 +30,11 @@ from mvc.ops.init import init
 from mvc.ops.log import log
 from mvc.ops.status import status
 from mvc.paths import shown
+from mvc.pending import read_pending
 from mvc.repo import DEFAULT_BRANCH, Repository
 
 
-class Repo(Changing):
+class Repo(Changing, Merging, Noting):
     """A repository: commit to it, look at its versions, load tensors out of them.
 
     Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.
@@ -180,7 +183,7 @@ class Repo(Changing):
             raise UsageError("commit takes what to commit first", hint=f"commit(message={state!r})")
         if not (message is None or isinstance(message, str)):
             raise UsageError(f"a message is text, not a {type(message).__name__}")
-        if not (message and message.strip()) and not (amend and message is None):
+        if not (message and message.strip()) and not (message is None and (amend or self._is_under_way())):
             raise UsageError("a version needs a message", hint="commit(…, message='what changed')")
         if isinstance(recipe, str) or len(recipe) == 1:
             raise UsageError(
@@ -222,6 +225,10 @@ class Repo(Changing):
             done = commit_given(self._repository, request, given_of(state), checkout=checkout)
         with self._session.reading() as view:
             return self._revision(view, done.id)
+
+    def _is_under_way(self) -> bool:
+        with self._session.reading() as view:
+            return read_pending(view) is not None
 
     def _code(self, given: Place | None) -> Code | None:
         """The Git commit of the program that commits."""

@@ -122,7 +122,9 @@ class WorkStatus:
     """The work tree against the newest version; paths are those of the repository.
 
     ``branch`` is None when HEAD is detached, ``head`` (an id) before the first version. ``same_weights`` maps
-    modified and added files to the committed ones whose weights they hold in other bytes.
+    modified and added files to the committed ones whose weights they hold in other bytes. ``pending`` is
+    ``merge``, ``cherry-pick`` or ``revert`` where one is under way, ``unresolved`` the files of it that are
+    in conflict still.
     """
 
     branch: str | None
@@ -132,6 +134,8 @@ class WorkStatus:
     deleted: tuple[str, ...]
     same_weights: Mapping[str, str]
     clean: bool
+    pending: str | None = None
+    unresolved: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, found: Status) -> WorkStatus:
@@ -145,10 +149,17 @@ class WorkStatus:
             tuple(state.deleted),
             dict(found.same_weights),
             found.clean,
+            None if found.pending is None else found.pending.kind,
+            tuple(conflict.path for conflict in found.unresolved),
         )
 
     def _repr_html_(self) -> str:
-        kinds: Any = (("added", self.added), ("modified", self.modified), ("deleted", self.deleted))
+        kinds: Any = (
+            ("in conflict", self.unresolved),
+            ("added", self.added),
+            ("modified", self.modified),
+            ("deleted", self.deleted),
+        )
         rows = [(kind, path) for kind, paths in kinds for path in paths]
         where = f"on {self.branch}" if self.branch else "detached HEAD"
         return html_table(f"{where}: {'clean' if self.clean else 'changed'}", ("change", "path"), rows)

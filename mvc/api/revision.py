@@ -21,6 +21,7 @@ from mvc.history.treediff import flatten
 from mvc.lineage import Code, Data, Environment
 from mvc.objects import Number, Person, Scalar
 from mvc.registry.card import build_card
+from mvc.registry.notes import Note, Notes
 from mvc.text import count, number, one_line, size
 from mvc.weighing import Weigher
 
@@ -86,6 +87,12 @@ class Revision(Mapping[str, File]):
     def params(self) -> Mapping[str, Scalar]:
         """Settings of the run by name."""
         return MappingProxyType(dict(self._commit.params))
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What was added to it later, oldest first; read anew each time."""
+        with self._session.reading() as view:
+            return Notes(view.objects, view).of(self._id)
 
     @property
     def data(self) -> Mapping[str, Data]:

@@ -11,12 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 from mvc.cli.shells import Candidate
+from mvc.cli.versions import values_text
 from mvc.history.graph import walk
 from mvc.history.reader import read_manifest, read_tree
 from mvc.history.revisions import lookup_path, resolve_commit
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import FOLDER
 from mvc.refs import BRANCHES, TAGS
+from mvc.registry.notes import Notes
 from mvc.repo import STORE, View
 from mvc.spans import Span
 
@@ -184,3 +186,14 @@ def operation_ids(view: View, begin: str) -> Iterator[Candidate]:
     for operation in islice(view.operations(), NEWEST):
         if operation.id.short.startswith(begin):
             yield Candidate(operation.id.short, operation.command)
+
+
+def note_ids(view: View, revision: str, begin: str) -> Iterator[Candidate]:
+    """A version's notes, with what they say.
+
+    Raises:
+        RevisionNotFound: there is no such version.
+    """
+    for note in Notes(view.objects, view).of(resolve_commit(revision, view.objects, view)):
+        if note.id.startswith(begin):
+            yield Candidate(note.id, note.message or values_text(note.metrics))

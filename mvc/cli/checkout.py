@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
+from mvc.cli.arrivals import arrival_json, report_arrival
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
+from mvc.heading import PREVIOUS
 from mvc.ops import checkout as verb
-from mvc.ops.checkout import CheckedOut
-from mvc.text import count, one_line
 
 
 @command(
@@ -35,8 +35,9 @@ def checkout(
 ) -> None:
     """Bring a version back into the folder, or only some of its files.
 
-    A branch's name switches to that branch. With paths, only those are brought back (from HEAD, if no
-    revision is given), and the branch stays. A word that is no revision is taken for a path.
+    A branch's name switches to that branch, - to the one before. With paths, only those are brought back
+    (from HEAD, if no revision is given), and the branch stays. A word that is no revision is taken for a
+    path.
     """
     revision, paths = _split(call, words, new_branch)
     if paths:
@@ -55,10 +56,9 @@ def checkout(
             force=force,
         )
     if json:
-        commit = None if done.commit is None else done.commit.hex()
-        call.data({"commit": commit, "branch": done.branch, "written": done.written, "removed": done.removed})
+        call.data(arrival_json(done))
     else:
-        _report(call, done, switched=not paths)
+        report_arrival(call, done, switched=not paths)
 
 
 def _split(call: Call, words: tuple[str, ...], new_branch: str | None) -> tuple[str, tuple[str, ...]]:
@@ -76,17 +76,11 @@ def _split(call: Call, words: tuple[str, ...], new_branch: str | None) -> tuple[
             raise UsageError("which version?", hint="mvc checkout REV; 'mvc log' and 'mvc branch' list them")
         return "HEAD", ()
     with call.repository.reading() as view:
-        if is_revision(view, words[0]) or new_branch is not None or not names_files(call, view, words[0]):
+        if (
+            words[0] == PREVIOUS
+            or is_revision(view, words[0])
+            or new_branch is not None
+            or not names_files(call, view, words[0])
+        ):
             return words[0], words[1:]
     return "HEAD", words
-
-
-def _report(call: Call, done: CheckedOut, *, switched: bool) -> None:
-    if switched:
-        if done.branch is not None:
-            call.report(f"on branch {one_line(done.branch)}")
-        elif done.commit is not None:
-            with call.repository.reading() as view:
-                subject = view.commit(done.commit).subject
-            call.report(f"HEAD is now at {done.commit.short} {one_line(subject)}, on no branch")
-    call.report(f"{count(done.written, 'file')} written, {done.removed:,} removed")

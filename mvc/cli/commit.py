@@ -1,22 +1,21 @@
 """``mvc commit``."""
 
-from collections.abc import Iterable
 from typing import Annotated
 
 from mvc import provenance
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
+from mvc.cli.given import Metrics, Params, metrics, pair, params
 from mvc.cli.text import duration, share
 from mvc.cli.versions import entry_json
-from mvc.config import enabled, parse_value
+from mvc.config import enabled
 from mvc.errors import UsageError
 from mvc.history.decorations import Decorations
-from mvc.objects import Number, Scalar
 from mvc.ops.commit import Committed, Request
 from mvc.ops.commit import commit as make_commit
+from mvc.pending import read_pending
+from mvc.repo import Repository
 from mvc.text import count, one_line, size
-
-_MOST = 1 << 63
 
 
 @command(
@@ -24,7 +23,10 @@ _MOST = 1 << 63
     "mvc commit -m 'New tokenizer' tokenizer/",
     "mvc commit -m 'Average of two runs' --recipe run-a --recipe run-b",
     "mvc commit -m 'Fine-tuned' --data train=data/train.jsonl --data base=hf://org/model",
-    exits=("1 nothing changed, so there is nothing to commit",),
+    exits=(
+        "1 nothing changed, so there is nothing to commit",
+        "4 a merge is under way, and files are in conflict still",
+    ),
     data="The new version as in 'mvc log --json'.",
 )
 def commit(
@@ -33,12 +35,8 @@ def commit(
     message: Annotated[
         tuple[str, ...], Option("-m --message", "What changed and why; several make paragraphs.", "TEXT")
     ] = (),
-    metric: Annotated[
-        tuple[str, ...], Option("--metric", "A measured number; may be repeated.", "NAME=NUMBER")
-    ] = (),
-    param: Annotated[
-        tuple[str, ...], Option("--param", "A setting of the run; may be repeated.", "NAME=VALUE")
-    ] = (),
+    metric: Metrics = (),
+    param: Params = (),
     data: Annotated[
         tuple[str, ...],
         Option("--data", "What it was trained or tested on; may be repeated.", "NAME=PATH_OR_URI"),
@@ -71,24 +69,27 @@ def commit(
     A version also records Python, platform and frameworks (not with the setting commit.environment = false)
     and the Git commit of the code around it (not with commit.code = false); data as its size and fingerprint.
     Secrets are masked.
+
+    Where a merge, cherry-pick or revert is under way and its conflicts are resolved, the version concludes
+    it; it has a message already then.
     """
     text = "\n\n".join(message)
+    repository, settings = call.repository, call.settings()
     if len(recipe) == 1:
         raise UsageError(
             "one --recipe makes no combination", hint="name each version that was merged, or use --base"
         )
-    if not text.strip() and (message or not amend):
+    if not text.strip() and (message or not (amend or _is_under_way(repository))):
         raise UsageError("a version needs a message", hint="mvc commit -m 'what changed'")
-    repository, settings = call.repository, call.settings()
     request = Request(
         message=text if message else None,
         author=call.author(author),
         time=call.now(),
-        metrics=dict(_metrics(metric)),
-        params=dict(_params(param)),
+        metrics=dict(metrics(metric)),
+        params=dict(params(param)),
         data=provenance.data(
             call.io,
-            dict(_pair(item, "--data train=data/train") for item in data),
+            dict(pair(item, "--data train=data/train") for item in data),
             folder=call.context.cwd,
             worktree=repository.worktree,
             monitor=call.monitor,
@@ -109,9 +110,14 @@ def commit(
     done = make_commit(repository, request)
     if json:
         with repository.reading() as view:
-            call.data(entry_json(Decorations(view.refs).entry(done.id, done.commit)))
+            call.data(entry_json(Decorations(view.refs).entry(done.id, done.commit), ()))
     else:
         _report(call, done)
+
+
+def _is_under_way(repository: Repository) -> bool:
+    with repository.reading() as view:
+        return read_pending(view) is not None
 
 
 def _report(call: Call, done: Committed) -> None:
@@ -125,40 +131,3 @@ def _report(call: Call, done: Committed) -> None:
         f"{count(done.files, 'file')}, {size(done.read_bytes)} read, {size(done.stored_bytes)} stored{ratio}"
         f" in {duration(done.seconds)}"
     )
-
-
-def _metrics(items: Iterable[str]) -> Iterable[tuple[str, Number]]:
-    for item in items:
-        name, text = _pair(item, "--metric loss=1.93")
-        yield name, _number(item, text)
-
-
-def _params(items: Iterable[str]) -> Iterable[tuple[str, Scalar]]:
-    for item in items:
-        name, text = _pair(item, "--param lr=3e-4")
-        value = parse_value(text)
-        # a number that the format cannot hold is kept as it was written
-        yield name, text if isinstance(value, int) and not -_MOST <= value < _MOST else value
-
-
-def _pair(item: str, example: str) -> tuple[str, str]:
-    name, equals, text = item.partition("=")
-    name = name.strip()
-    if not equals or not name or not name.isprintable():
-        raise UsageError(f"{item!r} is not a name and a value", hint=f"for example {example}")
-    return name, text.strip()
-
-
-def _number(item: str, text: str) -> Number:
-    try:
-        whole = int(text)
-        if -_MOST <= whole < _MOST:
-            return whole
-    except ValueError:
-        pass  # no whole number, so it is tried as another one
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(
-            f"{item!r}: {text!r} is not a number", hint="for example --metric loss=1.93"
-        ) from None

@@ -180,6 +180,14 @@ class Line:
         yield from self.revision(begin)
         yield from self.path(begin)
 
+    def verb_or_revision(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc bisect`` can do; behind that, revisions."""
+        if self.free:
+            return self.revision(begin)
+        from mvc.cli.bisect import VERBS  # only where it is asked for
+
+        return (Candidate(word, told) for word, told in VERBS.items() if word.startswith(begin))
+
     def name(self, begin: str) -> Iterable[Candidate]:
         """A branch or a tag that there is; behind a new one, the revision that it is to name."""
         if self.free and not {"delete", "move"} & self.given:
@@ -192,6 +200,18 @@ class Line:
         """A file or folder of the work tree, or one that was deleted there."""
         yield from candidates.paths(begin, self.context.cwd)
         yield from self._in_version("HEAD", begin)
+
+    def path_or_tensor(self, begin: str) -> Iterator[Candidate]:
+        """A file or folder of the last version as the current folder calls it, or a tensor in such a file."""
+        start = "HEAD:./"
+        for item in self._in_version(None, start + begin):
+            yield item._replace(text=item.text.removeprefix(start))
+
+    def note(self, begin: str) -> Iterable[Candidate]:
+        """A note of the version that was named before."""
+        if len(self.free) < 2:
+            return ()
+        return self._in_view(lambda view, text: candidates.note_ids(view, self.free[1], text), begin)
 
     def folder(self, begin: str) -> Iterable[Candidate]:
         """A folder anywhere."""
@@ -226,6 +246,10 @@ class Line:
         """An operation's id."""
         return self._in_view(candidates.operation_ids, begin)
 
+    def restore(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc oplog`` can do beside listing."""
+        return _choices(("restore",), begin)
+
     # --- the repository ------------------------------------------------------------------------------------
     def _repository(self) -> Repository:
         return Repository.find(FileIO(), self.context.cwd, Monitor())
@@ -250,12 +274,16 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "REV:PATH": Line.inside,
     "REV[:PATH]": Line.inside,
     "REV|PATH": Line.revision_or_path,
+    "VERB|REV": Line.verb_or_revision,
     "NAME": Line.name,
     "PATH": Line.path,
+    "PATH[#TENSOR]": Line.path_or_tensor,
+    "NOTE": Line.note,
     "DIR": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
     "KEY": Line.key,
     "VALUE": Line.setting,
     "OPERATION": Line.operation,
+    "restore": Line.restore,
 }
 """What is offered for a value, by what help calls it. For other names nothing is."""

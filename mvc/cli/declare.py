@@ -74,7 +74,8 @@ class Command:
     """A command: its function takes a :class:`mvc.cli.call.Call` and the declared parameters, and returns
     the exit code (None: 0). ``exits`` say what its exit codes mean beyond the usual, ``data`` what
     ``--json`` prints; ``paths`` tells that paths may follow a ``--``, which the function finds in
-    ``call.paths``; ``paged``, that on a terminal its lines go through a pager."""
+    ``call.paths``; ``paged``, that on a terminal its lines go through a pager. Behind one of the words of
+    ``program``, if it stands first, comes a program's command line as it is, which ``call.paths`` has too."""
 
     name: str
     function: Callable[..., int | None]
@@ -84,6 +85,7 @@ class Command:
     data: str
     paths: bool
     paged: bool
+    program: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -102,15 +104,20 @@ class Command:
 
 
 def command(
-    *examples: str, exits: tuple[str, ...] = (), data: str = "", paths: bool = False, paged: bool = False
+    *examples: str,
+    exits: tuple[str, ...] = (),
+    data: str = "",
+    paths: bool = False,
+    paged: bool = False,
+    program: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function, which must be called as the command is; see :class:`Command` for the
     rest."""
 
     def wrap(function: Callable[..., int | None]) -> Command:
-        name = function.__name__.rstrip("_")
+        name = function.__name__.rstrip("_").replace("_", "-")
         parameters = (*_parameters(function), *COMMON)
-        return Command(name, function, parameters, examples, exits, data, paths, paged)
+        return Command(name, function, parameters, examples, exits, data, paths, paged, program)
 
     return wrap
 

@@ -137,7 +137,10 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
         raise _unknown(name)
     command = load(name)
     paths: tuple[str, ...] | None = None
-    if command.paths and "--" in words:
+    if (at := _before_program(command, words)) is not None:
+        words, paths = words[:at], tuple(words[at:])
+        paths = paths[1:] if paths[:1] == ("--",) else paths
+    elif command.paths and "--" in words:
         at = words.index("--")
         words, paths = words[:at], tuple(words[at + 1 :])
     values = _arguments(command, words)
@@ -159,6 +162,20 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
         if amount:
             call.detail(f"{counter}: {amount:,}")
     return code
+
+
+def _before_program(command: Command, words: list[str]) -> int | None:
+    """Where a program's command line begins; None where there is none. Options of ours may stand before it
+    and before the word that announces it."""
+    named = False
+    for at, word in enumerate(words):
+        if named and (word == "--" or not word.startswith("-")):
+            return at
+        if not word.startswith("-"):
+            named = word in command.program
+            if not named:
+                return None
+    return None
 
 
 def _arguments(command: Command, words: list[str]) -> dict[str, Any] | None:

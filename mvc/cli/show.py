@@ -6,6 +6,7 @@ from mvc.cli.call import Call
 from mvc.cli.card import card_json, card_lines, lineage_json
 from mvc.cli.changes import tree_change_json, tree_change_lines
 from mvc.cli.declare import Argument, Option, command
+from mvc.cli.merged import merge_json, merge_lines
 from mvc.cli.text import when
 from mvc.cli.versions import Names, entry_json, entry_lines, message_lines, tag_json
 from mvc.objects import Tag
@@ -21,20 +22,20 @@ from mvc.text import count, one_line, size
     "mvc show v1.0 --json",
     "mvc show HEAD:model.safetensors",
     data="A version as in 'mvc log --json' with weights (its weights id, null without tensors), "
-    "keeps_weights (they are the first parent's, in other files or bytes), changes "
-    "(path, kind, old_path, old_bytes, new_bytes, same_weights: the old file whose weights it holds in other "
-    "bytes); data (by name: kind, location, size, files, blake3), code (commit, dirty, branch, remote) and "
-    "environment (of, python, implementation, system, release, machine, mvc, packages); where an "
-    "annotated tag was named, tag (name, target, tagger, time, message); and card: weights_id, "
-    "architectures (source, name, kind, settings), adapters (source, kind, rank, alpha, targets, base), "
-    "parameters (of copies once), weights (name, files, formats, tensors, parameters, bytes, dtypes, "
-    "buffers, scales, averaged, shared), shards (name, files, missing_files, missing_tensors, complete), "
-    "pickled_names (source, loader, dangerous, others, truncated), optimizers (source, kind, "
-    "slots, tensors, bytes, step, groups, settings, covered), training (sources, epoch, step, scheduled, "
-    "rng, scheduler, scaler, noted), tokenizer (kind, files, vocabulary), tensor_changes (files, added, "
-    "removed, reshaped, changed, unchanged), checklist (name, state, note, hint), complete, notes. "
-    "For REV:PATH: "
-    "path, kind (file or folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
+    "keeps_weights (they are the first parent's, in other files or bytes), changes (path, kind, old_path, "
+    "old_bytes, new_bytes, same_weights: the old file whose weights it holds in other bytes); of a merge "
+    "also merge (bases, and what was chosen: strategy, tensors: pairs of pattern and strategy, weight, "
+    "scale, density); data (by name: kind, location, size, files, blake3), code (commit, dirty, branch, "
+    "remote) and environment (of, python, implementation, system, release, machine, mvc, packages); where an "
+    "annotated tag was named, tag (name, target, tagger, time, message); and card: weights_id, architectures "
+    "(source, name, kind, settings), adapters (source, kind, rank, alpha, targets, base), parameters (of "
+    "copies once), weights (name, files, formats, tensors, parameters, bytes, dtypes, buffers, scales, "
+    "averaged, shared), shards (name, files, missing_files, missing_tensors, complete), pickled_names "
+    "(source, loader, dangerous, others, truncated), optimizers (source, kind, slots, tensors, bytes, step, "
+    "groups, settings, covered), training (sources, epoch, step, scheduled, rng, scheduler, scaler, noted), "
+    "tokenizer (kind, files, vocabulary), tensor_changes (files, added, removed, reshaped, changed, "
+    "unchanged), checklist (name, state, note, hint), complete, notes. For REV:PATH: path, kind (file or "
+    "folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
     paged=True,
 )
 def show(
@@ -65,18 +66,20 @@ def show(
             return
         shown = read_version(call.repository, view, revision)
         if json:
-            call.data(_version_json(shown))
+            call.data(_version_json(shown, Names(call, view)))
         else:
             _print_version(call, shown, Names(call, view))
 
 
-def _version_json(shown: Shown) -> dict[str, Any]:
+def _version_json(shown: Shown, names: Names) -> dict[str, Any]:
     same = shown.same_weights()
     card = read_card(shown)
+    recorded = merge_json(shown.entry.commit)
     return {
-        **entry_json(shown.entry),
+        **entry_json(shown.entry, names.notes(shown.entry.id)),
         "weights": card.weights_id,
         "keeps_weights": shown.keeps_weights,
+        **({} if recorded is None else {"merge": recorded}),
         **lineage_json(card),
         **({} if shown.tag is None else {"tag": tag_json(shown.tag)}),
         "changes": [
@@ -90,6 +93,8 @@ def _print_version(call: Call, shown: Shown, names: Names) -> None:
     for line in () if shown.tag is None else _tag_lines(call, shown.tag):
         call.print(line)
     for line in entry_lines(call, shown.entry, names):
+        call.print(line)
+    for line in merge_lines(shown.entry.commit):
         call.print(line)
     if not call.quiet:
         for line in card_lines(read_card(shown), call.context.width):

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from mvc.cli.call import Call
 from mvc.cli.changes import weights_text
+from mvc.cli.conflicts import conflict_json, pending_json, pending_lines
 from mvc.cli.declare import Option, command
+from mvc.objectid import CommitId
 from mvc.ops.status import Status
 from mvc.ops.status import status as read_status
 from mvc.text import one_line
@@ -17,7 +19,10 @@ from mvc.text import one_line
     "added, modified, deleted (paths from the repository's top), same_weights (modified and added files "
     "that hold the weights of a committed one in other bytes: path to that one's path), renamed (new path to "
     "old path; both stand in added and deleted too), same_weights_together (new files that together hold the "
-    "weights of all other deleted ones), refused and skipped (path, why).",
+    "weights of all other deleted ones), refused and skipped (path, why), pending (what is under way: "
+    "kind: merge, cherry-pick or revert; ours, theirs, message, squash, rest: versions to come; or null), "
+    "unresolved (as conflicts of 'mvc merge --json'), and bisecting_from (where HEAD was before a bisection "
+    "under way, or null).",
 )
 def status(
     call: Call,
@@ -37,14 +42,31 @@ def status(
                 "renamed": dict(sorted(found.renamed.items())),
                 "same_weights": dict(sorted(found.same_weights.items())),
                 "same_weights_together": list(found.same_weights_together),
+                "bisecting_from": _start(found),
                 "refused": [{"path": path, "why": why} for path, why in found.state.scan.refused],
                 "skipped": [{"path": path, "why": why} for path, why in found.state.scan.skipped],
+                "pending": None if found.pending is None else pending_json(found.pending),
+                "unresolved": [conflict_json(conflict) for conflict in found.unresolved],
             }
         )
         return
     call.print(_where(found))
+    if found.pending is not None:
+        with call.repository.reading() as view:
+            for line in pending_lines(call, view.objects, found.pending, found.unresolved):
+                call.print(line)
+    if found.bisecting_from is not None:
+        call.print(
+            f"Bisecting, begun at {one_line((_start(found) or '').removeprefix('refs/heads/'))}; "
+            "'mvc bisect log' has the answers, 'mvc bisect reset' goes back"
+        )
     for line in _lines(call, found):
         call.print(line)
+
+
+def _start(found: Status) -> str | None:
+    start = found.bisecting_from
+    return start.hex() if isinstance(start, CommitId) else start
 
 
 def _where(found: Status) -> str:

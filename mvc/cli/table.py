@@ -22,15 +22,27 @@ COMMANDS: dict[str, Row] = {
     "status": Row("look", "Show what a commit would record"),
     "log": Row("look", "Show history, newest first"),
     "show": Row("look", "Show one version and what it changed"),
+    "grep": Row("look", "Find an expression in names, metadata and messages"),
     "diff": Row("look", "Show what differs, down to the tensors"),
     "ls": Row("look", "List a version's files or tensors"),
     "cat": Row("look", "Write a file or tensor of a version to standard output"),
+    "blame": Row("look", "Show which version last changed each tensor or line of a file"),
+    "merge-base": Row("look", "Find the version in which lines of history met"),
+    "rev-parse": Row("look", "Print the ids of what revisions name"),
     "commit": Row("change", "Snapshot the folder as a new version"),
     "checkout": Row("change", "Bring a version, or files of it, back into the folder"),
+    "switch": Row("change", "Go to another branch"),
+    "restore": Row("change", "Bring files back from a version, without asking"),
+    "merge": Row("change", "Merge another branch, down to the tensors"),
+    "cherry-pick": Row("change", "Apply what single versions changed"),
+    "revert": Row("change", "Take back what single versions changed, as new versions"),
+    "reset": Row("change", "Move the current branch to another version"),
     "branch": Row("change", "List, create, rename or delete branches"),
     "tag": Row("change", "List, create or delete tags"),
+    "notes": Row("change", "Add metrics and words to a version after it was made"),
+    "bisect": Row("look", "Find the version, or the tensors, that made things worse"),
     "undo": Row("change", "Take back what a command did"),
-    "oplog": Row("change", "List what commands did"),
+    "oplog": Row("change", "List what commands did, and go back to any of it"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "gc": Row("care", "Throw away what nothing needs, and keep the store small"),
@@ -46,7 +58,8 @@ NO_STAGING = ("add", "rm", "mv")
 
 def load(name: str) -> Command:
     """A command by its name."""
-    found = getattr(import_module(f"mvc.cli.{name}"), name)
+    module = name.replace("-", "_")
+    found = getattr(import_module(f"mvc.cli.{module}"), module)
     if not isinstance(found, Command):
-        raise TypeError(f"mvc.cli.{name} declares no command")
+        raise TypeError(f"mvc.cli.{module} declares no command")
     return found

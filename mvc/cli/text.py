@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
 def when(time: Timestamp) -> str:
     """As ``git log`` has it: ``Sat Nov 21 00:05:12 2026 +0100``."""
     days, (hour, minute, second) = _local(time)
-    year, month, day = _civil(days)
+    year, month, day = civil(days)
     name = _DAYS[(days + 3) % 7]  # 1970-01-01 was a Thursday
     return f"{name} {_MONTHS[month - 1]} {day} {hour:02}:{minute:02}:{second:02} {year} {_offset(time, '')}"
 
@@ -41,14 +41,14 @@ def when(time: Timestamp) -> str:
 def when_short(time: Timestamp) -> str:
     """For tables: ``2026-11-21 00:05:12``."""
     days, (hour, minute, second) = _local(time)
-    year, month, day = _civil(days)
+    year, month, day = civil(days)
     return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
 
 
 def iso(time: Timestamp) -> str:
     """ISO 8601 with microseconds and offset."""
     days, (hour, minute, second) = _local(time)
-    year, month, day = _civil(days)
+    year, month, day = civil(days)
     micro = time.microseconds % 1_000_000
     return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micro:06}{_offset(time, ':')}"
 
@@ -65,7 +65,18 @@ def _offset(time: Timestamp, colon: str) -> str:
     return f"{sign}{hours:02}{colon}{minutes:02}"
 
 
-def _civil(days: int) -> tuple[int, int, int]:
+def days_of(year: int, month: int, day: int) -> int:
+    """Days since 1970 of a day of the proleptic Gregorian calendar; :func:`civil`'s inverse.
+
+    Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", ``days_from_civil``.
+    """
+    year -= month <= 2
+    era, year_of_era = divmod(year, 400)
+    day_of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
+
+
+def civil(days: int) -> tuple[int, int, int]:
     """Year, month and day of a day since 1970, whatever the year: a commit may claim one that ``datetime``
     refuses.
 

@@ -193,6 +193,17 @@ def _check_coverage(spans: list[Span], start: int, size: int) -> None:
         raise NotThisFormat(f"{size - position} bytes behind the last tensor")
 
 
+def read_metadata(view: View) -> dict[str, str] | None:
+    """All of ``__metadata__``; None where a file has none.
+
+    Raises:
+        NotThisFormat: the header is malformed.
+    """
+    metadata = _read_header(view)[1].get(_METADATA)
+    _check_metadata(metadata)
+    return None if metadata is None else dict(metadata)
+
+
 # --- a header for what has no file yet ---------------------------------------------------------------------
 _RANKED = (
     *("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
@@ -210,12 +221,14 @@ class Described(NamedTuple):
     shape: tuple[int, ...]
 
 
-def emit_header(tensors: Iterable[Described]) -> tuple[bytes, list[Described]]:
+def emit_header(
+    tensors: Iterable[Described], metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, list[Described]]:
     """The bytes of a safetensors file up to its first tensor, and the tensors in the order of their data.
 
     The bytes are those that the reference library writes: wider dtypes first, then by name, the header padded
-    with spaces to a multiple of eight, no metadata. Tensors follow each other without gaps, row-major and
-    little-endian.
+    with spaces to a multiple of eight; ``metadata``, where given, in front. Tensors follow each other without
+    gaps, row-major and little-endian.
 
     Raises:
         UserError: two tensors of one name, a name or dtype that the format cannot hold, or more tensors than
@@ -226,7 +239,7 @@ def emit_header(tensors: Iterable[Described]) -> tuple[bytes, list[Described]]:
     for tensor in listed:
         _check_emitted(tensor, ranks)
     ordered = sorted(listed, key=lambda tensor: (-ranks[tensor.dtype], tensor.name))
-    header: dict[str, Any] = {}
+    header: dict[str, Any] = {} if metadata is None else {_METADATA: dict(metadata)}
     offset = 0
     for name, dtype, shape in ordered:
         if name in header:

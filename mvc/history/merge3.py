@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol
 
 from mvc.history.ancestry import Links, common_ancestors
-from mvc.history.moves import EMPTY_FILE, Contents, find_moves
+from mvc.history.moves import EMPTY_FILE, Contents, find_moves, folders_above
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.history.treediff import Change, build_tree, diff_trees, flatten
 from mvc.objectid import CommitId, ManifestId, TreeId
@@ -38,8 +38,9 @@ MAX_VIRTUAL = 256
 class Conflict:
     """A file that the two sides changed in ways that do not go together.
 
-    ``base``, ``ours`` and ``theirs`` are the file on each side, None where that side has none; ``details``
-    say within the file what is in conflict: names of tensors, keys of JSON, or nothing.
+    ``base``, ``ours`` and ``theirs`` are the file on each side, None where that side has none (the base also
+    where a virtual base had two added files); ``details`` say within the file what is in conflict: names of
+    tensors, keys of JSON, or nothing.
     """
 
     path: str
@@ -235,6 +236,12 @@ class _TreeMerge:
             if found.kind is not None
         }
         self._step_aside(files, conflicts, paths, folders)
+        gone = [path for path, found in conflicts.items() if found.ours is None and found.theirs is None]
+        if gone:  # a path that is a folder now cannot be told of as a file
+            folders = _folders(files)
+            conflicts = {
+                path: conflicts[path] for path in conflicts if not (path in gone and path in folders)
+            }
         return Merged(files, tuple(conflicts[path] for path in sorted(conflicts, key=str.encode)))
 
     # --- files that were moved
@@ -261,10 +268,13 @@ class _TreeMerge:
         """One side moved a file: what the other one did to it happens at its new path."""
         other = _OURS + _THEIRS - side
         source, target = paths[old], paths[new]
-        taken = target.stages[other] is not None
+        there = target.stages[other]
+        if there is not None and source.stages[other] is not None and self._same(there, target.stages[side]):
+            # Both have the same file there: it is none that moved. Git 2.39 loses what became of the old one.
+            return
         if source.stages[other] is None:
             target.torn = "rename/delete"
-        if not taken:
+        if there is None:
             target.stages[_BASE], target.stages[other] = source.stages[_BASE], source.stages[other]
         elif source.stages[other] is not None:
             # The other side has a file of its own there, which meets the moved one with both sides' changes.
@@ -317,11 +327,13 @@ class _TreeMerge:
     def _merge_content(
         self, path: str, base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry
     ) -> Content:
-        same = self._contents.same
-        if same(ours, theirs) or (base is not None and same(base, theirs)):
-            return Content(_manifest(ours), True)
-        if base is not None and same(base, ours):
-            return Content(_manifest(theirs), True)
+        tests: tuple[Callable[[TreeEntry, TreeEntry], bool], ...]
+        tests = (lambda one, other: one.id == other.id, self._contents.same)  # the second one reads manifests
+        for same in tests:
+            if same(ours, theirs) or (base is not None and same(base, theirs)):
+                return Content(_manifest(ours), True)
+            if base is not None and same(base, ours):
+                return Content(_manifest(theirs), True)
         # An empty base says no more than none, and that of a virtual base is not even stored.
         known = None if base is None or self._contents.is_empty(base) else _manifest(base)
         found = self._content(path, known, _manifest(ours), _manifest(theirs))
@@ -329,8 +341,8 @@ class _TreeMerge:
             return found
         return Content(EMPTY_FILE if base is None else _manifest(base), False)
 
-    def _same(self, one: TreeEntry, other: TreeEntry) -> bool:
-        return one.mode == other.mode and self._contents.same(one, other)
+    def _same(self, one: TreeEntry, other: TreeEntry | None) -> bool:
+        return other is not None and one.mode == other.mode and self._contents.same(one, other)
 
     # --- files where folders have to be
     # ------------------------------------------------------------------------
@@ -343,7 +355,7 @@ class _TreeMerge:
     ) -> None:
         """Move files out of the way of folders. ``ours`` are the folders of our side."""
         settled = [path for path in paths if path in files]
-        in_the_way = {above for path in settled for above in _above(path) if above in files}
+        in_the_way = {above for path in settled for above in folders_above(path) if above in files}
         in_the_way.update(path for path in settled if path in ours)
         if not in_the_way:
             return
@@ -377,6 +389,8 @@ def _conflict(
     path: str, kind: ConflictKind, stages: Iterable[TreeEntry | None], details: tuple[str, ...] = ()
 ) -> Conflict:
     base, ours, theirs = stages
+    if base is not None and base.id == EMPTY_FILE:  # in a virtual base, for files that were never stored
+        base = None
     return Conflict(path, kind, base, ours, theirs, details)
 
 
@@ -386,15 +400,10 @@ def _manifest(entry: TreeEntry) -> ManifestId:
     return entry.id
 
 
-def _above(path: str) -> Iterable[str]:
-    """The folders that a path lies in, outermost first."""
-    return (path[:end] for end, character in enumerate(path) if character == "/")
-
-
 def _folders(files: Iterable[str]) -> frozenset[str]:
     """The folders that hold files."""
     lowest = {path.rpartition("/")[0] for path in files} - {""}
-    return frozenset(lowest.union(*map(_above, lowest)))
+    return frozenset(lowest.union(*map(folders_above, lowest)))
 
 
 def _beside(path: str, label: str, side: int, taken: frozenset[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 from mvc.history.reader import ObjectReader
 from mvc.history.treediff import Change, content_of
@@ -46,22 +46,25 @@ def find_moves(contents: Contents, changes: Iterable[Change], other: Mapping[str
 
     ``other`` are the other side's changes: where it touched none of the files that are gone, nothing hangs on
     whether they were moved, and nothing is read. As in Git each new path, in order, takes the first old one
-    of its bytes that is left, one of the same name in its folder before the others, and empty files count
-    as removed and added.
+    of its bytes that is left, before others one of the same last name, then one of a folder in which the
+    other side changed something; and empty files count as removed and added.
     """
     changes = list(changes)
     removed = {change.path: change.old for change in changes if change.old and not change.new}
     added = {change.path: change.new for change in changes if change.new and not change.old}
     if not any(path in other for path in removed):
         return {}
+    touched = {folder for path in other for folder in folders_above(path)}
+    in_order = sorted(removed, key=lambda path: not touched.issuperset(folders_above(path)))
     moves: dict[str, str] = {}
     keys: tuple[Callable[[TreeEntry], Hashable], ...] = (lambda entry: entry.id, contents.__getitem__)
     for key in keys:
         if not (removed and added):
             break
         sources: dict[Hashable, list[str]] = {}
-        for path, entry in removed.items():
-            sources.setdefault(key(entry), []).append(path)
+        for path in in_order:
+            if path in removed:
+                sources.setdefault(key(removed[path]), []).append(path)
         for path, entry in list(added.items()):
             left = sources.get(key(entry))
             if not left or contents.is_empty(entry):
@@ -72,6 +75,11 @@ def find_moves(contents: Contents, changes: Iterable[Change], other: Mapping[str
             moves[source] = path
             del removed[source], added[path]
     return moves
+
+
+def folders_above(path: str) -> Iterator[str]:
+    """The folders that a path lies in, outermost first."""
+    return (path[:end] for end, character in enumerate(path) if character == "/")
 
 
 def _name(path: str) -> str:

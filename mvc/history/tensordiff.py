@@ -103,6 +103,60 @@ def pair_moved_share(reader: ObjectReader, old: PartTable, new: PartTable, pair:
     return _share_strided(reader, old, new, pair, width)
 
 
+def has_same_bits(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair) -> bool:
+    """Whether a tensor has the same dtype, shape and bits at its two places.
+
+    Ids tell it nearly always: blobs are read only where equal bytes may have been cut differently, or where
+    a strided view's own elements must be told from what lies between them. A strided view that this mvc
+    cannot read (an unknown dtype, over 256 MiB) counts as changed when its bytes or strides did.
+    """
+    if not _same_form(pair):
+        return False
+    if _same_layout(pair) and _equal_bytes(reader, old, new, pair):
+        return True
+    if pair.old.strides is None and pair.new.strides is None:
+        return False
+    try:
+        return not pair_moved_share(reader, old, new, pair)
+    except UnsupportedFeature:
+        return False
+
+
+def _equal_bytes(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair) -> bool:
+    """Whether two equally long spans hold the same bytes."""
+    return same_pieces(
+        reader, old.pieces(pair.old.offset, pair.old.length), new.pieces(pair.new.offset, pair.new.length)
+    )
+
+
+def same_pieces(reader: ObjectReader, old: Iterable[Piece], new: Iterable[Piece]) -> bool:
+    """Whether pieces of equal length in all hold the same bytes; blobs are read only where ids cannot
+    tell."""
+    unsettled = []
+    for left, right, count in _overlaps(iter(old), iter(new)):
+        if not _same_bytes(left, right, count):
+            if _surely_differ(left, right, count):
+                return False
+            unsettled.append((left, right, count))
+    return all(
+        _start_of(reader, left, count) == _start_of(reader, right, count) for left, right, count in unsettled
+    )
+
+
+def _start_of(reader: ObjectReader, piece: Piece, count: int) -> bytes:
+    data = piece.part.inline if piece.part.blob is None else reader.get(piece.part.blob)
+    if len(data) != piece.part.length:
+        raise CorruptObject(f"a part of {piece.part.length} bytes was stored with {len(data)}")
+    return data[piece.start : piece.start + count]
+
+
+def _surely_differ(left: Piece, right: Piece, count: int) -> bool:
+    """Whether unequal pieces have unequal bytes for certain: both known, or each named by a hash of it."""
+    if left.part.blob is None or right.part.blob is None:
+        return left.part.blob is right.part.blob
+    return left.part.length == count == right.part.length
+
+
 # --- forms and layouts -------------------------------------------------------------------------------------
 def _by_name(manifest: Manifest) -> dict[tuple[str, int], Span]:
     """Spans by name and occurrence: two tensors should not share a name, but none may vanish if they do."""
@@ -213,10 +267,16 @@ def _unequal_ranges(old: PartTable, new: PartTable, pair: SpanPair) -> Iterator[
 
 def _aligned(old: Iterator[Piece], new: Iterator[Piece]) -> Iterator[tuple[int, bool]]:
     """Cut two lists of pieces at each other's borders: byte counts, and whether both are the same bytes."""
+    for left, right, count in _overlaps(old, new):
+        yield count, _same_bytes(left, right, count)
+
+
+def _overlaps(old: Iterator[Piece], new: Iterator[Piece]) -> Iterator[tuple[Piece, Piece, int]]:
+    """Two lists of pieces, cut at each other's borders: the rests of both, and how many bytes they share."""
     left, right = next(old, None), next(new, None)
     while left is not None and right is not None:
         count = min(left.length, right.length)
-        yield count, _same_bytes(left, right, count)
+        yield left, right, count
         left, right = _advance(left, count, old), _advance(right, count, new)
 
 

@@ -63,6 +63,12 @@ class ObjectDatabase:
         database._pending = pending
         return database
 
+    def with_cache(self, cache: PlainCache) -> ObjectDatabase:
+        """This database with another cache."""
+        database = ObjectDatabase(self.backend, self.index, self._monitor, cache)
+        database._pending = self._pending
+        return database
+
     def __contains__(self, identity: ObjectId) -> bool:
         return identity in self.index
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Mapping
-from dataclasses import replace
 
-from mvc.bases import BaseFinder
-from mvc.committing import Committed, Job, Request, command_of, join_packs, redacted
-from mvc.describing import Describer
-from mvc.errors import DamageError, FileChanged, UserError
-from mvc.fileio import storage_errors
-from mvc.history.reader import read_manifest
-from mvc.history.treediff import overlay
-from mvc.ingest import ATTEMPTS, Ingested, ingest_file
-from mvc.objectid import CommitId, ManifestId
-from mvc.objects import TreeEntry
-from mvc.paths import is_below, shown
+from mvc.committing import Committed, Request, command_of, join_packs, redacted
+from mvc.concluding import conclude, concluding_update
+from mvc.errors import ConflictError
+from mvc.paths import shown
+from mvc.pending import Pending, how_on, read_pending
 from mvc.repo import Repository
-from mvc.transaction import Transaction, begin
-from mvc.workspace import Workspace, files_of, locked, refuse_names
-from mvc.worktree.compare import index_entry, mode_of, was_skipped
-from mvc.worktree.index import IndexEntry
-from mvc.worktree.recheck import same_content
-from mvc.worktree.scan import ScanResult, WorkFile
+from mvc.snapshot import WorkTreeJob
+from mvc.transaction import begin
+from mvc.unresolved import refuse_unresolved
+from mvc.workspace import locked, refuse_names
 
 __all__ = ["Committed", "Request", "commit"]
 
@@ -31,8 +21,13 @@ __all__ = ["Committed", "Request", "commit"]
 def commit(repository: Repository, request: Request) -> Committed:
     """Store the work tree's files and move the current branch to a commit of them.
 
+    Where a merge, cherry-pick or revert is under way, that commit concludes it: with its parents and, unless
+    the request has one, its message.
+
     Raises:
         AnswerIsNo: nothing changed, and ``allow_empty`` is not set.
+        ConflictError: what is under way has conflicts that are not resolved, or goes neither with an
+            amendment nor with a part of the work tree.
         InvalidPath: names that no version may hold; nothing is stored.
         FileChanged: a file kept changing while it was read.
     """
@@ -43,9 +38,16 @@ def commit(repository: Repository, request: Request) -> Committed:
         found = workspace.scan(["" if path == "." else path.rstrip("/") for path in request.paths])
         refuse_names(found)
         with begin(repository, command_of(request), request.author, request.time) as tx:
-            job = _WorkTreeJob(repository, workspace, tx, request, found)
-            files = job.store()
-            tx.publish(lambda view: job.update(view, files))
+            pending = read_pending(tx.view)
+            job = WorkTreeJob(repository, workspace, tx, request, found)
+            if pending is None:
+                files = job.store()
+                tx.publish(lambda view: job.update(view, files))
+            else:
+                _refuse_parts(request, pending)
+                refuse_unresolved(workspace, tx.view, pending)
+                made = conclude(job, tx, request, pending, job.kept(job.before, job.store()))
+                tx.publish(lambda view: concluding_update(view, tx, made, pending, request.time))
             committed = job.result(began)
             job.finder.save()
         workspace.remember(job.fresh if not request.paths else {**workspace.cache.entries, **job.fresh})
@@ -53,128 +55,15 @@ def commit(repository: Repository, request: Request) -> Committed:
     return committed
 
 
-class _WorkTreeJob(Job):
-    """One run of :func:`commit`."""
-
-    what = "the work tree is"
-
-    def __init__(
-        self,
-        repository: Repository,
-        workspace: Workspace,
-        tx: Transaction,
-        request: Request,
-        found: ScanResult,
-    ) -> None:
-        super().__init__(repository, tx, request, len(found.files))
-        self._found = found
-        self._workspace = workspace
-        self._describer = Describer(workspace.io, workspace.root)
-        self.fresh: dict[str, IndexEntry] = {}
-
-    def store(self) -> dict[str, TreeEntry]:
-        monitor, found, finder = self._repository.monitor, self._found, self.finder
-        files: dict[str, TreeEntry] = {}
-        monitor.start("commit", sum(file.stat.st_size for file in found.files.values()))
-        for path, file in found.files.items():
-            known = self._known(path, file)
-            if known is not None:
-                identity = known
-                self.fresh[path] = index_entry(file, identity)
-                monitor.advance(file.stat.st_size)
-            else:
-                stored = self._ingest(file, finder)
-                if stored is None:
-                    continue
-                identity = stored.id
-                self._weigher.remember(identity, stored.manifest, stored.digests)
-                self._read_bytes += stored.manifest.size
-                self.fresh[path] = index_entry(replace(file, stat=stored.status), identity)
-            name = path.rsplit("/", 1)[-1]
-            files[path] = TreeEntry(name, mode_of(file), identity)
-        monitor.finish()
-        return files
-
-    def _known(self, path: str, file: WorkFile) -> ManifestId | None:
-        """The manifest of a file that need not be stored: the stat cache is certain of it, or its bytes are
-        those of the last version."""
-        if self._request.rescan:
-            return None
-        cached = self._workspace.cache.get(path, file.stat)
-        if cached is not None and self._tx.writer.known(ManifestId(cached)):
-            return ManifestId(cached)
-        entry = self._before.get(path)
-        if entry is None or not self._tx.writer.known(entry.id):
-            return None
-        try:
-            manifest = read_manifest(self._tx.view.objects, ManifestId(entry.id))
-            if manifest.size and same_content(self._workspace.io, self._workspace.root / path, manifest):
-                return ManifestId(entry.id)
-        except (DamageError, OSError):
-            return None  # it is read, and stored, like any other; what is wrong is told there
-        return None
-
-    def _ingest(self, file: WorkFile, finder: BaseFinder) -> Ingested | None:
-        """Store one file; None if it has gone since the scan. What has taken its place is looked at
-        afresh."""
-        path, workspace = file.path, self._workspace
-        now: WorkFile | None = file
-        for attempt in range(ATTEMPTS):
-            if now is None:
-                return None
-            try:
-                with storage_errors(f"cannot store {shown(path)}"):
-                    return ingest_file(
-                        workspace.io,
-                        workspace.root / path,
-                        path,
-                        self._tx.writer,
-                        finder,
-                        workspace.monitor,
-                        describer=self._describer,
-                        seen=now.stat,
-                    )
-            except FileChanged:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                # from the top, so that a folder that has become a link is seen and refused
-                found = workspace.scan((path.partition("/")[0],))
-                refuse_names(found)
-                now = found.files.get(path)
-        return None
-
-    def _after(
-        self, head: CommitId | None, before: dict[str, TreeEntry], files: dict[str, TreeEntry]
-    ) -> dict[str, TreeEntry]:
-        kept = self._kept(before, files)
-        return self._selected(before, kept) if self._request.paths else self._joined(head, before, kept)
-
-    def _kept(self, before: Mapping[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
-        """What could not be looked at stays as it was: unreadable is not deleted."""
-        skipped = {path: entry for path, entry in before.items() if was_skipped(self._found, path)}
-        return {**skipped, **files} if skipped else files
-
-    def _selected(self, before: dict[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
-        for wanted in self._request.paths:
-            if not any(is_below(path, wanted) for path in (*before, *files)):
-                raise UserError(
-                    f"no file is called {wanted!r}", hint="'mvc status' and 'mvc ls' list what there is"
-                )
-        outside = {
-            path: entry
-            for path, entry in before.items()
-            if not any(is_below(path, wanted) for wanted in self._request.paths)
-        }
-        return overlay(outside, files)
-
-    def _joined(
-        self, head: CommitId | None, theirs: dict[str, TreeEntry], ours: dict[str, TreeEntry]
-    ) -> dict[str, TreeEntry]:
-        """Our snapshot on top of commits that others made while it was taken: what we found as it was when we
-        began, but they changed since, stays as they left it."""
-        began = self._tx.view.head_commit()
-        if head == began:
-            return ours
-        base = files_of(self._tx.view, began)
-        kept = {path: entry for path, entry in theirs.items() if ours.get(path) == base.get(path)}
-        return overlay(kept, {path: entry for path, entry in ours.items() if entry != base.get(path)})
+def _refuse_parts(request: Request, pending: Pending) -> None:
+    if pending.theirs is None:
+        raise ConflictError(
+            f"a {pending.kind} of several versions is under way, and waits to go on", hint=how_on(pending)
+        )
+    if request.paths:
+        raise ConflictError(
+            f"a {pending.kind} is under way, so {shown(request.paths[0])} cannot be committed alone",
+            hint=how_on(pending),
+        )
+    if request.amend:
+        raise ConflictError(f"a {pending.kind} is under way, so nothing can be amended", hint=how_on(pending))

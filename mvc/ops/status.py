@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mvc.bisecting import read_bisection
 from mvc.fileio import storage_errors
+from mvc.history.merge3 import Conflict
 from mvc.history.reader import read_manifest
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import TreeEntry
+from mvc.pending import Pending, read_pending
 from mvc.repo import Repository, View
+from mvc.unresolved import unresolved
 from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_of, locked, manifest_reader
 from mvc.worktree.compare import WorkState
@@ -25,6 +29,8 @@ class Status:
     ``renamed`` maps added files to the deleted ones whose bytes they have. ``same_weights`` maps modified
     files, and added ones, to the committed file (their own path, or any) whose weights they hold in other
     bytes; ``same_weights_together`` are those that hold the weights of all other deleted ones together.
+    ``pending`` is what is under way, ``unresolved`` what of it is in conflict still.
+    ``bisecting_from`` is where HEAD was before the bisection that is under way.
     """
 
     branch: str | None
@@ -33,6 +39,9 @@ class Status:
     renamed: Mapping[str, str] = field(default_factory=dict)
     same_weights: Mapping[str, str] = field(default_factory=dict)
     same_weights_together: tuple[str, ...] = ()
+    pending: Pending | None = None
+    unresolved: tuple[Conflict, ...] = ()
+    bisecting_from: str | CommitId | None = None
 
     @property
     def clean(self) -> bool:
@@ -51,7 +60,11 @@ def status(repository: Repository) -> Status:
             read = manifest_reader(view.objects)
             moved = renames(workspace.io, workspace.root, state, files, read)
             same, together = _same_weights(workspace, view, files, state, moved)
-        return Status(view.branch(), head, state, moved, same, together)
+        pending = read_pending(view)
+        still = () if pending is None else unresolved(workspace, view, pending)
+        bisection = read_bisection(view)
+        start = None if bisection is None else bisection.head
+        return Status(view.branch(), head, state, moved, same, together, pending, still, start)
 
 
 def _same_weights(

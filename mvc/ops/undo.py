@@ -1,22 +1,16 @@
-"""Take back what a command did, and list what commands did."""
+"""Take back what a command did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from mvc.errors import AmbiguousRevision, ConflictError, RevisionNotFound, UserError
+from mvc.errors import ConflictError, UserError
 from mvc.objectid import CommitId, OperationId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import HeadValue, Operation
 from mvc.repo import Repository, View
+from mvc.rewind import find_operation
 from mvc.switch import switch
 from mvc.transaction import Update, begin
 from mvc.workspace import files_of_tree, locked
-
-
-def operations(view: View) -> Iterator[Operation]:
-    """The operation log, newest first."""
-    return view.operations()
 
 
 def undo(
@@ -34,7 +28,7 @@ def undo(
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
     """
     with locked(repository, exclusive=True) as workspace, repository.reading() as view:
-        found = _newest(view) if operation is None else _named(view, operation)
+        found = _newest(view) if operation is None else find_operation(view, operation)
         with begin(repository, f"undo {found.command}", who, now) as tx:
             if found.worktree is None:
                 tx.publish(lambda now_view: _reversed(now_view, found))
@@ -61,16 +55,6 @@ def _newest(view: View) -> Operation:
             return operation
         undone.add(operation.undoes)
     raise UserError("there is nothing left to undo", hint="'mvc oplog' lists what was done")
-
-
-def _named(view: View, text: str) -> Operation:
-    wanted = text.lower()
-    found = [operation for operation in view.operations() if operation.id.hex().startswith(wanted)]
-    if not found or not wanted:
-        raise RevisionNotFound(f"no operation is called {text!r}", hint="'mvc oplog' lists them")
-    if len(found) > 1:
-        raise AmbiguousRevision(f"{text!r} fits {len(found)} operations", hint="give more of the id")
-    return found[0]
 
 
 def _reversed(view: View, operation: Operation) -> Update:

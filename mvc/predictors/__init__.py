@@ -49,6 +49,7 @@ PREDICTORS: LazyTable[Predictor] = LazyTable(
         ("q8_0", 1): "mvc.predictors.q8_0",
         ("rows", 1): "mvc.predictors.rows",
         ("lora", 1): "mvc.predictors.lora",
+        ("ties", 1): "mvc.predictors.ties",
     },
     "PREDICTOR",
 )

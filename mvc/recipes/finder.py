@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mvc.chunking import TENSOR_PIECE
 from mvc.objectid import BlobId, ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
@@ -69,8 +70,9 @@ class FileRecipes:
     """Recipes for the tensors of a file with these spans; ``read`` gives bytes of the file.
 
     ``parent`` is the file's earlier version, ``relatives`` other files that it is said to come from,
-    ``operands`` those that it is said to be a combination of. Nothing is looked for before the first
-    question, because most files of a commit are known. Thread-safe.
+    ``operands`` those that it is said to be a combination of; tensors whose recipe is ``stated``, by name,
+    are compared with nothing else. Nothing is looked for before the first question, because most files of a
+    commit are known. Thread-safe.
     """
 
     def __init__(
@@ -81,9 +83,11 @@ class FileRecipes:
         parent: KnownFile | None,
         relatives: Sequence[KnownFile] = (),
         operands: Sequence[KnownFile] = (),
+        stated: Mapping[str, TensorRecipe] | None = None,
     ) -> None:
         self._library = library
         self._spans = spans
+        self._stated = stated or {}
         self._read = read
         self._parent = parent
         self._relatives = list(relatives)
@@ -124,18 +128,29 @@ class FileRecipes:
     def _find(self) -> dict[int, Choice]:
         seen = {id(span): self._look(span) for span in self._spans if can_sketch(span)}
         ranking = rank_files([similar for similar in seen.values() if similar.identical is False])
+        stated = {id(span): recipe for span, recipe in self._possible()}
+        others = [span for span in self._spans if id(span) not in stated]
         found = {
             id(span): list(self._by_sketch(span, seen[id(span)], ranking)) if id(span) in seen else []
-            for span in self._spans
+            for span in others
         }
         relatives = self._near_files(found.values(), ranking, seen.values())
-        for span in self._spans:
+        for span in others:
             if not found[id(span)]:
                 found[id(span)] = list(by_name(span, relatives, self._read, self._library.database))
         merged = self._merged(found.values())
-        for span in self._spans:
+        for span in others:
             found[id(span)] = [*self._said(span), *combined(span, merged), *found[id(span)]]
+        found.update({place: [recipe] for place, recipe in stated.items()})
         return {place: Choice(self._library.database, recipes) for place, recipes in found.items()}
+
+    def _possible(self) -> Iterator[tuple[Span, TensorRecipe]]:
+        """The tensors whose recipe is stated, unless its operands lie too deep to be predicted from."""
+        for span in self._spans:
+            recipe = self._stated.get(span.name)
+            probe = bytes(min(span.length, TENSOR_PIECE))
+            if recipe is not None and recipe.hint(self._library.database, 0, probe) is not None:
+                yield span, recipe
 
     def _merged(self, found: Iterable[Sequence[TensorRecipe]]) -> tuple[KnownFile, ...]:
         """The files that several tensors are a combination of: then others will be too, whose sketches are

@@ -16,12 +16,17 @@ Held = dict[str, dict[str, list]]
 """SHA-256 and executable bit of each file of each version, by commit id."""
 
 
-def keep(held: Held, repository: Repository, message: str, **options) -> None:
-    """Commit the work tree, and note what the version holds."""
+def keep(held: Held, repository: Repository, message: str, **options) -> str:
+    """Commit the work tree, and note what the version holds; returns its id."""
     identity = snapshot(repository, message, **options).id.hex()
-    held[identity] = {
-        path: [hashlib.sha256(data).hexdigest(), executable]
-        for path, (data, executable) in tree(repository.worktree).items()
+    held[identity] = held_files(tree(repository.worktree))
+    return identity
+
+
+def held_files(files: dict[str, tuple[bytes, bool]]) -> dict[str, list]:
+    """What is noted of the files of a version."""
+    return {
+        path: [hashlib.sha256(data).hexdigest(), executable] for path, (data, executable) in files.items()
     }
 
 

@@ -21,10 +21,12 @@ __all__ = [
     "DEFLATED",
     "MAGIC",
     "STORED",
+    "Marks",
     "Member",
     "Part",
     "part_of",
     "read_directory",
+    "read_marks",
     "read_member",
 ]
 
@@ -47,6 +49,9 @@ _END64_MAGIC = b"PK\x06\x06"
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _ENTRY_MAGIC = b"PK\x01\x02"
 _LOCAL = struct.Struct("<4s5H3L2H")
+_LOCAL_TIME, _LOCAL_CRC = 10, 14
+_ENTRY_TIME, _ENTRY_CRC = 12, 16
+_DESCRIPTOR_MAGIC = b"PK\x07\x08"
 _EXTRA = struct.Struct("<2H")
 _EXTRA_ZIP64 = 1
 _SATURATED16, _SATURATED32 = 0xFFFF, 0xFFFFFFFF
@@ -72,7 +77,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One entry of the central directory; ``start`` is where its local header should be."""
+    """One entry of the central directory; ``start`` is where its local header should be, ``at`` where the
+    entry stands in the directory."""
 
     raw_name: bytes
     flags: int
@@ -81,6 +87,17 @@ class _Entry:
     size: int
     plain_size: int
     start: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Where a file says things of a member that do not follow from what the archive is for: offsets of its
+    checksum, 4 bytes each, and of its time and date, 4 bytes together."""
+
+    member: Member
+    checksums: tuple[int, ...]
+    times: tuple[int, ...]
 
 
 def read_directory(view: View) -> tuple[Member, ...]:
@@ -96,6 +113,36 @@ def read_directory(view: View) -> tuple[Member, ...]:
     _check_apart(entries, members, start)
     _check_names(members)
     return members
+
+
+def read_marks(view: View) -> tuple[Marks, ...]:
+    """The members of an archive as :func:`read_directory` gives them, with where their checksums stand: in
+    the directory, in their own header unless it leaves the checksum out, and behind the data of those that
+    have a descriptor there.
+
+    Raises:
+        NotThisFormat: as :func:`read_directory`, or a descriptor that contradicts the directory.
+    """
+    members = read_directory(view)
+    start, length, count = _find_directory(view)
+    entries = _entries(view.read(start, length), count)
+    return tuple(_marks(view, entry, member, start) for entry, member in zip(entries, members, strict=True))
+
+
+def _marks(view: View, entry: _Entry, member: Member, directory: int) -> Marks:
+    crc = entry.crc.to_bytes(4, "little")
+    checksums = [directory + entry.at + _ENTRY_CRC]
+    described = entry.flags & _DESCRIPTOR
+    here = entry.start + _LOCAL_CRC
+    if not described or (entry.crc and view.read(here, 4) == crc):
+        checksums.append(here)
+    if described:
+        behind = view.read(member.offset + member.size, 8)
+        signed = behind.startswith(_DESCRIPTOR_MAGIC)  # which a descriptor may have in front, or not
+        if behind[4 * signed :][:4] != crc:
+            raise NotThisFormat("a zip member's descriptor contradicts the directory")
+        checksums.append(member.offset + member.size + 4 * signed)
+    return Marks(member, tuple(checksums), (entry.start + _LOCAL_TIME, directory + entry.at + _ENTRY_TIME))
 
 
 def part_of(view: View, member: Member) -> Part:
@@ -198,15 +245,15 @@ def _entries(directory: bytes, count: int) -> Iterator[_Entry]:
         name_end = position + _ENTRY.size + name_length
         extra_end = name_end + extra_length
         name = directory[position + _ENTRY.size : name_end]
-        position = extra_end + comment_length
+        at, position = position, extra_end + comment_length
         if position > len(directory):
             raise NotThisFormat("truncated: the zip directory holds fewer members than it says")
-        yield _entry(fields, name, directory[name_end:extra_end])
+        yield _entry(fields, name, directory[name_end:extra_end], at)
     if position != len(directory):
         raise NotThisFormat(f"{len(directory) - position} bytes behind the zip directory's last member")
 
 
-def _entry(fields: tuple[int, ...], name: bytes, extra: bytes) -> _Entry:
+def _entry(fields: tuple[int, ...], name: bytes, extra: bytes, at: int) -> _Entry:
     flags, method, crc = fields[3], fields[4], fields[7]
     size, plain_size, disk, start = fields[8], fields[9], fields[13], fields[16]
     wide = iter(_zip64_fields(extra))  # only what the narrow fields cannot hold, in this order
@@ -219,7 +266,7 @@ def _entry(fields: tuple[int, ...], name: bytes, extra: bytes) -> _Entry:
         raise NotThisFormat("a zip archive with encrypted members")
     if method == STORED and size != plain_size:
         raise NotThisFormat("a zip member without compression that has two sizes")
-    return _Entry(name, flags, method, crc, size, plain_size, start)
+    return _Entry(name, flags, method, crc, size, plain_size, start, at)
 
 
 def _zip64_fields(extra: bytes) -> Sequence[int]:

@@ -1,0 +1,166 @@
+"""``mvc merge``."""
+
+from typing import Annotated, Any
+
+from mvc.cli.call import Call
+from mvc.cli.conflicts import DATA, conflict_json, conflict_lines, in_conflict
+from mvc.cli.declare import Argument, Option, command
+from mvc.cli.given import Metrics, Params, metrics, params
+from mvc.cli.strategies import Density, Scale, Strategy, StrategyFor, Weight, choice_of
+from mvc.committing import Request
+from mvc.errors import UsageError
+from mvc.ops import merge as verb
+from mvc.ops.merge import MergeRequest, MergeResult
+from mvc.text import count, one_line
+
+CONFLICT = 4
+
+
+@command(
+    "mvc merge side",
+    "mvc merge --strategy average --weight 0.3 run-b",
+    "mvc merge --strategy ties --density 0.2 --strategy-for 'lm_head.*=ours' run-b",
+    "mvc merge --dry-run --json side",
+    "mvc merge --continue",
+    exits=(
+        "1 --ff-only was asked for, and it is not one",
+        "4 files are in conflict, or uncommitted work is in the way",
+    ),
+    data="An object: kind (up-to-date, fast-forward, merged, prepared: without conflicts, to be concluded; "
+    "conflicts), commit (where HEAD is; null in a dry run that would make a version), branch, theirs, bases, "
+    "changes (path, kind: from HEAD to the result), written, removed (counts of files), dry_run, and "
+    f"{DATA}. For --abort: kind (aborted), commit, written, removed.",
+)
+def merge(
+    call: Call,
+    revision: Annotated[str | None, Argument("REV", "What to merge; - is the previous branch.")] = None,
+    message: Annotated[
+        tuple[str, ...], Option("-m --message", "Message of the merge; several make paragraphs.", "TEXT")
+    ] = (),
+    ff_only: Annotated[bool, Option("--ff-only", "Only move the branch forward, else refuse.")] = False,
+    no_ff: Annotated[
+        bool, Option("--no-ff", "Make a merge version even if the branch could move forward.")
+    ] = False,
+    strategy: Strategy = None,
+    strategy_for: StrategyFor = (),
+    weight: Weight = None,
+    scale: Scale = None,
+    density: Density = None,
+    metric: Metrics = (),
+    param: Params = (),
+    no_commit: Annotated[
+        bool, Option("--no-commit", "Leave it to be concluded, even without conflicts.")
+    ] = False,
+    squash: Annotated[bool, Option("--squash", "The same, and what concludes it has one parent.")] = False,
+    unrelated: Annotated[
+        bool, Option("--allow-unrelated-histories", "Merge what has no version in common.")
+    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", "Only say what would happen.")] = False,
+    continue_: Annotated[
+        bool, Option("--continue", "Conclude the merge whose conflicts are resolved.")
+    ] = False,
+    abort: Annotated[bool, Option("--abort", "Take back the merge that is under way.")] = False,
+    json: Annotated[bool, Option("--json", "Print what was done as a JSON object.")] = False,
+) -> int | None:
+    """Merge another branch or version into the current branch.
+
+    A file, and in weights a tensor, that one side changed is that side's. Texts that both changed are merged
+    by lines, JSON by keys, tensors by a strategy: ours, theirs, average, task-arithmetic, ties, slerp; other
+    files with ours or theirs. What remains is in conflict: HEAD stays, the files are left in the folder,
+    texts with markers. Edit or replace them, or choose with 'mvc restore --ours|--theirs PATH', then
+    --continue; with a strategy, that settles the rest. --abort takes all back; so does 'mvc undo'.
+
+    A merge that stands for a fast-forward moves the branch and makes no version.
+    """
+    if sum((continue_, abort, revision is not None)) != 1:
+        raise UsageError("a merge takes one revision, or --continue, or --abort", hint="mvc merge BRANCH")
+    if abort:
+        back = verb.abort(call.repository, call.who(), call.now())
+        told = {
+            "kind": "aborted",
+            "commit": back.commit.hex(),
+            "written": back.written,
+            "removed": back.removed,
+        }
+        if json:
+            call.data(told)
+        else:
+            call.report(f"the merge is taken back; HEAD is at {back.commit.short}")
+        return None
+    if ff_only and (no_ff or squash):
+        raise UsageError("--ff-only goes neither with --no-ff nor with --squash")
+    choice = choice_of(strategy, strategy_for, weight, scale, density)
+    request = Request(
+        "\n\n".join(message) if message else None,
+        call.author(),
+        call.now(),
+        metrics=dict(metrics(metric)),
+        params=dict(params(param)),
+    )
+    if continue_:
+        done = verb.conclude_merge(call.repository, request, choice)
+    else:
+        wanted = MergeRequest(
+            revision or "",
+            request,
+            choice,
+            "only" if ff_only else "no" if no_ff else "yes",
+            not no_commit,
+            squash,
+            unrelated,
+            dry_run,
+        )
+        done = verb.merge(call.repository, wanted)
+    if json:
+        call.data(_json(done, dry_run=dry_run))
+        return CONFLICT if done.conflicts else None
+    return _report(call, done, dry_run=dry_run)
+
+
+def _json(done: MergeResult, *, dry_run: bool) -> dict[str, Any]:
+    changes = [{"path": change.path, "kind": change.kind} for change in done.changes]
+    return {
+        "kind": done.kind,
+        "commit": None if done.commit is None else done.commit.hex(),
+        "branch": done.branch,
+        "theirs": done.theirs.hex(),
+        "bases": [base.hex() for base in done.bases],
+        "changes": changes,
+        "written": done.written,
+        "removed": done.removed,
+        "dry_run": dry_run,
+        "conflicts": [conflict_json(conflict) for conflict in done.conflicts],
+    }
+
+
+def _report(call: Call, done: MergeResult, *, dry_run: bool) -> int | None:
+    files = f"{count(len(done.changes), 'file')} changed"
+    if done.conflicts and dry_run:
+        for line in conflict_lines(call, done.conflicts):
+            call.print(line)
+        call.report(f"{count(len(done.conflicts), 'file')} would be in conflict; {files}")
+        return CONFLICT
+    if done.conflicts:
+        raise in_conflict(call, "merge", done.conflicts)
+    if done.kind == "up-to-date":
+        call.report("already up to date")
+    elif dry_run:
+        call.report(f"would be {_WOULD[done.kind]}; {files}")
+    elif done.kind == "prepared":
+        call.report(f"merged, not committed; {files}. 'mvc merge --continue' concludes it")
+    elif done.kind == "fast-forward":
+        call.report(f"fast-forward to {done.theirs.short}; {files}")
+    elif done.commit is not None:
+        with call.repository.reading() as view:
+            subject = one_line(view.commit(done.commit).subject)
+        where = one_line(done.branch) if done.branch else "detached HEAD"
+        call.report(f"[{where} {done.commit.short}] {subject}")
+        call.report(files)
+    return None
+
+
+_WOULD = {
+    "fast-forward": "a fast-forward",
+    "merged": "a merge without conflicts",
+    "prepared": "a merge without conflicts",
+}

@@ -1,0 +1,139 @@
+"""The versions of one file that a merge looks at: their tensors by name, and where their bytes lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mvc.history.reader import ObjectReader, PartTable, Piece, read_manifest, read_range
+from mvc.memoryfile import Stretch
+from mvc.merging.hybrid import stored
+from mvc.objectid import ManifestId
+from mvc.recipes.known import KnownFile
+from mvc.spans import NotTileable, Span, check_span
+
+
+class NotMergeable(Exception):
+    """Versions of a file, or of a tensor, that no rule here makes one of; ``reason`` says why in one line.
+
+    No failure: what it is raised for stays in conflict.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Side:
+    """One stored version of a file."""
+
+    def __init__(self, reader: ObjectReader, identity: ManifestId) -> None:
+        self.reader = reader
+        self.id = identity
+        self.manifest = read_manifest(reader, identity)
+        self.parts = PartTable(self.manifest)
+        self.known = KnownFile(identity, self.manifest)
+        self.spans = {span.name: span for span in self.manifest.tensors}
+
+    def check(self) -> None:
+        """Refuse what tensors cannot be told apart in.
+
+        Raises:
+            NotMergeable: two tensors of one name, a dtype that this mvc does not know, or a tensor whose
+                place contradicts itself.
+        """
+        if len(self.spans) < len(self.manifest.tensors):
+            raise NotMergeable("two of its tensors have one name")
+        for span in self.manifest.tensors:
+            try:
+                check_span(self.manifest.size, span)
+            except NotTileable as refusal:
+                raise NotMergeable(str(refusal)) from None
+
+    def stretches(self, offset: int, length: int) -> tuple[Stretch, ...]:
+        """Bytes of the file as stretches of another one."""
+        return stored(self.reader, self.parts, offset, length)
+
+    def read(self, offset: int, length: int) -> Iterator[bytes]:
+        """Bytes of the file, a part at a time."""
+        return read_range(self.reader, self.parts, offset, length)
+
+
+class Sides(NamedTuple):
+    """The three versions of a file; no base where both sides added it."""
+
+    base: Side | None
+    ours: Side
+    theirs: Side
+
+
+class Operand(NamedTuple):
+    """A tensor of a stored file."""
+
+    side: Side
+    span: Span
+
+    def read(self, position: int, length: int) -> bytes:
+        """So many bytes of it from a position on."""
+        return b"".join(self.side.read(self.span.offset + position, length))
+
+
+def same_form(left: Span, right: Span) -> bool:
+    """Whether two tensors have one dtype, shape and order of elements, so that bytes mean the same."""
+    return (left.dtype, left.shape, left.strides, left.length) == (
+        right.dtype,
+        right.shape,
+        right.strides,
+        right.length,
+    )
+
+
+def same_tensor(left: Side, right: Side, name: str) -> bool:
+    """Whether both have a tensor of that name with the same bits, or neither has one.
+
+    Bytes are read only where the two are cut into pieces differently.
+    """
+    one, other = left.spans.get(name), right.spans.get(name)
+    if one is None or other is None:
+        return one is other
+    return same_form(one, other) and same_bytes(left, one.offset, right, other.offset, one.length)
+
+
+def same_bytes(left: Side, offset: int, right: Side, other_offset: int, length: int) -> bool:
+    """Whether two stored files hold the same bytes from these offsets on."""
+    mine = list(left.parts.pieces(offset, length))
+    others = list(right.parts.pieces(other_offset, length))
+    if len(mine) == len(others):
+        pairs = list(zip(mine, others, strict=True))
+        if all(_ids_tell(one, other) for one, other in pairs):
+            return all(_same(one, other) for one, other in pairs)
+    return _read_equal(left.read(offset, length), right.read(other_offset, length))
+
+
+def _ids_tell(one: Piece, other: Piece) -> bool:
+    """Whether ids, or bytes at hand, say for certain that two pieces are equal, or that they are not."""
+    if one.length != other.length or (one.part.blob is None) != (other.part.blob is None):
+        return False
+    whole = one.length == one.part.length and other.length == other.part.length
+    return whole or one.part.blob is None or (one.part.blob == other.part.blob and one.start == other.start)
+
+
+def _same(one: Piece, other: Piece) -> bool:
+    if one.part.blob is not None or other.part.blob is not None:
+        return one.part.blob == other.part.blob
+    end = one.start + one.length
+    return one.part.inline[one.start : end] == other.part.inline[other.start : end]
+
+
+def _read_equal(left: Iterator[bytes], right: Iterator[bytes]) -> bool:
+    """Whether two streams of equal length hold the same bytes."""
+    mine, others = b"", b""
+    while True:
+        mine = mine or next(left, b"")
+        others = others or next(right, b"")
+        count = min(len(mine), len(others))
+        if not count:
+            return len(mine) == len(others)
+        if mine[:count] != others[:count]:
+            return False
+        mine, others = mine[count:], others[count:]

@@ -1,0 +1,45 @@
+"""Take back what single versions changed, as new versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mvc.committing import Request, redacted
+from mvc.objects import Person, Timestamp
+from mvc.picking import Picked, Picking, pick, pick_on, pick_past
+from mvc.repo import Repository
+from mvc.taking_back import TakenBack, take_back
+from mvc.threeway import Choice
+
+__all__ = ["Choice", "Picked", "Picking", "Request", "abort", "go_on", "revert", "skip"]
+
+
+def revert(
+    repository: Repository,
+    revisions: Sequence[str],
+    picking: Picking,
+    request: Request,
+    *,
+    commit: bool = True,
+) -> Picked:
+    """Take back what revisions changed, each as a new version.
+
+    ``A..B`` names what B reaches and A does not. Everything is one operation. See
+    :func:`mvc.picking.pick`.
+    """
+    return pick(repository, revisions, picking, redacted(request, repository.monitor), commit=commit)
+
+
+def go_on(repository: Repository, request: Request, choice: Choice | None = None) -> Picked:
+    """Conclude the version whose conflicts are resolved, and go on; see :func:`mvc.picking.pick_on`."""
+    return pick_on(repository, "revert", redacted(request, repository.monitor), choice)
+
+
+def skip(repository: Repository, request: Request) -> Picked:
+    """Leave out the version at which it stopped, and go on; see :func:`mvc.picking.pick_past`."""
+    return pick_past(repository, "revert", request)
+
+
+def abort(repository: Repository, who: Person, now: Timestamp) -> TakenBack:
+    """Take everything back; see :func:`mvc.taking_back.take_back`."""
+    return take_back(repository, "revert", who, now)
