@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import count
 from random import Random
+from time import perf_counter
 
 import pytest
 from git_oracle import Git, blob_id, needs_git, tree_id
@@ -304,6 +305,19 @@ def test_a_moved_file_takes_the_other_sides_change_along():
     assert {path: store.data(entry) for path, entry in found.files.items()} == {"d/b": b"2"}
     store, found = merged({"a": b"1"}, {"d/b": b"1"}, {"a": b"2"}, renames=False)
     assert [(c.path, c.kind) for c in found.conflicts] == [("a", "modify/delete")]
+
+
+def test_many_equal_files_are_moved_in_no_time():
+    """Each to where its name is found, or else to the first place that is left."""
+    files = {f"d/{n:05}": b"same" for n in range(4_000)}
+    ours = {f"e/{n:05}": b"same" for n in range(2_000, 6_000)}
+    began = perf_counter()
+    _, found = merged(files, ours, {**files, "d/03000": b"changed"})
+    assert perf_counter() - began < 20
+    assert not found.conflicts
+    assert found.files.keys() == ours.keys()
+    ids = {path: entry.id for path, entry in found.files.items()}
+    assert [path for path in ids if ids[path] != ids["e/02000"]] == ["e/03000"]
 
 
 def test_a_change_is_not_lost_where_both_have_the_same_new_file():
