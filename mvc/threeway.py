@@ -8,7 +8,7 @@ from typing import Any
 
 from mvc.bases import SketchStore
 from mvc.errors import CorruptObject
-from mvc.history.merge3 import VIRTUAL_LABELS, Merged, merge_commits, merge_trees
+from mvc.history.merge3 import Merged, merge_commits, merge_trees
 from mvc.history.treediff import build_tree
 from mvc.merging.contents import ContentMerging
 from mvc.merging.strategy import Strategies
@@ -91,10 +91,6 @@ class Threeway:
         self._labels = labels
         store = SketchStore(repository.io, repository.store)
         self._content = ContentMerging(tx.writer, store, repository.monitor, strategies, labels=labels)
-        # What a strategy settled in a virtual base would look like that side's old version.
-        self._virtual = ContentMerging(
-            tx.writer, store, repository.monitor, Choice().parse(), labels=VIRTUAL_LABELS
-        )
 
     def commits(self, ours: CommitId, theirs: CommitId) -> Merged:
         """Two versions merged over their best common ancestors, whatever their number."""
@@ -105,7 +101,7 @@ class Threeway:
             self._content,
             labels=self._labels,
             put_tree=self._put_tree,
-            virtual=self._virtual,
+            virtual=self._content.virtual,
         )
 
     def trees(self, base: TreeId | None, ours: TreeId, theirs: TreeId) -> Merged:
