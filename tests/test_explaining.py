@@ -404,6 +404,23 @@ def test_task_arithmetic_is_certified(said) -> None:
     assert weights["one:model.safetensors"] == weights["two:model.safetensors"] == 0.5
 
 
+@pytest.mark.parametrize("strategy", ["average", "slerp", "task-arithmetic", "ties"])
+def test_a_merge_of_ours_is_done_again_as_its_version_says(said, strategy) -> None:
+    write(model())
+    commit("base")
+    for name, seed in (("a", 1), ("b", 2)):
+        assert main(["switch", "-q", "-c", f"on-{name}", "base"]) == 0
+        write(moved(model(), 0.02, seed))
+        commit(name)
+    assert main(["merge", "-q", "--strategy", strategy, "a"]) == 0
+    for old in ("base", "b", "a"):
+        found = said(old, "HEAD")
+        merged = of_kind(found, "strategy")
+        assert merged["certified"] and f"merged by {strategy}" in merged["text"]
+        assert merged["figures"]["sources"][-2:] == ["b:model.safetensors", "a:model.safetensors"]
+        assert of_kind(found, "recorded")["figures"]["merge"]["strategy"] == strategy
+
+
 def test_a_fine_tune_that_moved_little_is_no_merge(said) -> None:
     """Of weights that hardly moved, many combinations are nearly right."""
     rng = np.random.default_rng(5)

@@ -16,8 +16,7 @@ from mvc.ops.diff import FileChange, TensorChange
 from mvc.spans import Span
 from mvc.text import count, one_line
 
-HISTOGRAMS = 6
-"""Tensors of which the changes of single elements are drawn."""
+_PANELS = 6  # tensors of which the changes of single elements are drawn
 
 _MARGIN = 16.0
 _ROW = 16.0
@@ -75,7 +74,7 @@ def change_map(title: str, changes: Sequence[FileChange]) -> Drawing:
 def _drawn(moved: Sequence[TensorChange]) -> list[TensorChange]:
     with_counts = [tensor for tensor in moved if tensor.histogram and tensor.stats]
     furthest = sorted(with_counts, key=lambda t: -((t.stats.relative or 0.0) if t.stats else 0.0))
-    return furthest[:HISTOGRAMS]
+    return furthest[:_PANELS]
 
 
 # --- the map -----------------------------------------------------------------------------------------------
@@ -204,12 +203,17 @@ def _legend(drawing: Drawing, x: float, y: float, ends: tuple[float, float], som
             drawing.boxes.append(
                 Box(x + step * width / steps, y, width / steps + 0.5, 9, _colour(step / (steps - 1)))
             )
-        drawing.words.append(Words(x, y + 21, f"{100 * ends[0]:.2g} %", "faint"))
-        drawing.words.append(Words(x + width, y + 21, f"{100 * ends[1]:.3g} %", "faint", "end"))
+        drawing.words.append(Words(x, y + 21, _percent(ends[0]), "faint"))
+        drawing.words.append(Words(x + width, y + 21, _percent(ends[1]), "faint", "end"))
         words = "‖Δ‖ ÷ ‖W‖, log scale; grey: did not move"
         drawing.words.append(Words(x + width + 10, y + 9, words, "faint"))
         drawing.width = max(drawing.width, x + width + 10 + len(words) * LETTER + _MARGIN)
     return y + 34
+
+
+def _percent(part: float) -> str:
+    """A share with enough digits that neither end of a scale is nothing."""
+    return f"{100 * part:.2g} %" if part < 0.1 else f"{100 * part:,.0f} %"
 
 
 # --- histograms --------------------------------------------------------------------------------------------

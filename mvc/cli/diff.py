@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mvc.cli.call import Call
-from mvc.cli.changemap import HISTOGRAMS, change_map
 from mvc.cli.changes import COLOURS, LETTERS, sizes_text, weights_text
 from mvc.cli.declare import Argument, Option, command
-from mvc.cli.drawing import write_drawing
 from mvc.cli.findings import print_findings
 from mvc.cli.tables import Column, Table
 from mvc.cli.tensorrows import SORTS, in_order, moved_by, tensor_json, tensor_rows
@@ -23,6 +21,8 @@ from mvc.text import count
 
 if TYPE_CHECKING:
     from mvc.explaining.findings import Finding
+
+_HISTOGRAMS = 6  # tensors of each file whose elements' changes are drawn
 
 
 @command(
@@ -95,7 +95,7 @@ def diff(
         raise UsageError("--plot takes the name of an .svg or .png file, and a diff that looks at tensors")
     depth = Depth(
         rank=not brief and (json or call.verbose or sort == "rank"),
-        histograms=0 if plot is None else HISTOGRAMS,
+        histograms=0 if plot is None else _HISTOGRAMS,
     )
     some = False
     kept: list[FileChange] = []
@@ -116,6 +116,10 @@ def diff(
     elif stat:
         _print_stat(call, kept)
     if plot is not None:
+        # here: who draws nothing does not wait for what draws
+        from mvc.cli.changemap import change_map
+        from mvc.cli.drawing import write_drawing
+
         write_drawing(call, plot, change_map(title, kept))
     return 1 if some and (exit_code or call.quiet) else 0
 

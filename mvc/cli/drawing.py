@@ -99,7 +99,7 @@ class Drawing:
 
     def png(self) -> bytes:
         """As PNG on a light page."""
-        width, height = round(self.width * SCALE), round(self.height * SCALE)
+        width, height = round(self.width) * SCALE, round(self.height) * SCALE
         rows = [bytearray(_rgb("page") * width) for _ in range(height)]
         for box in self.boxes:
             left, right = (min(max(round(x * SCALE), 0), width) for x in (box.x, box.x + box.width))

@@ -46,6 +46,8 @@ def _plain(value: Any) -> Any:
         return {one_line(str(key)): _plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, float):
         return value if isfinite(value) else None
     return one_line(value) if isinstance(value, str) else value

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from mvc.explaining.findings import Finding
-from mvc.explaining.relations import Elsewhere, Relating, Relation
+from mvc.explaining.relations import Elsewhere, Relating, Relation, StatedMerge
 from mvc.explaining.units import Tensor, Unit, Version, units
 from mvc.explaining.wording import told
 from mvc.history.tensornames import is_state
@@ -18,9 +19,16 @@ _RELATED = 0.5
 _FILES = 4  # that are named
 
 
-def explain(old: Version | None, new: Version, others: Sequence[Version] = ()) -> Iterator[Finding]:
+Stated = Callable[[str, str], StatedMerge | None]
+"""Of a path and a tensor's name: how the version itself says that it was merged."""
+
+
+def explain(
+    old: Version | None, new: Version, others: Sequence[Version] = (), stated: Stated | None = None
+) -> Iterator[Finding]:
     """Say what happened from one version to another; ``others`` are versions whose weights may have gone into
-    the new one. Without an old version, what the first one holds.
+    the new one, ``stated`` what the new one says of its merge. Without an old version, what the first one
+    holds.
 
     Raises:
         DamageError: stored bytes are missing or wrong.
@@ -28,7 +36,7 @@ def explain(old: Version | None, new: Version, others: Sequence[Version] = ()) -
     if old is None:
         yield _first(new)
         return
-    yield from _Explaining(old, new, others).all()
+    yield from _Explaining(old, new, others, stated).all()
 
 
 def _first(new: Version) -> Finding:
@@ -39,7 +47,8 @@ def _first(new: Version) -> Finding:
 
 
 class _Explaining:
-    def __init__(self, old: Version, new: Version, others: Sequence[Version]) -> None:
+    def __init__(self, old: Version, new: Version, others: Sequence[Version], stated: Stated | None) -> None:
+        self._stated = stated
         self._old, self._new = old, new
         self._before, self._after = units(old), units(new)
         self._others = [(version, units(version)) for version in others]
@@ -91,7 +100,8 @@ class _Explaining:
             self._used.add(base.name)
         against = base.name if base.name != path or base.version is not self._old else None
         before = _aligned(unit, base)
-        relating = Relating(before, self._elsewhere(unit, base), self._adapters(unit))
+        stated = None if self._stated is None or len(unit.files) > 1 else partial(self._stated, path)
+        relating = Relating(before, self._elsewhere(unit, base), self._adapters(unit), stated)
         relations = list(relating.all(unit.tensors))
         said = list(told(relations, path, base.name))
         missing = _missing(before, unit, relations)

@@ -17,6 +17,7 @@ from mvc.explaining.units import Tensor
 from mvc.history.reader import read_range
 from mvc.history.tensordiff import SpanPair
 from mvc.history.tensorstats import Compared, TensorStats, beyond_rounding, compare
+from mvc.odb.record import Recipe
 from mvc.predictors.floats import FLOATS
 from mvc.recipes.cast import Cast
 from mvc.recipes.known import KnownTensor
@@ -26,6 +27,7 @@ from mvc.recipes.prune import Pruned
 from mvc.recipes.quantise import SOURCES, Quantised, Scales
 from mvc.recipes.recipe import TensorRecipe
 from mvc.recipes.rows import Grown
+from mvc.recipes.stated import Stated
 from mvc.spans import Span, element_count
 
 _LIKELY = 0.97
@@ -48,12 +50,21 @@ class Elsewhere(NamedTuple):
     tensor: Tensor
 
 
+class StatedMerge(NamedTuple):
+    """What a version says that a tensor was merged from, and by which strategy."""
+
+    strategy: str
+    operands: Sequence[Elsewhere]
+    recipe: Recipe
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """How one tensor came about.
 
-    ``kind`` is same, moved, cast, master (the old one is its rounding), widened, quantise, scale, dequantise,
-    prune, merge, taken, LoRA, rows, renamed, reshaped, type (another that says nothing), added. ``certain``
+    ``kind`` is same, moved, cast, master (the old one is its rounding), widened, precision (both are
+    roundings of something more exact), quantise, scale, dequantise, prune, merge, strategy (a merge as the
+    version says it was), taken, LoRA, rows, renamed, reshaped, type (another that says nothing), added. ``certain``
     tells that every bit follows from what is named; ``share`` how many elements do. ``sources`` are labels of
     what else went in, ``detail`` what more there is to say.
     """
@@ -87,7 +98,8 @@ class Relating:
     """Finds the relations of the tensors of one model.
 
     ``old`` are the tensors that each may have come from, by name; ``elsewhere`` gives other tensors of a name
-    that may have gone into a merge, ``adapters`` pairs (A, B) for a module.
+    that may have gone into a merge, ``adapters`` pairs (A, B) for a module, ``stated`` what the version
+    itself says of a tensor's merge.
     """
 
     def __init__(
@@ -95,7 +107,9 @@ class Relating:
         old: Mapping[str, Tensor],
         elsewhere: Mapping[str, Sequence[Elsewhere]],
         adapters: Mapping[str, Sequence[tuple[str, Tensor, Tensor]]],
+        stated: Callable[[str], StatedMerge | None] | None = None,
     ) -> None:
+        self._stated = stated
         self._old = old
         self._elsewhere = elsewhere
         self._adapters = adapters
@@ -144,6 +158,9 @@ class Relating:
             return Relation("same", name, after, before, certain=True, stats=stats)
         plain = after.strides is None and before.strides is None
         if plain and after.dtype in FLOATS:
+            said = self._as_stated(name, old, new, stats)
+            if said is not None:
+                return said
             counted = zeroed(old, new)
             grown = counted.zeros - counted.zeros_before
             if grown >= _PRUNED * counted.elements and counted.explained >= _LIKELY * counted.elements:
@@ -159,6 +176,19 @@ class Relating:
                     made.kind, name, after, before, built.exact, built.share, stats, made.labels, detail
                 )
         return self._from_elsewhere(name, new) or Relation("moved", name, after, before, stats=stats)
+
+    def _as_stated(self, name: str, old: Tensor, new: Tensor, stats: TensorStats | None) -> Relation | None:
+        said = None if self._stated is None else self._stated(name)
+        if said is None:
+            return None
+        tensors = [one.tensor for one in said.operands]
+        dtype, recipe = new.span.dtype, said.recipe
+        found = self._built(lambda given: Stated(given, dtype, recipe), new, *tensors)
+        if found is None or found.share < _LIKELY:
+            return None
+        labels = tuple(one.label for one in said.operands)
+        detail = {"strategy": said.strategy}
+        return Relation("strategy", name, new.span, old.span, found.exact, found.share, stats, labels, detail)
 
     def _from_elsewhere(self, name: str, new: Tensor) -> Relation | None:
         """What a tensor is a cast or a quantisation of, in another version."""

@@ -36,7 +36,18 @@ def told(relations: Sequence[Relation], path: str, against: str) -> Iterator[Fin
         yield Finding(group[0].kind, words, path, against, certain, figures)
 
 
-_DERIVED = ("cast", "widened", "master", "quantise", "dequantise", "prune", "merge", "LoRA", "scale")
+_DERIVED = (
+    "strategy",
+    "cast",
+    "widened",
+    "master",
+    "quantise",
+    "dequantise",
+    "prune",
+    "merge",
+    "LoRA",
+    "scale",
+)
 
 
 def _group(relation: Relation) -> tuple[Any, ...]:
@@ -47,6 +58,8 @@ def _group(relation: Relation) -> tuple[Any, ...]:
         more = tuple(sorted(zip(relation.sources, _rounded(relation), strict=True)))
     elif relation.kind in ("LoRA", "taken"):
         more = relation.sources
+    elif relation.kind == "strategy":
+        more = (relation.detail["strategy"], *relation.sources)
     elif relation.kind == "prune":
         more = (relation.detail.get("pattern"),)
     elif relation.kind in ("cast", "quantise"):
@@ -154,6 +167,14 @@ def _merge(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
     return f"{what}: {words}: {_which(group, every)}", figures
 
 
+def _strategy(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
+    strategy, sources = group[0].detail["strategy"], list(group[0].sources)
+    of = " and ".join(map(_label, sources[-2:]))
+    base = f", whose common version is {_label(sources[0])}" if len(sources) > 2 else ""
+    words = f"merged by {strategy}, as its version says, of {of}{base}: {_which(group, every)}"
+    return words, {"strategy": strategy, "sources": sources}
+
+
 def _label(label: str) -> str:
     return one_line(label) or "the old version"
 
@@ -248,6 +269,7 @@ def _moved(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
 
 
 _TEXTS: Mapping[str, Callable[[Sequence[Relation], Sequence[Relation]], _Told]] = {
+    "strategy": _strategy,
     "cast": _cast,
     "precision": _rounded_otherwise,
     "widened": _widened,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 
 from mvc.describing import Describer
-from mvc.explaining.explain import explain
+from mvc.errors import UsageError
+from mvc.explaining.explain import Stated, explain
 from mvc.explaining.findings import Finding
-from mvc.explaining.units import StoredFile, Version
+from mvc.explaining.relations import Elsewhere, StatedMerge
+from mvc.explaining.units import StoredFile, Tensor, Version
 from mvc.fileio import storage_errors
 from mvc.history.graph import walk
 from mvc.history.reader import ObjectReader, read_commit, read_manifest
-from mvc.history.revisions import resolve_commit
+from mvc.history.revisions import lookup_path, resolve_commit
 from mvc.history.treediff import flatten
 from mvc.ingest import measure_file
+from mvc.merging.arithmetic import combine
+from mvc.merging.sides import NotMergeable, Side, Sides
+from mvc.merging.strategy import OURS, THEIRS, Strategies
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.paths import is_below
@@ -39,6 +44,7 @@ def explain_versions(view: View, old: str, new: str, paths: Sequence[str] = ()) 
         _version(view, before, old, paths),
         _version(view, after, new, paths),
         list(_others(view, [before, after], paths)),
+        _stated(view, after),
     )
 
 
@@ -96,14 +102,81 @@ def _others(view: View, ends: Sequence[CommitId], paths: Sequence[str]) -> Itera
     """The versions before the newer one, and those that branches and tags name: each once."""
     seen = set(ends)
     earlier = [identity for identity, _commit in islice(walk(view.objects, ends[-1:]), _ANCESTORS)]
+    labels = _labels(view)
+    newest = sorted(labels, key=lambda one: -read_commit(view.objects, one).time.microseconds)[:_TIPS]
+    for identity in dict.fromkeys([*earlier, *newest]):
+        if identity not in seen:
+            yield _version(view, identity, labels.get(identity, identity.short), paths)
+
+
+def _labels(view: View) -> dict[CommitId, str]:
+    """What tags and branches name, by the name."""
     named = [
         (name.removeprefix("refs/heads/").removeprefix("refs/tags/"), name)
         for prefix in ("refs/tags/", "refs/heads/")  # a tag says more than a branch
         for name in view.names(prefix)
     ]
     tips = [(resolve_commit(name, view.objects, view), label) for label, name in named]
-    labels = dict(reversed(tips))
-    newest = sorted(labels, key=lambda one: -read_commit(view.objects, one).time.microseconds)[:_TIPS]
-    for identity in dict.fromkeys([*earlier, *newest]):
-        if identity not in seen:
-            yield _version(view, identity, labels.get(identity, identity.short), paths)
+    return dict(reversed(tips))
+
+
+def _stated(view: View, commit: CommitId) -> Stated | None:
+    """What a version of two parents says of how tensors were merged; None where it says nothing that can be
+    done again: it is told then what the tensors themselves show."""
+    read = read_commit(view.objects, commit)
+    merge = read.extra.get("merge")
+    if not isinstance(merge, Mapping) or len(read.parents) != 2:
+        return None
+    try:
+        strategies = Strategies.parse(
+            merge.get("strategy"),
+            [f"{pattern}={strategy}" for pattern, strategy in merge.get("tensors", ())],
+            **{name: merge[name] for name in ("weight", "scale", "density") if name in merge},
+        )
+        bases = [CommitId(base) for base in merge.get("bases", ())]
+    except (UsageError, TypeError, ValueError):
+        return None  # a newer mvc's strategy, or another program's record
+    if len(bases) > 1:  # their common version was made for the merge, and is gone
+        return None
+    labels = _labels(view)
+    commits = [*bases, *read.parents]
+
+    @cache
+    def sides(path: str) -> list[Side | None]:
+        found: list[Side | None] = []
+        for one in commits:
+            entry = lookup_path(view.objects, read_commit(view.objects, one).tree, path)
+            file = entry is not None and isinstance(entry.id, ManifestId)
+            found.append(Side(view.objects, ManifestId(entry.id)) if file and entry is not None else None)
+        return found
+
+    @cache
+    def files(path: str) -> dict[ManifestId, tuple[str, StoredFile]]:
+        named: dict[ManifestId, tuple[str, StoredFile]] = {}
+        for one, side in zip(commits, sides(path), strict=True):
+            if side is not None:
+                file = StoredFile(path, side.id, view.objects, partial(_given, side.manifest))
+                named.setdefault(side.id, (f"{labels.get(one, one.short)}:{path}", file))
+        return named
+
+    def stated(path: str, name: str) -> StatedMerge | None:
+        strategy = strategies.of(name)
+        *base, ours, theirs = sides(path)
+        if strategy in (None, OURS, THEIRS) or ours is None or theirs is None:
+            return None
+        if name not in ours.spans or name not in theirs.spans:
+            return None
+        try:
+            made = combine(
+                str(strategy), strategies.parameters, Sides(base[0] if base else None, ours, theirs), name
+            )
+        except NotMergeable:
+            return None
+        known = [files(path)[operand.side.id] for operand in made.operands]
+        operands = [
+            Elsewhere(label, Tensor(file, operand.span))
+            for (label, file), operand in zip(known, made.operands, strict=True)
+        ]
+        return StatedMerge(str(strategy), operands, made.recipe)
+
+    return stated
