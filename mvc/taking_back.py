@@ -21,7 +21,7 @@ from mvc.workspace import files_of, files_of_tree, locked
 class TakenBack:
     """Where HEAD is again, and how many files were written and removed."""
 
-    commit: CommitId
+    commit: CommitId | None
     written: int
     removed: int
 
@@ -29,9 +29,10 @@ class TakenBack:
 def take_back(repository: Repository, kind: Kind, who: Person, now: Timestamp) -> TakenBack:
     """Make HEAD and the files that were touched what they were before; other uncommitted work stays.
 
+    Where HEAD was moved since it began (by an undo, say), it stays, and the files become those that it has.
+
     Raises:
         UserError: nothing of that kind is under way.
-        RefMoved: HEAD was moved since it began.
     """
     with (
         locked(repository, exclusive=True) as workspace,
@@ -39,11 +40,14 @@ def take_back(repository: Repository, kind: Kind, who: Person, now: Timestamp) -
     ):
         view = tx.view
         pending = expect_pending(view, kind)
-        start = pending.start or pending.ours
+        here = view.head_commit()
+        start = (pending.start or pending.ours) if here == pending.ours else here
         target = files_of(view, start)
 
         def build(now_view: View) -> Update:
-            refuse_changed(now_view, view, pending)
+            refuse_changed(now_view, view, pending if here == pending.ours else None)
+            if start is None or start == here:
+                return Update(refs={PENDING: None})
             if isinstance(now_view.head, str):
                 return Update(refs={PENDING: None, now_view.head: encode_target(start)})
             return Update(refs={PENDING: None}, head=start)

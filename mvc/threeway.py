@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,9 +134,3 @@ def before_abort(
     """
     conflicted = {conflict.path for conflict in pending.conflicts}
     return {path: entry for path, entry in left.items() if path not in conflicted or path not in target}
-
-
-def conflict_words(details: Sequence[str], most: int = 5) -> str:
-    """The first few of a conflict's details, and how many more there are."""
-    more = f" and {len(details) - most:,} more" if len(details) > most else ""
-    return ", ".join(details[:most]) + more

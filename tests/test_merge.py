@@ -291,6 +291,21 @@ def test_abort_restores_what_the_merge_touched_and_nothing_else(tmp_path):
     assert_undone(repository, halfway)
 
 
+def test_abort_after_an_undo_of_what_was_before(tmp_path):
+    repository = text_conflict(tmp_path)
+    merge(repository)
+    with repository.reading() as view:
+        commit_of_ours = list(view.operations())[1]
+    undo(repository, ME, now(), operation=commit_of_ours.id.hex())
+    with pytest.raises(ConflictError, match="moved since the merge began"):
+        go_on(repository, "ours")
+    before = everything(repository)
+    verb.abort(repository, ME, now())
+    assert (tmp_path / "a.txt").read_text() == TEXT and under_way(repository) is None
+    assert status(repository).clean
+    assert_undone(repository, before)
+
+
 def test_while_a_merge_is_under_way_head_stays(tmp_path):
     repository = text_conflict(tmp_path)
     merge(repository)

@@ -12,6 +12,7 @@ from mvc.history.merge3 import Conflict
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.objects import TreeEntry
 from mvc.pending import Kind, Pending
+from mvc.taking_back import TakenBack
 from mvc.text import count, one_line
 
 FEW = 5
@@ -62,6 +63,16 @@ def in_conflict(call: Call, kind: Kind, conflicts: Sequence[Conflict]) -> Confli
         hint=f"edit each, or choose with mvc restore --ours|--theirs PATH; then mvc {kind} --continue, which "
         f"takes a --strategy for the rest. mvc {kind} --abort takes all back",
     )
+
+
+def tell_taken_back(call: Call, kind: Kind, back: TakenBack, *, json: bool) -> None:
+    """Where HEAD is after ``--abort``."""
+    commit = back.commit
+    if json:
+        told = None if commit is None else commit.hex()
+        call.data({"commit": told, "written": back.written, "removed": back.removed})
+    else:
+        call.report(f"the {kind} is taken back" + ("" if commit is None else f"; HEAD is at {commit.short}"))
 
 
 def pending_json(pending: Pending) -> dict[str, Any]:
