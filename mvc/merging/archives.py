@@ -53,7 +53,8 @@ def checksums(view: View, marks: Iterable[Marks], replaced: Sequence[Span]) -> l
     """The checksums of those members of ``view`` that hold replaced tensors, each wherever it stands.
 
     Raises:
-        NotMergeable: such a member is an archive itself, with checksums of its own.
+        NotMergeable: such a member is an archive itself, with checksums of its own, or a table of tensors
+            that no scanner would make claims them.
     """
     patches: list[Patch] = []
     for one in marks:
@@ -66,5 +67,11 @@ def checksums(view: View, marks: Iterable[Marks], replaced: Sequence[Span]) -> l
         for at in range(start, end, _STEP):
             crc = zlib.crc32(view.read(at, min(_STEP, end - at)), crc)
         data = crc.to_bytes(_CHECKSUM_BYTES, "little")
+        if any(_overlap(span, offset) for span in replaced for offset in one.checksums):
+            raise NotMergeable("its checksums lie among its tensors")
         patches += [Patch(offset, data) for offset in one.checksums]
     return patches
+
+
+def _overlap(span: Span, checksum: int) -> bool:
+    return span.offset < checksum + _CHECKSUM_BYTES and checksum < span.offset + span.length

@@ -9,6 +9,7 @@ from mvc.errors import UserError
 from mvc.formats import NotThisFormat
 from mvc.formats.safetensors import Described, emit_header, read_metadata
 from mvc.memoryfile import MemoryFile, Stretch
+from mvc.merging.composed import Composed
 from mvc.merging.hybrid import hybrid
 from mvc.merging.sides import NotMergeable, Side, Sides
 from mvc.merging.strategy import THEIRS
@@ -17,10 +18,8 @@ from mvc.merging.tensors import Source
 _Metadata = dict[str, str] | None
 
 
-def compose_safetensors(
-    name: str, sides: Sides, sources: Mapping[str, Source], side: str | None
-) -> tuple[MemoryFile, tuple[str, ...]]:
-    """The file, and the keys of ``__metadata__`` in conflict, which are as ours has them.
+def compose_safetensors(name: str, sides: Sides, sources: Mapping[str, Source], side: str | None) -> Composed:
+    """The file; in conflict may be keys of ``__metadata__``, which are as ours has them.
 
     Metadata are merged by key; ``side`` wins where both changed one. The header is ours, or else theirs,
     byte for byte, where its tensors and metadata are those of the result. A new one lists tensors as the
@@ -38,8 +37,13 @@ def compose_safetensors(
             break
     else:
         header, order = _new_header(sources, metadata)
+    offset = sum(stretch.length for stretch in header)
+    offsets: dict[str, int] = {}
+    for tensor in order:
+        offsets[tensor] = offset
+        offset += sources[tensor].span.length
     body = chain.from_iterable(sources[tensor].stretches() for tensor in order)
-    return MemoryFile(name, [*header, *body]), conflicts
+    return Composed(MemoryFile(name, [*header, *body]), offsets, conflicts)
 
 
 def _table(side: Side) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 from mvc.errors import UsageError
+
+Side = Literal["ours", "theirs"]
 
 OURS, THEIRS = "ours", "theirs"
 AVERAGE, TASK_ARITHMETIC, TIES, SLERP = "average", "task-arithmetic", "ties", "slerp"
@@ -105,10 +107,10 @@ class Strategies:
         return self.default
 
     @property
-    def side(self) -> str | None:
+    def side(self) -> Side | None:
         """``ours`` or ``theirs`` where the default is one of them: then other files' conflicts go there
         too."""
-        return self.default if self.default in (OURS, THEIRS) else None
+        return "ours" if self.default == OURS else "theirs" if self.default == THEIRS else None
 
     @property
     def needs_base(self) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mvc.formats import View, describe
 from mvc.memoryfile import MemoryFile
 from mvc.merging.arithmetic import Made
+from mvc.merging.composed import check_composed
 from mvc.merging.frames import compose_in_place
 from mvc.merging.safetensors_file import compose_safetensors
 from mvc.merging.sides import NotMergeable, Sides
 from mvc.merging.strategy import Strategies
-from mvc.merging.tensors import Source, plan_tensors
+from mvc.merging.tensors import plan_tensors
 from mvc.recipes.stated import Stated
 
 _SAFETENSORS = "safetensors"
@@ -43,24 +43,9 @@ def merge_weights(name: str, sides: Sides, strategies: Strategies) -> MergedWeig
     plan = plan_tensors(sides, strategies)
     settled = strategies.default and (strategies.side or "ours")
     if sides.ours.manifest.format == _SAFETENSORS:
-        file, others = compose_safetensors(name, sides, plan.sources, settled)
+        made = compose_safetensors(name, sides, plan.sources, settled)
     else:
-        file, others = compose_in_place(name, sides, plan.sources, strategies.side)
-    _check_described(file, sides.ours.manifest.format, plan.sources)
+        made = compose_in_place(name, sides, plan.sources, strategies.side)
+    check_composed(made, sides.ours.manifest.format, plan.sources)
     stated = {tensor: source.stated() for tensor, source in plan.sources.items() if isinstance(source, Made)}
-    return MergedWeights(file, (*plan.conflicts, *others), stated)
-
-
-def _check_described(file: MemoryFile, kind: str, sources: Mapping[str, Source]) -> None:
-    """Read the table of tensors of what was composed, as anybody would: it must be what was meant."""
-    layout = describe(file, _no_sibling).layout
-    found = {(span.name, span.dtype, span.shape, span.strides) for span in layout.spans}
-    meant = {
-        (name, source.span.dtype, source.span.shape, source.span.strides) for name, source in sources.items()
-    }
-    if layout.format != kind or found != meant or len(layout.spans) != len(sources):
-        raise NotMergeable(f"what was made of it does not read as a {kind} file of those tensors")
-
-
-def _no_sibling(_name: str) -> View | None:
-    return None
+    return MergedWeights(made.file, (*plan.conflicts, *made.conflicts), stated)
