@@ -18,13 +18,13 @@ from mvc.history.selection import is_range, select
 from mvc.history.treediff import build_tree
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, TreeEntry
-from mvc.pending import PENDING, Pending, refuse_pending
+from mvc.pending import PENDING, Pending, before_abort, refuse_pending
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.settling import settle
 from mvc.switch import switch
 from mvc.taking_back import expect_pending
-from mvc.threeway import Choice, Threeway, before_abort
+from mvc.threeway import Choice, Threeway
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, files_of_tree, locked
 

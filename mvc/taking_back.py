@@ -8,11 +8,10 @@ from mvc.concluding import refuse_changed
 from mvc.errors import UserError
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
-from mvc.pending import PENDING, Kind, Pending, read_pending
+from mvc.pending import PENDING, Kind, Pending, before_abort, read_pending
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
-from mvc.threeway import before_abort
 from mvc.transaction import Update, begin
 from mvc.workspace import files_of, files_of_tree, locked
 

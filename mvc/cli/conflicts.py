@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mvc.cli.call import Call
 from mvc.cli.tables import Column, Table
@@ -12,8 +12,10 @@ from mvc.history.merge3 import Conflict
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.objects import TreeEntry
 from mvc.pending import Kind, Pending
-from mvc.taking_back import TakenBack
 from mvc.text import count, one_line
+
+if TYPE_CHECKING:
+    from mvc.taking_back import TakenBack
 
 FEW = 5
 """Tensors that are named in a line; all of them are in the JSON."""
