@@ -1,7 +1,7 @@
 """``mvc blame`` of 300 tensors over 1,000 versions, cold, beside reading every version's description.
 
-    python -m benchmarks.blame [--versions 1000] [--tensors 300] [--changed 1] [--repetitions 5]
-        [--keep FOLDER]
+    python -m benchmarks.blame [--versions 1000] [--tensors 300] [--changed 1] [--repetitions 5] [--quick]
+        [--keep FOLDER] [--json FILE] [--docs docs]
 
 One safetensors file; each version changes so many of its tensors, a different choice each time, so that every
 version has another manifest and the last tensor is found far back. *blame* is a whole process
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.related import WHO, now
 from benchmarks.timing import interleaved, mvc_command, run
 from mvc.fileio import FileIO
@@ -35,7 +36,6 @@ TENSOR_BYTES = 2048
 FILE = "model.safetensors"
 
 EVERY_MANIFEST = """
-import time
 from pathlib import Path
 from mvc.fileio import FileIO
 from mvc.history.graph import walk
@@ -88,41 +88,52 @@ def check(folder: Path, last: dict[str, str]) -> None:
         raise SystemExit("blame is wrong")
 
 
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Median seconds of each way."""
+    told = folder / ".mvc" / "benchmark.json"
+    if not told.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        last = make(folder, options.versions, options.tensors, options.changed)
+        told.write_text(json.dumps(last))
+    check(folder, json.loads(told.read_text()))
+    blame = [*mvc_command(), "blame", FILE, "--json"]
+    alone = [sys.executable, "-c"]
+    path = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    return interleaved(
+        {
+            "blame": lambda: run(blame, folder, path),
+            "every manifest": lambda: run([*alone, EVERY_MANIFEST], folder, path),
+            "log -- PATH": lambda: run([*alone, LOG_OF_PATH], folder, path),
+        },
+        options.repetitions,
+    )
+
+
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--versions", type=int, default=1000)
+    parser = report.parser(__doc__)
+    parser.add_argument("--versions", type=int)
     parser.add_argument("--tensors", type=int, default=300)
     parser.add_argument("--changed", type=int, default=1)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--keep", type=Path, help="make the repository here, or use the one that is there")
+    parser.add_argument("--repetitions", type=int)
+    parser.add_argument("--keep", help="make the repository here, or use the one that is there")
     options = parser.parse_args()
+    options.versions = options.versions or (50 if options.quick else 1000)
+    options.repetitions = options.repetitions or (2 if options.quick else 5)
+    page = report.Page("blame", options)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.keep or Path(temporary)
-        told = folder / ".mvc" / "benchmark.json"
-        if not told.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            last = make(folder, options.versions, options.tensors, options.changed)
-            told.write_text(json.dumps(last))
-        check(folder, json.loads(told.read_text()))
-        blame = [*mvc_command(), "blame", FILE, "--json"]
-        alone = [sys.executable, "-c"]
-        path = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-        seconds = interleaved(
-            {
-                "blame": lambda: run(blame, folder, path),
-                "every manifest": lambda: run([*alone, EVERY_MANIFEST], folder, path),
-                "log -- PATH": lambda: run([*alone, LOG_OF_PATH], folder, path),
-            },
-            options.repetitions,
-        )
-    print(f"{options.tensors} tensors, {options.versions} versions, {options.changed} changed in each")
-    for name, value in seconds.items():
-        print(f"{name:16s} {value:6.2f} s   {value / seconds['blame']:5.2f} × blame")
-    reached = "reached" if seconds["blame"] <= GOAL_SECONDS else "MISSED"
-    print(f"goal: blame in {GOAL_SECONDS:.0f} s cold: {reached}")
+        seconds = measure(options, Path(options.keep or temporary))
+    page.say(
+        f"{options.tensors} tensors of {TENSOR_BYTES} bytes, {options.versions} versions, {options.changed} "
+        f"changed in each, {options.repetitions} repetitions\n"
+    )
+    rows = [
+        [name, report.figure(value), report.figure(value / seconds["blame"])]
+        for name, value in seconds.items()
+    ]
+    page.say(report.table(["", "seconds", "× blame"], rows))
+    page.say(f"\nmvc blame: {seconds['blame']:.2f} s; goal for 1,000 versions: ≤ {GOAL_SECONDS:g} s")
+    page.finish({"seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -64,6 +64,19 @@ def _no_extension(code: int, data: bytes) -> Any:
     raise ValueError(f"extension type {code}")
 
 
+def glance(data: Buffer, what: str) -> Any:
+    """Decode without asking for the canonical form, in a fifth of the time: for walks over many objects that
+    were hashed already, and of which few fields are looked at.
+
+    Raises:
+        CorruptObject: the bytes are not msgpack.
+    """
+    try:
+        return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True, ext_hook=_no_extension)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise CorruptObject(f"{what} is not msgpack: {error}") from None
+
+
 def unpack(data: Buffer, what: str) -> Any:
     """Decode, and accept nothing but the canonical encoding. Arrays come back as lists.
 

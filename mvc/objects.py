@@ -74,7 +74,10 @@ def _is_count(value: Any) -> bool:
 
 def _map(data: Buffer, what: str, required: set[str]) -> dict[str, Any]:
     """Decode a map that has all required keys; refuse keys starting with ``!`` that are not known."""
-    value = canonical.unpack(data, what)
+    return _checked_map(canonical.unpack(data, what), what, required)
+
+
+def _checked_map(value: Any, what: str, required: set[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         _damaged(what, "not a map")
     for key in value:
@@ -342,15 +345,14 @@ class Commit:
     def from_bytes(cls, data: Buffer) -> Self:
         """Parse canonical bytes."""
         value = _map(data, "commit", _COMMIT_KEYS)
-        parents = value["parents"]
-        _require(isinstance(parents, list) and len(parents) <= 64, "commit", "parents is not a short array")
+        parents = _parents(value["parents"])
         _require(_scalars(value["metrics"], (int, float)), "commit", "metrics is not a map of numbers")
         _require(
             _scalars(value["params"], (str, int, float, bool, type(None))), "commit", "params is not a map"
         )
         return cls(
             tree=_id(TreeId, value["tree"], "commit"),
-            parents=tuple(_id(CommitId, parent, "commit") for parent in parents),
+            parents=parents,
             author=_person(value["author"], "commit"),
             time=_time(value["time"], "commit"),
             message=_text(value["message"], "commit", "message"),
@@ -377,6 +379,22 @@ class Commit:
     def subject(self) -> str:
         """The message's first line."""
         return self.message.split("\n", 1)[0]
+
+
+def commit_links(data: Buffer) -> tuple[int, tuple[CommitId, ...]]:
+    """A commit's time in microseconds and its parents, for walks along the graph: much else is not looked at.
+
+    Raises:
+        CorruptObject: these two are not what they must be.
+        UnsupportedFeature: as :meth:`Commit.from_bytes`.
+    """
+    value = _checked_map(canonical.glance(data, "commit"), "commit", _COMMIT_KEYS)
+    return _time(value["time"], "commit").microseconds, _parents(value["parents"])
+
+
+def _parents(value: Any) -> tuple[CommitId, ...]:
+    _require(isinstance(value, list) and len(value) <= 64, "commit", "parents is not a short array")
+    return tuple(_id(CommitId, parent, "commit") for parent in value)
 
 
 def _scalars(value: Any, types: tuple[type, ...]) -> bool:

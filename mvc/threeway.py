@@ -95,7 +95,13 @@ class Threeway:
     def commits(self, ours: CommitId, theirs: CommitId) -> Merged:
         """Two versions merged over their best common ancestors, whatever their number."""
         return merge_commits(
-            self._reader, ours, theirs, self._content, labels=self._labels, put_tree=self._put_tree
+            self._reader,
+            ours,
+            theirs,
+            self._content,
+            labels=self._labels,
+            put_tree=self._put_tree,
+            virtual=self._content.virtual,
         )
 
     def trees(self, base: TreeId | None, ours: TreeId, theirs: TreeId) -> Merged:

@@ -8,6 +8,7 @@ from mvc.bisecting import Bisection, place_of, refs_of, same_state
 from mvc.errors import RefMoved
 from mvc.objectid import CommitId
 from mvc.objects import Commit, Person, Timestamp
+from mvc.pending import refuse_pending
 from mvc.repo import View
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update
@@ -28,6 +29,7 @@ class Visitor:
 
         Raises:
             WouldOverwrite: uncommitted work is in the way.
+            ConflictError: a merge is under way.
             RefMoved: another command moved the bisection, the branch or HEAD meanwhile.
         """
         self._move(target, refs_of(self.tx.view, bisection, self._put, self.who, self.now))
@@ -45,10 +47,14 @@ class Visitor:
 
     def _move(self, target: str | CommitId | None, refs: dict[str, bytes | None]) -> None:
         planned = self.tx.view
+        if target is not None:
+            refuse_pending(planned, "HEAD cannot move")
         place = None if target is None else place_of(planned, target)
 
         def build(now: View) -> Update:
             same_state(planned, now)
+            if target is not None:
+                refuse_pending(now, "HEAD cannot move")
             if isinstance(target, str) and place_of(now, target) != place:
                 raise RefMoved(f"{target} was moved by another command", hint="run this one again")
             return Update(refs=refs, head=target)

@@ -71,10 +71,13 @@ class Bench:
         strategies: Strategies | None = None,
     ) -> Content:
         """Merge three stored versions."""
-        merging = ContentMerging(
+        return self.merging(strategies)(path, base, ours, theirs)
+
+    def merging(self, strategies: Strategies | None = None) -> ContentMerging:
+        """What merges files."""
+        return ContentMerging(
             self.writer, self._sketches, Monitor(), strategies or Strategies(), labels=("HEAD", "side")
         )
-        return merging(path, base, ours, theirs)
 
     def data(self, identity: ManifestId) -> bytes:
         """A stored file's bytes, by its id."""

@@ -10,9 +10,22 @@ from history_memory import MemoryReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvc.errors import ObjectMissing
+from mvc.canonical import pack
+from mvc.errors import CorruptObject, ObjectMissing, UnsupportedFeature
 from mvc.history.ancestry import is_ancestor, merge_bases, merge_bases_of_all
+from mvc.history.reader import read_commit, read_links
 from mvc.objectid import CommitId
+
+SOUND = {
+    "author": ["A", "a@b"],
+    "message": "",
+    "metrics": {},
+    "params": {},
+    "parents": [],
+    "time": [0, 0],
+    "tree": bytes(32),
+}
+"""A commit's fields as they are stored."""
 
 
 def grown(graph):
@@ -139,3 +152,34 @@ def test_lanes_that_meet_at_the_root_are_read_once():
     reader.reads.clear()
     assert merge_bases(reader, ids[-1], ids[-2]) == [ids[0]]
     assert reader.reads["commit"] == 2_000
+
+
+def test_links_say_what_the_whole_commit_says():
+    reader, ids = grown([(5, []), (7, [0]), (6, [0, 1])])
+    for identity in ids:
+        commit = read_commit(reader, identity)
+        assert read_links(reader, identity) == (commit.time.microseconds, commit.parents)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\x80",
+        b"\xc1",
+        pack({**SOUND, "parents": [b"short"]}),
+        pack({**SOUND, "parents": [bytes(32)] * 65}),
+        pack({**SOUND, "time": [1 << 62, 0]}),
+        pack({**SOUND, "time": "now"}),
+    ],
+)
+def test_links_of_what_is_no_commit_are_damage(value):
+    reader = MemoryReader()
+    identity = reader.put_blob(CommitId, value)
+    with pytest.raises(CorruptObject, match=f"commit {identity.short} is damaged"):
+        read_links(reader, identity)
+
+
+def test_a_commit_that_needs_a_newer_mvc_is_refused_on_walks_too():
+    reader = MemoryReader()
+    with pytest.raises(UnsupportedFeature):
+        read_links(reader, reader.put_blob(CommitId, pack({"!new": 1, **SOUND})))

@@ -16,7 +16,8 @@ from history_memory import MemoryReader
 
 from mvc.bisecting import PREFIX
 from mvc.cli.main import main
-from mvc.errors import AnswerIsNo, RevisionNotFound, UsageError, UserError, WouldOverwrite
+from mvc.committing import Request as CommitRequest
+from mvc.errors import AnswerIsNo, ConflictError, RevisionNotFound, UsageError, UserError, WouldOverwrite
 from mvc.hybrids import differences
 from mvc.objectid import CommitId
 from mvc.objects import TreeEntry
@@ -25,6 +26,7 @@ from mvc.ops.bisect_metric import bisect_metric
 from mvc.ops.bisect_tensors import Found, bisect_tensors
 from mvc.ops.branch import branches
 from mvc.ops.gc import Request, gc
+from mvc.ops.merge import MergeRequest, merge
 from mvc.ops.status import status
 from mvc.ops.undo import undo
 from mvc.repo import Repository
@@ -172,6 +174,21 @@ def test_uncommitted_work_is_not_lost(work: Path):
     before = state(repository)
     with pytest.raises(WouldOverwrite):
         bisect.start(repository, "main", ["main~5"], ME, now())
+    assert state(repository) == before
+
+
+def test_a_merge_under_way_comes_first(work: Path):
+    repository = versions(work, 4)
+    engine.switch_to(repository, "main~1", new_branch="other")
+    (work / "v").write_text("other")
+    (work / "only-2").unlink()
+    snapshot(repository)
+    engine.switch_to(repository, "main")
+    merged = merge(repository, MergeRequest("other", CommitRequest(None, ME, now())))
+    assert merged.conflicts
+    before = state(repository)
+    with pytest.raises(ConflictError, match="under way"):
+        bisect.start(repository, "main", ["main~3"], ME, now())
     assert state(repository) == before
 
 
@@ -420,6 +437,25 @@ def test_whatever_ends_the_search_the_work_tree_comes_back(work: Path):
     with pytest.raises(AnswerIsNo, match="do not make"):
         search(repository, lambda _tensors: 0)
     assert state(repository) == before
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_each_step_of_a_search_can_be_undone(work: Path, tmp_path: Path, apart: bool):
+    repository, _, _ = model(work, 4)
+    before = state(repository)
+    seen: list[object] = []
+
+    def watching(_tensors: dict[str, bytes]) -> int:
+        seen.append(state(repository))
+        return 0 if len(seen) in (1, 3) else 1
+
+    search(repository, watching, **({"folder": tmp_path / "scratch"} if apart else {}))
+    assert state(repository) == before
+    # the first test is that of the good version, for which nothing is made
+    for expected in [*reversed(seen), before]:
+        undo(repository, ME, now())
+        assert state(repository) == expected
+    engine.assert_sound(work)
 
 
 def test_a_search_that_was_killed_is_ended_by_reset(work: Path, monkeypatch: pytest.MonkeyPatch):

@@ -249,7 +249,7 @@ def test_many_tensors_come_segment_by_segment() -> None:
 
 def test_what_help_calls_a_value_is_known(work: Path) -> None:
     """A new command whose arguments have the usual names is completed without another line of code."""
-    free = {"TEXT", "N", "MODEL", "NEW", "NAME=NUMBER", "NAME=VALUE", "'NAME <EMAIL>'", "FOLDER"}
+    free = {"TEXT", "N", "PATTERN", "MODEL", "NEW", "NAME=NUMBER", "NAME=VALUE", "'NAME <EMAIL>'", "FOLDER"}
     called = {
         parameter.declared.value
         for name in COMMANDS

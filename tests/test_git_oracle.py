@@ -186,7 +186,7 @@ class Player:
             case 2:
                 self.pair.switch("--detach", revision=self.revision(b))
             case 3:
-                self.pair.switch("--discard-changes", pick(NAMES, a))
+                self.pair.switch("--force", pick(NAMES, a))
 
     def restore(self, a: int, b: int, c: int) -> None:
         if self.pair.head_files:  # Git does not know . in a version without files

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.errors import CorruptObject, ObjectMissing
-from mvc.history.graph import is_ancestor, walk
+from mvc.history.ancestry import is_ancestor
+from mvc.history.graph import walk
 from mvc.history.reader import read_commit
 from mvc.objectid import CommitId
 

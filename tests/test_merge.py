@@ -82,7 +82,7 @@ def test_messages_name_what_was_merged_and_where(tmp_path):
     merge(repository, side[:10])
     assert head(repository)[1].message == f"Merge commit '{side[:10]}' into HEAD"
     undo(repository, ME, now())
-    merge(repository, message="mine", request=request("mine", metrics={"loss": 1.5}, params={"k": 1}))
+    merge(repository, request=request("mine", metrics={"loss": 1.5}, params={"k": 1}))
     made = head(repository)[1]
     assert (made.message, made.metrics, made.params) == ("mine", {"loss": 1.5}, {"k": 1})
 
@@ -211,7 +211,7 @@ def test_conflicts_are_left_listed_and_concluded(tmp_path):
     assert not status(repository).state.modified and identity != result.commit
     assert_sound(tmp_path)
     assert_undone(repository, halfway)
-    (tmp_path / "unrelated").unlink()
+    put(tmp_path, {"unrelated": None, "b.bin": b"\0ours"})  # which the merge had not touched
     assert_undone(repository, before, force=True)
 
 

@@ -158,6 +158,7 @@ def test_added_and_removed_tensors_make_a_new_header(at: Bench) -> None:
     found = safetensors.numpy.load(result.data)
     wanted = {"a": small(4), "b": small(6), "mine": small(5, "U8", 7), "yours": small(7, "I64", 3)}
     assert {name: value.tobytes() for name, value in found.items()} == {n: v[2] for n, v in wanted.items()}
+    assert result.data == safetensors.numpy.save(found)
     for span in result.manifest.tensors:
         assert span.offset % {"F32": 4, "I64": 8, "U8": 1}[span.dtype] == 0
 
@@ -516,6 +517,48 @@ def test_formats_that_differ_and_files_of_unknown_bytes_are_in_conflict(at: Benc
     assert at.merge("m.bin", one, two, three, YOURS).data == three
 
 
+# --- files that are no weights ------------------------------------------------------------------------------
+TEXT = b"".join(b"line %d\n" % number for number in range(20))
+
+
+def edited(number: int, line: bytes) -> bytes:
+    return TEXT.replace(b"line %d\n" % number, line + b"\n", 1)
+
+
+def test_text_is_merged_by_lines_and_marked_where_both_changed_one(at: Bench) -> None:
+    result = at.merge("run.sh", TEXT, edited(2, b"two"), edited(17, b"seventeen"))
+    assert (result.clean, result.data) == (True, edited(2, b"two").replace(b"line 17\n", b"seventeen\n"))
+    result = at.merge("run.sh", TEXT, edited(2, b"two"), edited(2, b"deux"))
+    marked = TEXT.replace(b"line 2\n", b"<<<<<<< HEAD\ntwo\n=======\ndeux\n>>>>>>> side\n", 1)
+    assert (result.clean, result.details, result.data) == (False, (), marked)
+    both = edited(17, b"seventeen").replace(b"line 2\n", b"deux\n")
+    assert at.merge("run.sh", TEXT, edited(2, b"two"), both, MINE).data == both.replace(b"deux", b"two")
+    assert at.merge("run.sh", TEXT, edited(2, b"two"), both, YOURS).data == both
+    assert not at.merge("run.sh", TEXT, edited(2, b"two"), both, AVERAGE).clean
+
+
+def test_json_is_merged_by_key(at: Bench) -> None:
+    base, ours, theirs = (
+        b'{"lr": 0.1, "steps": 10}',
+        b'{"lr": 0.2, "steps": 10}',
+        b'{"lr": 0.1, "steps": 20}',
+    )
+    assert at.merge("config.json", base, ours, theirs).data == b'{"lr": 0.2, "steps": 20}'
+    result = at.merge("config.json", base, ours, b'{"lr": 0.3, "steps": 20}')
+    assert (result.clean, result.details) == (False, ("/lr",))
+    assert result.data == b'{"lr": 0.2, "steps": 20}'
+    assert not at.merge("config.txt", base, ours, theirs).clean  # one line, as text has it
+
+
+def test_a_merge_of_bases_knows_no_strategies(at: Bench) -> None:
+    base, ours, theirs = (at.put("m.safetensors", file_of(model)) for model in (BASE, OURS, THEIRS))
+    content = at.merging(AVERAGE).virtual("m.safetensors", base, ours, theirs)
+    assert not content.clean and set(content.details) == set(BASE)
+    base, ours, theirs = (at.put("a", data) for data in (TEXT, edited(2, b"two"), edited(2, b"deux")))
+    marked = at.data(at.merging(MINE).virtual("a", base, ours, theirs).id)
+    assert b"<<<<<<< Temporary merge branch 1\ntwo\n" in marked
+
+
 # --- what no file of ours would say -------------------------------------------------------------------------
 def test_manifests_that_contradict_themselves_are_in_conflict(at: Bench) -> None:
     base, ours, theirs = (at.put("m.safetensors", plain(a=small(seed), b=small(9))) for seed in (1, 2, 3))
@@ -534,6 +577,38 @@ def test_manifests_that_contradict_themselves_are_in_conflict(at: Bench) -> None
             content = at.content("m.safetensors", base, ours, identity, strategies)
             assert not content.clean
             assert at.data(content.id) == plain(a=small(2), b=small(9))
+
+
+def test_tables_that_tensors_do_not_lie_in_are_in_conflict(at: Bench) -> None:
+    """A manifest may say of an archive that a tensor lies where its checksum does, or of any file that two
+    tensors of one form lie the other way round."""
+    base, ours, theirs = (at.put("m.npz", npz(arrays(seed))) for seed in range(3))
+    for identity in (ours, theirs):
+        sound = Manifest.from_bytes(at.writer.database.get(identity))
+        first = sound.tensors[0]
+        moved = replace(first, offset=first.offset - 80 - first.offset % 4, length=first.length)
+        odd = at.writer.put(ManifestId, replace(sound, tensors=(moved, *sound.tensors[1:])).to_bytes())
+        sides = (odd, theirs) if identity is ours else (ours, odd)
+        content = at.content("m.npz", base, *sides, AVERAGE)
+        assert (content.clean, at.data(content.id)) == (False, npz(arrays(1)))
+    base, ours, theirs = (at.put("m.safetensors", plain(a=small(n), b=small(n + 3))) for n in (1, 2, 3))
+    sound = Manifest.from_bytes(at.writer.database.get(ours))
+    first, second = sound.tensors
+    swapped = (replace(first, name="b"), replace(second, name="a"))
+    odd = at.writer.put(ManifestId, replace(sound, tensors=swapped).to_bytes())
+    assert not at.content("m.safetensors", base, odd, theirs, AVERAGE).clean
+
+
+def test_tensors_that_another_file_describes_are_left_alone(at: Bench) -> None:
+    files = [at.put("m.npy", npy_bytes(arrays(seed)["alpha"])) for seed in range(3)]
+    outside = [
+        at.writer.put(ManifestId, replace(manifest, format="onnx-data").to_bytes())
+        for manifest in (Manifest.from_bytes(at.writer.database.get(file)) for file in files)
+    ]
+    content = at.content("m.npy", *outside, AVERAGE)
+    assert (content.id, content.clean) == (outside[1], False)
+    assert content.details == ("tensors of onnx-data files cannot be replaced",)
+    assert at.content("m.npy", *outside, YOURS).id == outside[2]
 
 
 # --- any three tables ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from make_pickles import zip_bytes
 from mvc.formats import NotThisFormat
 from mvc.formats.wire import zipdir
 from mvc.formats.wire.views import Part
-from mvc.formats.wire.zipdir import DEFLATED, STORED, Member, part_of, read_directory, read_member
+from mvc.formats.wire.zipdir import DEFLATED, STORED, Member, part_of, read_directory, read_marks, read_member
 
 FILES = {"a/data.pkl": b"first", "a/data/0": bytes(range(256)) * 8, "größe": b"", "b": b"y" * 100}
 
@@ -46,6 +46,39 @@ def test_members_are_where_the_reference_library_puts_them(
         if member.method == STORED:
             part = part_of(BytesView("x.zip", data), member)
             assert (part.name, part.read(0, part.size)) == (member.name, FILES[member.name])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("comment", [b"", b"a comment"])
+def test_marks_are_where_another_archive_differs_that_has_other_checksums(
+    stream: bool, comment: bytes
+) -> None:
+    """With every checksum replaced the archive reads as one whose content was damaged, and no otherwise."""
+    data = zip_bytes(FILES, (), comment, stream)
+    marks = read_marks(BytesView("x.zip", data))
+    assert [one.member for one in marks] == list(read(data))
+    harmed = bytearray(data)
+    for one in marks:
+        crc = one.member.crc.to_bytes(4, "little")
+        assert len(one.checksums) >= 2
+        for at in one.checksums:
+            assert data[at : at + 4] == crc
+            harmed[at : at + 4] = b"\x01\x02\x03\x04"
+        for at in one.times:
+            harmed[at : at + 4] = b"\x21\x54\x21\x00"
+    with zipfile.ZipFile(io.BytesIO(bytes(harmed))) as archive:
+        assert {info.CRC for info in archive.infolist()} == {0x04030201}
+        assert {info.date_time[0] for info in archive.infolist()} == {1980}
+    assert {member.crc for member in read(bytes(harmed))} == {0x04030201}
+
+
+def test_a_descriptor_that_says_otherwise_is_refused() -> None:
+    data = bytearray(zip_bytes({"a": b"first"}, (), b"", True))
+    at = data.index(b"PK\x07\x08")
+    data[at + 4] ^= 1
+    assert read(bytes(data))
+    with pytest.raises(NotThisFormat, match="descriptor"):
+        read_marks(BytesView("x.zip", bytes(data)))
 
 
 def test_an_empty_archive_has_no_members() -> None:
@@ -225,6 +258,11 @@ def test_mutated_archives_are_read_or_refused(sound: bytes, data: st.DataObject)
     except NotThisFormat as refusal:
         assert refusal.reason.isprintable() and len(refusal.reason) < 300
         return
+    try:
+        for one in read_marks(BytesView("x.zip", bytes(mutated))):
+            assert all(0 <= at <= len(mutated) - 4 for at in (*one.checksums, *one.times))
+    except NotThisFormat as refusal:
+        assert refusal.reason.isprintable()
     places = sorted((member.offset, member.offset + member.size) for member in members)
     assert all(end <= start for (_, end), (start, _) in pairwise(places))
     assert all(end <= len(mutated) for _, end in places)

@@ -7,12 +7,10 @@ from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.logged import Changes, Told, found_json, print_drawn, print_listed, style_of
 from mvc.cli.versions import Names
-from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
 from mvc.history.selection import is_range
 from mvc.ops.log import Query, find
 from mvc.repo import View
-from mvc.weighing import Weigher
 
 
 @command(
@@ -168,7 +166,11 @@ def log(
             connected=graph,
         )
         found = find(view, [call.revision(text) for text in revisions], query)
-        weigher = Weigher(call.repository, view.objects) if weights else None
+        weigher = None
+        if weights:
+            from mvc.weighing import Weigher  # as above
+
+            weigher = Weigher(call.repository, view.objects)
         changes: Changes | None
         changes = "stat" if stat else "name-only" if name_only else "name-status" if name_status else None
         told = Told(call, view, paths, changes, merges=first_parent)
@@ -183,9 +185,16 @@ def _words(call: Call, view: View, words: Sequence[str]) -> tuple[list[str], tup
     """Revisions and paths; as in Git, what is no revision but a file begins the paths."""
     paths = call.paths
     revisions = list(words)
-    if paths is None:
+    if paths is None and words:
+        from mvc.cli.words import is_revision, names_files  # only where there may be some
+
+        def may_be_path(word: str) -> bool:
+            return names_files(call, view, word) or (
+                "#" in word and names_files(call, view, word.partition("#")[0])
+            )
+
         for at, word in enumerate(words):
-            if not is_range(word) and not is_revision(view, word) and _names_files(call, view, word):
+            if not is_range(word) and not is_revision(view, word) and may_be_path(word):
                 revisions, paths = revisions[:at], tuple(words[at:])
                 break
     found = []
@@ -196,7 +205,3 @@ def _words(call: Call, view: View, words: Sequence[str]) -> tuple[list[str], tup
             return revisions, ()
         found.append(inside[0] + sharp + tensor if name else inside[0])
     return revisions, tuple(found)
-
-
-def _names_files(call: Call, view: View, word: str) -> bool:
-    return names_files(call, view, word) or ("#" in word and names_files(call, view, word.partition("#")[0]))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mvc.cli.call import Call
-from mvc.cli.changes import LETTERS, tree_change_json, tree_change_lines
 from mvc.cli.versions import Names, entry_json, entry_lines, message_lines, short_line
 from mvc.errors import UsageError
 from mvc.history.decorations import Entry
-from mvc.history.treediff import Change
 from mvc.ops.log import Found, changes
 from mvc.repo import View
 from mvc.text import one_line
-from mvc.weighing import Weigher
+
+if TYPE_CHECKING:
+    from mvc.history.treediff import Change
+    from mvc.weighing import Weigher
 
 Changes = Literal["stat", "name-only", "name-status"]
 """How the files that a version changed are told."""
@@ -52,6 +53,8 @@ class Told:
         """A line for each file."""
         if self._how is None:
             return []
+        from mvc.cli.changes import LETTERS, tree_change_lines  # only where it is asked for
+
         changed = self._changes(found)
         shown = self._call.shown
         if self._how == "stat":
@@ -65,6 +68,8 @@ class Told:
         """The same as JSON; nothing where nothing is told."""
         if self._how is None:
             return {}
+        from mvc.cli.changes import tree_change_json  # as above
+
         changed = self._changes(found)
         return {"changes": [tree_change_json(self._objects, change, None) for change in changed]}
 

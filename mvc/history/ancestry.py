@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from mvc.history.reader import ObjectReader, read_commit
+from mvc.history.reader import ObjectReader, read_links
 from mvc.objectid import CommitId
 
 _OURS, _THEIRS, _STALE = 1, 2, 4
@@ -40,8 +40,7 @@ class Links:
         """
         found = self._known.get(identity)
         if found is None:
-            commit = read_commit(self._reader, identity)
-            found = self._known[identity] = Link(commit.time.microseconds, commit.parents)
+            found = self._known[identity] = Link(*read_links(self._reader, identity))
         return found
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 
-from mvc.history.ancestry import is_ancestor
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.objectid import CommitId
 from mvc.objects import Commit
-
-__all__ = ["is_ancestor", "walk"]
 
 _Entry = tuple[int, int, CommitId, Commit]
 

@@ -33,6 +33,9 @@ MAX_NESTED = 32
 MAX_VIRTUAL = 256
 """Merges of common ancestors for one merge; after them a base is made of those merged so far."""
 
+VIRTUAL_LABELS = ("Temporary merge branch 1", "Temporary merge branch 2")
+"""What the two sides are called where common ancestors are merged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
@@ -151,8 +154,7 @@ class _VirtualBases:
         self._links = Links(reader)
         self._put_tree = put_tree
         self._left = MAX_VIRTUAL
-        labels = ("Temporary merge branch 1", "Temporary merge branch 2")
-        self._merge = _TreeMerge(reader, content, labels, renames, virtual=True)
+        self._merge = _TreeMerge(reader, content, VIRTUAL_LABELS, renames, virtual=True)
 
     def between(
         self, ours: tuple[CommitId, ...], theirs: tuple[CommitId, ...], nested: int = 0

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from mvc.history.graph import walk
 from mvc.history.reader import ObjectReader, read_commit, read_tree
 from mvc.history.rows import OpenManifests, kept_rows
 from mvc.history.treediff import diff_trees
+from mvc.history.wanted import Place
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import FOLDER, Commit, TreeEntry
-
-
-class Place(NamedTuple):
-    """A file or folder (the empty path is the root folder), or a tensor of a file."""
-
-    path: str
-    tensor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import NamedTuple, Protocol, TypeVar
 
 from mvc.errors import CorruptObject, UsageError
 from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
-from mvc.objects import AliasEntry, Commit, Manifest, Part, Tag, Tree
+from mvc.objects import AliasEntry, Commit, Manifest, Part, Tag, Tree, commit_links
 
 _Object = TypeVar("_Object", Manifest, Tree, Commit, Tag, AliasEntry)
+_Parsed = TypeVar("_Parsed")
 
 
 class ObjectReader(Protocol):
@@ -33,13 +34,21 @@ class ObjectReader(Protocol):
 
 def read_object(reader: ObjectReader, kind: type[_Object], identity: ObjectId) -> _Object:
     """Read and parse an object of a kind; damage names the object."""
-    data = reader.get(identity)
+    return _parsed(kind.from_bytes, reader.get(identity), identity)
+
+
+def _parsed(parse: Callable[[bytes], _Parsed], data: bytes, identity: ObjectId) -> _Parsed:
     try:
-        return kind.from_bytes(data)
+        return parse(data)
     except CorruptObject as error:
         raise CorruptObject(
             f"{identity.word} {identity.short} is damaged: {error.message}", hint=error.hint
         ) from error
+
+
+def read_links(reader: ObjectReader, identity: CommitId) -> tuple[int, tuple[CommitId, ...]]:
+    """A commit's time in microseconds and its parents, in less time than :func:`read_commit` takes."""
+    return _parsed(commit_links, reader.get(identity), identity)
 
 
 def read_commit(reader: ObjectReader, identity: CommitId) -> Commit:

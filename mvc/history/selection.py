@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mvc.history.ancestry import merge_bases
 from mvc.history.names import Refs, peel
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.history.revisions import resolve_commit
@@ -84,6 +83,8 @@ def _selected(word: str, reader: ObjectReader, refs: Refs) -> Selection:
             sides = commit(left), commit(right)
             if dots == "..":
                 return Selection(sides[1:], sides[:1])
+            from mvc.history.ancestry import merge_bases  # only where it is asked for
+
             return Selection(sides, tuple(merge_bases(reader, *sides)))
         if word.startswith("^"):
             return Selection((), (commit(word[1:]),))

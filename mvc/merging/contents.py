@@ -7,20 +7,26 @@ from collections.abc import Mapping, Sequence
 from mvc.bases import BaseFinder, Given, SketchStore
 from mvc.history.merge3 import Content
 from mvc.ingest import ingest_source
+from mvc.memoryfile import MemoryFile, Stretch
 from mvc.merging.sides import NotMergeable, Side, Sides
 from mvc.merging.strategy import THEIRS, Strategies
+from mvc.merging.texts import merge_texts
 from mvc.merging.weights import merge_weights
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.odb.writer import ObjectWriter
 from mvc.recipes.recipe import TensorRecipe
 
+_VIRTUAL = ("Temporary merge branch 1", "Temporary merge branch 2")
+"""What Git calls the sides of a merge of common ancestors."""
+
 
 class ContentMerging:
-    """Merges files and stores them with ``writer``: weights tensor by tensor.
+    """Merges files and stores them with ``writer``: weights by tensor, JSON by key, text by line.
 
-    ``labels`` are the names of ours and theirs where text is in conflict. What is merged is predicted from
-    what it was merged of.
+    ``labels`` are the names of ours and theirs where lines are in conflict. What is merged is predicted from
+    what it was merged of. Files that are nothing of these, or weights that cannot be merged, are in conflict
+    as a whole, unless the default of ``strategies`` is a side: then they are that side's.
     """
 
     def __init__(
@@ -50,31 +56,54 @@ class ContentMerging:
 
         Raises:
             DamageError: a version of the file cannot be read.
+            UnsupportedFeature: a strategy needs arithmetic that this thread does not have.
         """
-        self._ours[path], self._theirs[path] = ours, theirs
-        try:
-            return self._merge(path, base, ours, theirs)
-        except NotMergeable as refusal:
-            if self._strategies.side is not None:
-                return Content(theirs if self._strategies.side == THEIRS else ours, True)
-            return Content(ours, False, (refusal.reason,))
+        return self._content(path, base, ours, theirs, self._strategies, self._labels)
+
+    def virtual(self, path: str, base: ManifestId | None, ours: ManifestId, theirs: ManifestId, /) -> Content:
+        """As a call, without strategies: for the bases of a merge that has several, where what a strategy
+        made would look like what a side had (``merge_commits(…, virtual=…)``)."""
+        return self._content(path, base, ours, theirs, Strategies(), _VIRTUAL)
 
     def save(self) -> None:
         """Remember what was stored for later commits; to be called once the merge is published."""
         self._finder.save()
 
-    def _merge(self, path: str, base: ManifestId | None, ours: ManifestId, theirs: ManifestId) -> Content:
+    def _content(
+        self,
+        path: str,
+        base: ManifestId | None,
+        ours: ManifestId,
+        theirs: ManifestId,
+        strategies: Strategies,
+        labels: tuple[str, str],
+    ) -> Content:
+        self._ours[path], self._theirs[path] = ours, theirs
         reader = self._writer.database
         first = None if base is None else Side(reader, base)
         sides = Sides(first, Side(reader, ours), Side(reader, theirs))
-        if not (sides.ours.manifest.tensors and sides.theirs.manifest.tensors):
-            raise NotMergeable("it is neither text nor weights")
-        merged = merge_weights(path.rsplit("/", 1)[-1], sides, self._strategies)
-        self._stated[path] = merged.stated
-        identity, _manifest, _digests = ingest_source(
-            merged.file, path, self._writer, self._finder, self._monitor
-        )
-        return Content(identity, not merged.conflicts, merged.conflicts)
+        reason: tuple[str, ...] = ()
+        if sides.ours.manifest.tensors and sides.theirs.manifest.tensors:
+            try:
+                merged = merge_weights(path.rsplit("/", 1)[-1], sides, strategies)
+            except NotMergeable as refusal:
+                reason = (refusal.reason,)
+            else:
+                self._stated[path] = merged.stated
+                return Content(self._store(path, merged.file), not merged.conflicts, merged.conflicts)
+        else:
+            text = merge_texts(path, sides, labels=labels, favour=strategies.side)
+            if text is not None:
+                self._stated[path] = {}
+                file = MemoryFile(path.rsplit("/", 1)[-1], [Stretch.of(text.data)])
+                return Content(self._store(path, file), text.clean, text.conflicts)
+        if strategies.side is not None:
+            return Content(theirs if strategies.side == THEIRS else ours, True)
+        return Content(ours, False, reason)
+
+    def _store(self, path: str, file: MemoryFile) -> ManifestId:
+        identity, _manifest, _digests = ingest_source(file, path, self._writer, self._finder, self._monitor)
+        return identity
 
     def _related(self, path: str) -> Sequence[ManifestId]:
         theirs = self._theirs.get(path)

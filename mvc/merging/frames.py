@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mvc.formats.wire.zipdir import Marks
-from mvc.memoryfile import MemoryFile, Stretch
+from mvc.memoryfile import Stretch
 from mvc.merging.archives import checksums, loose_ranges, marks_of
+from mvc.merging.composed import Composed
 from mvc.merging.hybrid import Replaced, hybrid
 from mvc.merging.sides import NotMergeable, Side, Sides, same_bytes, same_form
 from mvc.merging.strategy import THEIRS
@@ -30,13 +31,6 @@ GLUE = "what lies between its tensors"
 """What is in conflict where the two sides changed it in different ways."""
 
 
-class Composed(NamedTuple):
-    """A merged file, and what is in conflict in it beside tensors."""
-
-    file: MemoryFile
-    conflicts: tuple[str, ...] = ()
-
-
 def compose_in_place(name: str, sides: Sides, sources: Mapping[str, Source], side: str | None) -> Composed:
     """One side's file with tensors replaced. ``side`` is the one that wins where both changed what lies
     between tensors; None to leave that in conflict, as ours has it.
@@ -45,7 +39,7 @@ def compose_in_place(name: str, sides: Sides, sources: Mapping[str, Source], sid
         NotMergeable: neither side's file has room for these tensors, or replacing them would leave it wrong.
     """
     if sides.ours.manifest.format not in PLAIN | ARCHIVES:
-        raise NotMergeable(f"tensors of a {sides.ours.manifest.format} file cannot be replaced in it")
+        raise NotMergeable(f"tensors of {sides.ours.manifest.format} files cannot be replaced")
     frame, agreed = _frame(name, sides, side)
     replaced = list(_replaced(frame, sources))
     made = hybrid(frame.side.reader, name, frame.side.manifest, replaced)
@@ -59,7 +53,8 @@ def compose_in_place(name: str, sides: Sides, sources: Mapping[str, Source], sid
             for patch in patches
         ]
         made = hybrid(frame.side.reader, name, frame.side.manifest, [*replaced, *changed])
-    return Composed(made, () if agreed else (GLUE,))
+    offsets = {span.name: span.offset for span in frame.side.manifest.tensors}
+    return Composed(made, offsets, () if agreed else (GLUE,))
 
 
 class _Frame(NamedTuple):

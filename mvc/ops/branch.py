@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mvc.errors import ConflictError, RevisionNotFound, UserError
-from mvc.history.graph import is_ancestor
+from mvc.history.ancestry import is_ancestor
 from mvc.history.revisions import check_ref_name, resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp

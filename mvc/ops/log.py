@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mvc.errors import UsageError
 from mvc.history.decorations import Decorations, Entry
-from mvc.history.listing import Listing, Order, list_commits
-from mvc.history.pathlog import Place
+from mvc.history.listing import Listing, Order, Place, list_commits
 from mvc.history.reader import ObjectReader
 from mvc.history.revisions import lookup_path
 from mvc.history.selection import commits_of_refs, select
-from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Commit
 from mvc.paths import is_below
 from mvc.repo import View
+
+if TYPE_CHECKING:
+    from mvc.history.treediff import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def changes(
 ) -> list[Change]:
     """What a version changed against its first parent, at or below the paths; nothing for a merge but with
     ``merges``, as in Git."""
+    from mvc.history.treediff import diff_trees, pair_renames  # only where it is asked for
+
     if len(commit.parents) > 1 and not merges:
         return []
     parent = None

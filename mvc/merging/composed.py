@@ -1,0 +1,43 @@
+"""A merged file before it is stored, and the check that it reads as it was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from mvc.formats import View, describe
+from mvc.memoryfile import MemoryFile
+from mvc.merging.sides import NotMergeable
+from mvc.merging.tensors import Source
+
+
+class Composed(NamedTuple):
+    """A merged file, where in it each tensor was laid, and what is in conflict in it beside tensors."""
+
+    file: MemoryFile
+    offsets: Mapping[str, int]
+    conflicts: tuple[str, ...] = ()
+
+
+def check_composed(made: Composed, kind: str, sources: Mapping[str, Source]) -> None:
+    """Read the table of tensors of what was composed, as anybody would: it must be what was meant.
+
+    Raises:
+        NotMergeable: the file is not of the format ``kind``, or has other tensors, or has them elsewhere.
+    """
+    layout = describe(made.file, _no_sibling).layout
+    found = {(span.name, span.dtype, span.shape, span.strides) for span in layout.spans}
+    meant = {
+        (name, source.span.dtype, source.span.shape, source.span.strides) for name, source in sources.items()
+    }
+    if (
+        layout.format != kind
+        or found != meant
+        or len(layout.spans) != len(sources)
+        or any(span.length and made.offsets.get(span.name) != span.offset for span in layout.spans)
+    ):
+        raise NotMergeable(f"what was made of it does not read as a {kind} file of those tensors")
+
+
+def _no_sibling(_name: str) -> View | None:
+    return None
