@@ -18,8 +18,9 @@ such places:
   file in a folder's place, or the reverse, which Git does: such a one is left out;
 * Git cannot commit by path where a folder has taken a file's place; such a one is left out;
 * ``commit --amend`` may leave a commit that changes nothing, so Git is given ``--allow-empty``;
-* a merge, a pick and a reset look at bytes too: where uncommitted work happens to be what the other version
-  has, they are left out; so are those beside uncommitted work with a folder for a file, as above;
+* a merge, a pick and a revert look at bytes too: where Git refuses to overwrite uncommitted work with what is
+  there already, mvc's is taken back by ``mvc undo``. Those beside uncommitted work with a folder for a file are
+  left out, as above;
 * where a file is in conflict that holds uncommitted work, mvc refuses: Git would leave the two mixed, and its
   ``--abort`` throws the work away. Git is brought back to where mvc stayed;
 * what concludes a merge takes the files that were in conflict and leaves other work uncommitted; Git is given
@@ -128,6 +129,7 @@ class Git:
         self.folder = folder
         self.store = folder / ".git"
         self.seconds = BEGAN
+        self.said = b""
         folder.mkdir()
         shutil.copytree(template(), self.store)
         self._versions: dict[str, Version] = {}
@@ -152,7 +154,7 @@ class Git:
             "GIT_COMMITTER_EMAIL": WHO[1],
             "GIT_COMMITTER_DATE": date,
         }
-        return subprocess.run(
+        done = subprocess.run(
             ["git", *words],
             cwd=self.folder,
             env=environment,
@@ -160,6 +162,8 @@ class Git:
             stdin=subprocess.DEVNULL,
             check=False,
         )
+        self.said = done.stdout + done.stderr
+        return done
 
     def lines(self, *words: str) -> list[str]:
         """What a command that succeeds prints."""
@@ -498,22 +502,15 @@ class Pair:
             self.unstage()
         return done
 
-    def _in_the_way(self, revision: str | None, *, equal: bool = False) -> bool:
-        """Whether a version has a file where the work tree has a folder, or the reverse; with ``equal`` also
-        whether uncommitted work is what the version has."""
+    def _in_the_way(self, revision: str | None) -> bool:
+        """Whether a version has a file where the work tree has a folder, or the reverse."""
         target = None if revision is None else self.git.resolve(revision)
-        if target is None:
-            return False
-        files = self.git.version(target).files
-        if self._twisted(files):
-            return True
-        work = {path: (sha256(data).hexdigest(), mode) for path, (data, mode) in self.files.items()}
-        return equal and any(work.get(path) == files.get(path) for path in self.dirty)
+        return target is not None and self._twisted(self.git.version(target).files)
 
     def join(self, *words: str, revision: str) -> bool:
         """``merge``, ``cherry-pick`` or ``revert`` of a version; False where it refused or stopped."""
-        dirty = self.dirty
-        if dirty and (self._twisted(self.head_files) or self._in_the_way(revision, equal=True)):
+        dirty, before = self.dirty, self.files
+        if dirty and (self._twisted(self.head_files) or self._in_the_way(revision)):
             return False
         self.tick()
         exact = ("-X", "find-renames=100%")
@@ -521,13 +518,21 @@ class Pair:
         try:
             done = self.both(words[0], *exact, *quiet, *words[1:], mvc=words, revision=revision)
         except Different:
-            if self._under_way() != (True, False) or not dirty.intersection(self.conflicts):
-                raise
-            self._bring_back(words[0])
-            return False
+            if self._under_way() == (True, False) and dirty.intersection(self.conflicts):
+                self._bring_back(words[0])
+                return False
+            if b"would be overwritten" in self.git.said and self._kept(dirty, before):
+                self.steps[-1] += "   (Git refused)"
+                assert self.mvc.run("undo") == 0, self.mvc.said
+                return False
+            raise
         if self.pending is not None:
             self._compare_conflicts()
         return done
+
+    def _kept(self, dirty: set[str], before: Files) -> bool:
+        """Whether the work that was uncommitted is all there."""
+        return bool(dirty) and all(self.files.get(path) == before.get(path) for path in dirty)
 
     def _bring_back(self, kind: str) -> None:
         """Git to where mvc is: nothing is under way, and the work tree is as it was."""

@@ -71,6 +71,7 @@ def text(**changed: str) -> str:
 EDIT = write("a.txt", text(l8="edited"))
 GONE = delete("d/x")
 ADDED = write("added", "new\n")
+AGAIN = (write("a.txt", text(l2="again")), ("commit", "-m", "again"))
 DETACHED = ("checkout", "--detach", "main")
 
 CASES: dict[str, Case] = {
@@ -102,7 +103,7 @@ CASES: dict[str, Case] = {
     "switch -c": Case(("switch", "-c", "new", "side")),
     "switch -C": Case(("switch", "-C", "side", "main")),
     "switch --detach": Case(("switch", "--detach", "v1")),
-    "switch --orphan": Case(("switch", "--orphan", "new")),
+    "switch --orphan": Case(("switch", "--force", "--orphan", "new")),
     "switch back": Case(("switch", "-"), (("switch", "side"), ("switch", "clean"))),
     "switch --discard-changes": Case(("switch", "--discard-changes", "side"), (EDIT, GONE)),
     "restore": Case(("restore", "a.txt", "d"), (EDIT, GONE)),
@@ -120,7 +121,7 @@ CASES: dict[str, Case] = {
     "merge --squash": Case(("merge", "--squash", "clean")),
     "merge --no-commit": Case(("merge", "--no-commit", "clean")),
     "merge with conflicts": Case(("merge", "side"), code=4),
-    "merge with a strategy": Case(("merge", "--strategy", "average", "side")),
+    "merge with a strategy": Case(("merge", "--strategy", "ours", "side")),
     "merge --abort": Case(("merge", "--abort"), (("merge", "side"),)),
     "merge --abort of work": Case(("merge", "--abort"), (("merge", "side"), EDIT)),
     "merge --continue": Case(("merge", "--continue"), (("merge", "side"), EDIT)),
@@ -144,10 +145,21 @@ CASES: dict[str, Case] = {
     "cherry-pick --skip": Case(("cherry-pick", "--skip"), (("cherry-pick", "clean", "side", "ahead"),)),
     "cherry-pick --abort": Case(("cherry-pick", "--abort"), (("cherry-pick", "clean", "side"),)),
     "revert": Case(("revert", "HEAD")),
-    "revert of two": Case(("revert", "HEAD", "ahead"), (("merge", "ahead"),)),
-    "revert with conflicts": Case(("revert", "clean"), (("checkout", "side"),), code=4),
-    "revert --continue": Case(("revert", "--continue"), (("checkout", "side"), ("revert", "clean"), EDIT)),
-    "revert --abort": Case(("revert", "--abort"), (("checkout", "side"), ("revert", "clean"))),
+    "revert of two": Case(("revert", "HEAD", "HEAD~1"), (("merge", "ahead"),)),
+    "revert with conflicts": Case(("revert", "HEAD~1"), AGAIN, code=4),
+    "revert --continue": Case(("revert", "--continue"), (*AGAIN, ("revert", "HEAD~1"), EDIT)),
+    "revert --skip": Case(("revert", "--skip"), (*AGAIN, ("revert", "HEAD~1", "HEAD"))),
+    "revert --abort": Case(("revert", "--abort"), (*AGAIN, ("revert", "HEAD~1"))),
+    "notes add": Case(("notes", "add", "v1", "--metric", "acc=0.9")),
+    "notes add to others": Case(("notes", "add", "-m", "m"), (("notes", "add", "v1", "-m", "first"),)),
+    "notes remove": Case(("notes", "remove", "v1"), (("notes", "add", "v1", "-m", "first"),)),
+    "bisect start": Case(("bisect", "start", "ahead", "v1")),
+    "bisect start without a word": Case(("bisect", "start")),
+    "bisect good": Case(("bisect", "good"), (("bisect", "start", "ahead", "v1"),)),
+    "bisect bad": Case(("bisect", "bad"), (("bisect", "start", "ahead", "v1"),)),
+    "bisect skip": Case(("bisect", "skip"), (("bisect", "start", "ahead", "v1"),), code=1),
+    "bisect run": Case(("bisect", "run", "true"), (("bisect", "start", "ahead", "v1"),)),
+    "bisect reset": Case(("bisect", "reset"), (("checkout", "clean"), ("bisect", "start", "ahead", "v1"))),
     "oplog restore into a merge": Case(
         ("oplog", "restore", "OLD"), (("merge", "side"), ("merge", "--abort"), ("tag", "later"))
     ),
@@ -252,14 +264,15 @@ def place(base: Path, tmp_path: Path) -> Place:
     return Place(tmp_path / "repo")
 
 
-COLLECTIONS = {
-    "as it is": ((), None),
-    "work lies about, all is stored anew": (("gc", "--repack"), "run.sh"),
-    "what is old goes": (("gc", "--expire", "30"), None),
-}
+COLLECTIONS = [
+    pytest.param((), None, id="as it is"),
+    pytest.param(("gc", "--repack"), "run.sh", id="work lies about, all is stored anew"),
+    pytest.param(("gc", "--expire", "30"), None, id="what is old goes", marks=pytest.mark.slow),
+]
+"""Each with what collects and a file that is edited before."""
 
 
-@pytest.mark.parametrize(("collection", "dirty"), COLLECTIONS.values(), ids=COLLECTIONS)
+@pytest.mark.parametrize(("collection", "dirty"), COLLECTIONS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_undo_restores_everything(place: Place, case: Case, collection: tuple[str, ...], dirty: str | None):
     if dirty is not None:
