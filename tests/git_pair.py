@@ -19,8 +19,8 @@ such places:
 * Git cannot commit by path where a folder has taken a file's place; such a one is left out;
 * ``commit --amend`` may leave a commit that changes nothing, so Git is given ``--allow-empty``;
 * a merge, a pick and a revert look at bytes too: where Git refuses to overwrite uncommitted work with what is
-  there already, mvc's is taken back by ``mvc undo``. Those beside uncommitted work with a folder for a file are
-  left out, as above;
+  there already, mvc's is taken back by ``mvc undo``. Those beside uncommitted work with a folder for a file
+  are left out, as above;
 * where a file is in conflict that holds uncommitted work, mvc refuses: Git would leave the two mixed, and its
   ``--abort`` throws the work away. Git is brought back to where mvc stayed;
 * what concludes a merge takes the files that were in conflict and leaves other work uncommitted; Git is given
