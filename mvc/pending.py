@@ -173,6 +173,18 @@ def tracked_files(view: View, pending: Pending | None) -> dict[str, TreeEntry]:
     return head if pending is None else {**head, **files_of_tree(view, pending.tree)}
 
 
+def before_abort(
+    pending: Pending, left: Mapping[str, TreeEntry], target: Mapping[str, TreeEntry]
+) -> dict[str, TreeEntry]:
+    """The files that the work tree is taken to be made from when what is under way is taken back.
+
+    Files that are in conflict go back whatever was done to them since, also where the merge left them as
+    ``target`` has them; others only where the merge changed them, so unrelated work stays.
+    """
+    conflicted = {conflict.path for conflict in pending.conflicts}
+    return {path: entry for path, entry in left.items() if path not in conflicted or path not in target}
+
+
 # --- conflicts ---------------------------------------------------------------------------------------------
 def _conflict_value(conflict: Conflict) -> dict[str, Any]:
     return {

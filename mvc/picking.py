@@ -10,19 +10,21 @@ from typing import Any, Literal
 from mvc.committing import Request
 from mvc.concluding import conclude, concluding_commit, refuse_changed
 from mvc.errors import AnswerIsNo, CorruptObject, UsageError, UserError
+from mvc.history.listing import Listing, list_commits
 from mvc.history.merge3 import Conflict, Merged
 from mvc.history.reader import ObjectReader, read_commit
+from mvc.history.revisions import resolve_commit
+from mvc.history.selection import is_range, select
 from mvc.history.treediff import build_tree
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, TreeEntry
-from mvc.pending import PENDING, Pending, refuse_pending
-from mvc.ranges import commits_named
+from mvc.pending import PENDING, Pending, before_abort, refuse_pending
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.settling import settle
 from mvc.switch import switch
 from mvc.taking_back import expect_pending
-from mvc.threeway import Choice, Threeway, before_abort
+from mvc.threeway import Choice, Threeway
 from mvc.transaction import Transaction, Update, begin
 from mvc.workspace import Workspace, files_of, files_of_tree, locked
 
@@ -126,7 +128,7 @@ def pick(
         if head is None:
             raise UserError("there is no version yet to apply anything to", hint="make the first one")
         oldest_first = picking.kind == "cherry-pick"
-        todo = [one for word in revisions for one in commits_named(view, word, oldest_first=oldest_first)]
+        todo = [one for word in revisions for one in _named(view, word, oldest_first=oldest_first)]
         if not todo:
             raise UserError("the range holds no version", hint="mvc log A..B lists what B has and A has not")
         if not commit and len(todo) > 1:
@@ -344,6 +346,15 @@ class _Run:
 
     def _put(self, commit: Commit) -> CommitId:
         return self._tx.writer.put(CommitId, commit.to_bytes())
+
+
+def _named(view: View, word: str, *, oldest_first: bool) -> list[CommitId]:
+    """The version that a word names, or those of a range."""
+    if not is_range(word):
+        return [resolve_commit(word, view.objects, view)]
+    listing = Listing(select([word], view.objects, view))
+    found = [listed.id for listed in list_commits(view.objects, listing, lambda _id, _commit: True)]
+    return found[::-1] if oldest_first else found
 
 
 def _other_side(

@@ -15,6 +15,7 @@ from mvc.snapshot import WorkTreeJob
 from mvc.transaction import Transaction
 from mvc.unresolved import refuse_unresolved, unresolved
 from mvc.workspace import Workspace, files_of_tree, refuse_names
+from mvc.worktree.scan import ScanResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def settle(
     waiting = unresolved(workspace, view, pending)
     waits = {conflict.path for conflict in waiting}
     resolved = [conflict.path for conflict in pending.conflicts if conflict.path not in waits]
-    found = workspace.scan(resolved) if resolved else workspace.scan([".mvc"])
+    found = workspace.scan(resolved) if resolved else ScanResult()
     refuse_names(found)
     job = WorkTreeJob(repository, workspace, tx, request, found)
     stored = job.store()

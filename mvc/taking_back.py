@@ -8,11 +8,10 @@ from mvc.concluding import refuse_changed
 from mvc.errors import UserError
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
-from mvc.pending import PENDING, Kind, Pending, read_pending
+from mvc.pending import PENDING, Kind, Pending, before_abort, read_pending
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
-from mvc.threeway import before_abort
 from mvc.transaction import Update, begin
 from mvc.workspace import files_of, files_of_tree, locked
 
@@ -21,7 +20,7 @@ from mvc.workspace import files_of, files_of_tree, locked
 class TakenBack:
     """Where HEAD is again, and how many files were written and removed."""
 
-    commit: CommitId
+    commit: CommitId | None
     written: int
     removed: int
 
@@ -29,9 +28,10 @@ class TakenBack:
 def take_back(repository: Repository, kind: Kind, who: Person, now: Timestamp) -> TakenBack:
     """Make HEAD and the files that were touched what they were before; other uncommitted work stays.
 
+    Where HEAD was moved since it began (by an undo, say), it stays, and the files become those that it has.
+
     Raises:
         UserError: nothing of that kind is under way.
-        RefMoved: HEAD was moved since it began.
     """
     with (
         locked(repository, exclusive=True) as workspace,
@@ -39,11 +39,14 @@ def take_back(repository: Repository, kind: Kind, who: Person, now: Timestamp) -
     ):
         view = tx.view
         pending = expect_pending(view, kind)
-        start = pending.start or pending.ours
+        here = view.head_commit()
+        start = (pending.start or pending.ours) if here == pending.ours else here
         target = files_of(view, start)
 
         def build(now_view: View) -> Update:
-            refuse_changed(now_view, view, pending)
+            refuse_changed(now_view, view, pending if here == pending.ours else None)
+            if start is None or start == here:
+                return Update(refs={PENDING: None})
             if isinstance(now_view.head, str):
                 return Update(refs={PENDING: None, now_view.head: encode_target(start)})
             return Update(refs={PENDING: None}, head=start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,9 @@ from mvc.bases import SketchStore
 from mvc.errors import CorruptObject
 from mvc.history.merge3 import Merged, merge_commits, merge_trees
 from mvc.history.treediff import build_tree
-from mvc.merging.contents import ContentMerging
 from mvc.merging.strategy import Strategies
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, Tree, TreeEntry
-from mvc.pending import Pending
 from mvc.repo import Repository
 from mvc.transaction import Transaction
 
@@ -86,6 +84,9 @@ class Threeway:
     def __init__(
         self, repository: Repository, tx: Transaction, strategies: Strategies, labels: tuple[str, str]
     ) -> None:
+        # here: it needs numpy, and a merge that only moves a branch does not
+        from mvc.merging.contents import ContentMerging
+
         self._tx = tx
         self._reader = tx.writer.database
         self._labels = labels
@@ -122,21 +123,3 @@ class Threeway:
 
     def _put_tree(self, tree: Tree) -> TreeId:
         return self._tx.writer.put(TreeId, tree.to_bytes())
-
-
-def before_abort(
-    pending: Pending, left: Mapping[str, TreeEntry], target: Mapping[str, TreeEntry]
-) -> dict[str, TreeEntry]:
-    """The files that the work tree is taken to be made from when what is under way is taken back.
-
-    Files that are in conflict go back whatever was done to them since, also where the merge left them as
-    ``target`` has them; others only where the merge changed them, so unrelated work stays.
-    """
-    conflicted = {conflict.path for conflict in pending.conflicts}
-    return {path: entry for path, entry in left.items() if path not in conflicted or path not in target}
-
-
-def conflict_words(details: Sequence[str], most: int = 5) -> str:
-    """The first few of a conflict's details, and how many more there are."""
-    more = f" and {len(details) - most:,} more" if len(details) > most else ""
-    return ", ".join(details[:most]) + more

@@ -117,7 +117,7 @@ def test_orders_and_how_many(run) -> None:
 def test_lines_say_how_far(run) -> None:
     lines = {line.split()[1]: line for line in run("one", "two").splitlines()[1:]}
     largest = 2 * np.abs(model()["model.embed.weight"]).max()
-    assert lines["model.embed.weight"].endswith(f"by 200 %   max {largest:.3g}")
+    assert lines["model.embed.weight"].endswith(f"by 200 %  max {largest:.3g}")
     assert "0.3 % moved" in lines["model.layers.1.q_proj.weight"]
     full = run("one", "two", "-v")
     assert "cos -1.000000" in full and "rank 1.0" in full and "L2 8" in full

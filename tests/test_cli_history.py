@@ -73,7 +73,9 @@ def test_merge_json_and_dry_run(forked: Run) -> None:
         {**done["conflicts"][1], "path": "x", "ours": True},
     ]
     back = ok(forked("merge", "--abort", "--json")).data
-    assert back["kind"] == "aborted" and forked("status", "--json").data["clean"]
+    assert (
+        back["commit"] == forked("log", "--json").data[0]["id"] and forked("status", "--json").data["clean"]
+    )
     done = ok(forked("merge", "--strategy", "ours", "--json", "side")).data
     assert done["kind"] == "merged" and done["branch"] == "main"
     assert {"path": "new", "kind": "added"} in done["changes"]
@@ -89,6 +91,8 @@ def test_merge_usage(forked: Run) -> None:
     fails(forked("merge", "side", "--weight", "half", "--strategy", "average"), 2, "--weight is a number")
     fails(forked("merge", "side", "--ff-only"), 1, "not a fast-forward")
     fails(forked("merge", "nowhere"), 3)
+    fails(forked("merge", "--continue", "--squash"), 2)
+    fails(forked("merge", "side", "-m", " "), 2, "message is empty")
     fails(forked("merge", "--continue"), 3, "no merge is under way")
     ok(forked("switch", "--orphan", "other"))
     Path("o").write_text("o")

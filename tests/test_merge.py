@@ -291,6 +291,21 @@ def test_abort_restores_what_the_merge_touched_and_nothing_else(tmp_path):
     assert_undone(repository, halfway)
 
 
+def test_abort_after_an_undo_of_what_was_before(tmp_path):
+    repository = text_conflict(tmp_path)
+    merge(repository)
+    with repository.reading() as view:
+        commit_of_ours = list(view.operations())[1]
+    undo(repository, ME, now(), operation=commit_of_ours.id.hex())
+    with pytest.raises(ConflictError, match="moved since the merge began"):
+        go_on(repository, "ours")
+    before = everything(repository)
+    verb.abort(repository, ME, now())
+    assert (tmp_path / "a.txt").read_text() == TEXT and under_way(repository) is None
+    assert status(repository).clean
+    assert_undone(repository, before)
+
+
 def test_while_a_merge_is_under_way_head_stays(tmp_path):
     repository = text_conflict(tmp_path)
     merge(repository)
@@ -358,6 +373,30 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(tmp_path, make):
     assert everything(repository) == before
     done = merge(repository)
     assert (told.kind, told.changes, told.conflicts) == (done.kind, done.changes, done.conflicts)
+
+
+def test_garbage_collection_keeps_both_sides(tmp_path):
+    from mvc.ops.branch import delete
+    from mvc.ops.gc import Request as Collection
+    from mvc.ops.gc import gc
+
+    repository = text_conflict(tmp_path)
+    merge(repository)
+    delete(repository, "side", ME, now(), force=True)
+    gc(repository, Collection(now(), 0, False, True, False, False))
+    repository = open_repository(tmp_path)
+    assert len(status(repository).unresolved) == 2
+    restore(repository, [], ME, now(), side="theirs")
+    go_on(repository)
+    assert (tmp_path / "b.bin").read_bytes() == b"\0theirs" and len(head(repository)[1].parents) == 2
+    assert_sound(tmp_path)
+
+
+def test_a_status_with_something_under_way_is_not_clean(tmp_path):
+    repository = fork(tmp_path, {"b": b"\0base"}, {"b": b"\0ours"}, {"b": b"\0theirs"})
+    merge(repository)
+    found = status(repository)
+    assert found.state.clean and not found.clean
 
 
 def test_nothing_can_be_committed_from_memory_meanwhile(tmp_path):

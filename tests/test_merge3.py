@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import count
 from random import Random
+from time import perf_counter
 
 import pytest
 from git_oracle import Git, blob_id, needs_git, tree_id
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.history.ancestry import merge_bases
-from mvc.history.merge3 import Content, merge_commits, merge_trees
+from mvc.history.merge3 import VIRTUAL_LABELS, Content, merge_commits, merge_trees
 from mvc.history.reader import read_manifest
+from mvc.history.text_merge import merge_text
 from mvc.history.treediff import build_tree
 from mvc.objects import EXECUTABLE, FILE, TreeEntry
 
@@ -201,8 +203,8 @@ def random_history(random, numbers):
     return rows
 
 
-def compare_histories(git, histories):
-    """Merge the last two commits of each here and there; how many had several bases."""
+def git_merges(git, histories):
+    """Each history, what Git makes of its last two commits, and their ids."""
     rows, starts = [], []
     for history in histories:
         starts.append(len(rows))
@@ -210,14 +212,23 @@ def compare_histories(git, histories):
     ids = git.commits(rows)
     ends = [start + len(history) for start, history in zip(starts, histories, strict=True)]
     pairs = [(ids[end - 1], ids[end - 2]) for end in ends]
+    return zip(histories, git.merges(pairs, NO_FOLDER_RENAMES), pairs, strict=True)
+
+
+def grown(history):
+    """A store with a history's commits, and their ids."""
+    store, made = Store(), []
+    for time, parents, files in history:
+        above = [made[p] for p in parents]
+        made.append(store.commit(*above, time=time, tree=store.tree_of(files), message=str(len(made))))
+    return store, made
+
+
+def compare_histories(git, histories):
+    """Merge the last two commits of each here and there; how many had several bases."""
     found = 0
-    for history, expected, pair in zip(histories, git.merges(pairs, NO_FOLDER_RENAMES), pairs, strict=True):
-        store, made = Store(), []
-        for time, parents, files in history:
-            tree = store.tree_of(files)
-            made.append(
-                store.commit(*(made[p] for p in parents), time=time, tree=tree, message=str(len(made)))
-            )
+    for history, expected, pair in git_merges(git, histories):
+        store, made = grown(history)
         merged = merge_commits(store, *made[:-3:-1], keep_ours, labels=pair, put_tree=store.put)
         assert outcome(store, merged) == tuple(expected), history
         found += len(merge_bases(store, *made[:-3:-1])) > 1
@@ -238,6 +249,66 @@ def test_histories_that_cross_merge_as_in_git(git, seed):
 def test_thousands_of_histories_that_cross_merge_as_in_git(git, seed):
     random, numbers = Random(seed), count()
     assert compare_histories(git, [random_history(random, numbers) for _ in range(500)]) > 100
+
+
+def random_text_history(random, numbers):
+    """As :func:`random_history`, of one text whose lines all differ."""
+
+    def lines(count):
+        return [b"%d line\n" % next(numbers) for _ in range(count)]
+
+    texts, rows = [lines(12)], [(1, [])]
+    for number in range(1, random.randint(5, 12)):
+        parents = [number - 1] if number < 3 else [number - 2, number - 3][: random.choice((1, 2, 2))]
+        text = list(texts[parents[0]])
+        if len(parents) > 1 and random.random() < 0.6:
+            stages = (b"".join(texts[n]) for n in (0, *parents))
+            text = merge_text(*stages, favour=random.choice(("ours", "theirs"))).data.splitlines(
+                keepends=True
+            )
+        for _ in range(random.randint(0, 2)):
+            start = random.randint(0, len(text))
+            text[start : start + random.randint(0, 2)] = lines(random.randint(0, 2))
+        texts.append(text)
+        rows.append((number + 1, parents))
+    return [
+        (time, parents, {"f": (b"".join(text), False)})
+        for (time, parents), text in zip(rows, texts, strict=True)
+    ]
+
+
+@needs_git
+def test_texts_of_histories_that_cross_are_marked_as_in_git(git):
+    """The same text with the same markers; in virtual bases Git's markers are longer, which shows nowhere."""
+    random, numbers = Random(7), count()
+    histories = [random_text_history(random, numbers) for _ in range(100)]
+
+    def by_lines(store, labels):
+        def content(path, base, ours, theirs):
+            entries = (TreeEntry(path, FILE, identity) for identity in (base, ours, theirs))
+            stages = (b"" if entry.id is None else store.data(entry) for entry in entries)
+            found = merge_text(*stages, labels=labels)
+            return Content(store.file_of(found.data), not found.conflicts)
+
+        return content
+
+    marked = several = 0
+    for history, expected, pair in git_merges(git, histories):
+        store, made = grown(history)
+        merged = merge_commits(
+            store,
+            *made[:-3:-1],
+            by_lines(store, pair),
+            labels=pair,
+            put_tree=store.put,
+            virtual=by_lines(store, VIRTUAL_LABELS),
+        )
+        tree, conflicts = outcome(store, merged)
+        assert (tree, conflicts.keys()) == (expected.tree, expected.conflicts.keys()), history
+        marked += bool(conflicts)
+        several += len(merge_bases(store, *made[:-3:-1])) > 1
+    assert marked > 20
+    assert several > 20
 
 
 def test_a_deep_criss_cross_ends_and_does_not_overflow_the_stack():
@@ -304,6 +375,19 @@ def test_a_moved_file_takes_the_other_sides_change_along():
     assert {path: store.data(entry) for path, entry in found.files.items()} == {"d/b": b"2"}
     store, found = merged({"a": b"1"}, {"d/b": b"1"}, {"a": b"2"}, renames=False)
     assert [(c.path, c.kind) for c in found.conflicts] == [("a", "modify/delete")]
+
+
+def test_many_equal_files_are_moved_in_no_time():
+    """Each to where its name is found, or else to the first place that is left."""
+    files = {f"d/{n:05}": b"same" for n in range(4_000)}
+    ours = {f"e/{n:05}": b"same" for n in range(2_000, 6_000)}
+    began = perf_counter()
+    _, found = merged(files, ours, {**files, "d/03000": b"changed"})
+    assert perf_counter() - began < 20
+    assert not found.conflicts
+    assert found.files.keys() == ours.keys()
+    ids = {path: entry.id for path, entry in found.files.items()}
+    assert [path for path in ids if ids[path] != ids["e/02000"]] == ["e/03000"]
 
 
 def test_a_change_is_not_lost_where_both_have_the_same_new_file():

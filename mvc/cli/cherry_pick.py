@@ -62,5 +62,14 @@ def cherry_pick(
         lambda: verb.abort(repository, call.who(), call.now()),
     )
     return run(
-        call, "cherry-pick", verbs, revisions, choice, go_on=continue_, skip=skip, abort=abort, json=json
+        call,
+        "cherry-pick",
+        verbs,
+        revisions,
+        choice,
+        allow_empty=allow_empty,
+        go_on=continue_,
+        skip=skip,
+        abort=abort,
+        json=json,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mvc.cli.call import Call
 from mvc.cli.tables import Column, Table
@@ -13,6 +13,9 @@ from mvc.history.reader import ObjectReader, read_commit
 from mvc.objects import TreeEntry
 from mvc.pending import Kind, Pending
 from mvc.text import count, one_line
+
+if TYPE_CHECKING:
+    from mvc.taking_back import TakenBack
 
 FEW = 5
 """Tensors that are named in a line; all of them are in the JSON."""
@@ -62,6 +65,16 @@ def in_conflict(call: Call, kind: Kind, conflicts: Sequence[Conflict]) -> Confli
         hint=f"edit each, or choose with mvc restore --ours|--theirs PATH; then mvc {kind} --continue, which "
         f"takes a --strategy for the rest. mvc {kind} --abort takes all back",
     )
+
+
+def tell_taken_back(call: Call, kind: Kind, back: TakenBack, *, json: bool) -> None:
+    """Where HEAD is after ``--abort``."""
+    commit = back.commit
+    if json:
+        told = None if commit is None else commit.hex()
+        call.data({"commit": told, "written": back.written, "removed": back.removed})
+    else:
+        call.report(f"the {kind} is taken back" + ("" if commit is None else f"; HEAD is at {commit.short}"))
 
 
 def pending_json(pending: Pending) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from mvc.cli.changes import COLOURS, LETTERS, sizes_text, weights_text
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.findings import print_findings
 from mvc.cli.tables import Column, Table
-from mvc.cli.tensorrows import SORTS, in_order, moved_by, tensor_json, tensor_rows
-from mvc.cli.text import share
+from mvc.cli.tensorrows import SORTS, in_order, moved_by, part, tensor_json, tensor_rows
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
 from mvc.ops.diff import Depth, FileChange, TensorChange, diff_versions, diff_worktree, fork_point
@@ -226,7 +225,7 @@ def _print_stat(call: Call, changes: Sequence[FileChange]) -> None:
         tensors = Counter(tensor.kind for tensor in change.tensors)
         counted = ", ".join(f"{count(n, 'tensor')} {kind}" for kind, n in tensors.items())
         by = moved_by(change)
-        moved = f"by {share(by)}" if by else ""
+        moved = f"by {part(by)}" if by else ""
         table.add(*_title(call, change), counted, moved, colour=COLOURS.get(change.kind, ""))
     call.table(table)
     if changes:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from mvc.cli.call import Call
-from mvc.cli.conflicts import DATA, conflict_json, conflict_lines, in_conflict
+from mvc.cli.conflicts import DATA, conflict_json, conflict_lines, in_conflict, tell_taken_back
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.given import Metrics, Params, metrics, params
 from mvc.cli.strategies import Density, Scale, Strategy, StrategyFor, Weight, choice_of
@@ -29,7 +29,7 @@ CONFLICT = 4
     data="An object: kind (up-to-date, fast-forward, merged, prepared: without conflicts, to be concluded; "
     "conflicts), commit (where HEAD is; null in a dry run that would make a version), branch, theirs, bases, "
     "changes (path, kind: from HEAD to the result), written, removed (counts of files), dry_run, and "
-    f"{DATA}. For --abort: kind (aborted), commit, written, removed.",
+    f"{DATA}. For --abort: commit, written, removed.",
 )
 def merge(
     call: Call,
@@ -74,21 +74,17 @@ def merge(
     """
     if sum((continue_, abort, revision is not None)) != 1:
         raise UsageError("a merge takes one revision, or --continue, or --abort", hint="mvc merge BRANCH")
+    begins = (ff_only, no_ff, no_commit, squash, unrelated, dry_run)
+    if (continue_ or abort) and any(begins):
+        raise UsageError("--continue and --abort take no option that says how a merge begins")
     if abort:
         back = verb.abort(call.repository, call.who(), call.now())
-        told = {
-            "kind": "aborted",
-            "commit": back.commit.hex(),
-            "written": back.written,
-            "removed": back.removed,
-        }
-        if json:
-            call.data(told)
-        else:
-            call.report(f"the merge is taken back; HEAD is at {back.commit.short}")
+        tell_taken_back(call, "merge", back, json=json)
         return None
     if ff_only and (no_ff or squash):
         raise UsageError("--ff-only goes neither with --no-ff nor with --squash")
+    if message and not "".join(message).strip():
+        raise UsageError("the message is empty", hint="leave -m out for the usual one")
     choice = choice_of(strategy, strategy_for, weight, scale, density)
     request = Request(
         "\n\n".join(message) if message else None,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 from mvc.cli.call import Call
-from mvc.cli.conflicts import DATA, conflict_json, in_conflict
+from mvc.cli.conflicts import DATA, conflict_json, in_conflict, tell_taken_back
 from mvc.cli.declare import Argument, Option
 from mvc.committing import Request
 from mvc.errors import AnswerIsNo, UsageError
@@ -52,6 +52,7 @@ def run(
     revisions: tuple[str, ...],
     choice: Choice,
     *,
+    allow_empty: bool,
     go_on: bool,
     skip: bool,
     abort: bool,
@@ -64,12 +65,9 @@ def run(
         )
     if abort:
         back = verbs.abort()
-        if json:
-            call.data({"commit": back.commit.hex(), "written": back.written, "removed": back.removed})
-        else:
-            call.report(f"the {kind} is taken back; HEAD is at {back.commit.short}")
+        tell_taken_back(call, kind, back, json=json)
         return None
-    request = Request(None, call.author(), call.now())
+    request = Request(None, call.author(), call.now(), allow_empty=allow_empty)
     done = verbs.go_on(request, choice) if go_on else verbs.skip(request) if skip else verbs.begin(request)
     if json:
         call.data(_json(done))

@@ -59,4 +59,15 @@ def revert(
         lambda request: verb.skip(repository, request),
         lambda: verb.abort(repository, call.who(), call.now()),
     )
-    return run(call, "revert", verbs, revisions, choice, go_on=continue_, skip=skip, abort=abort, json=json)
+    return run(
+        call,
+        "revert",
+        verbs,
+        revisions,
+        choice,
+        allow_empty=allow_empty,
+        go_on=continue_,
+        skip=skip,
+        abort=abort,
+        json=json,
+    )

@@ -86,7 +86,7 @@ def _lines(call: Call, found: Status) -> list[str]:
     if state.scan.refused:
         lines += ["", "No version can hold these; rename or remove them, or list them in .mvcignore:"]
         lines += [f"  {call.shown(path)} {one_line(why)}" for path, why in state.scan.refused]
-    if not lines:
+    if not lines and found.pending is None:
         return [
             "nothing to commit, the folder is empty"
             if found.head is None

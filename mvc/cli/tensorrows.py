@@ -58,6 +58,13 @@ def tensor_rows(tensors: Sequence[TensorChange], sort: str | None, *, verbose: b
     return _without_empty(table)
 
 
+def part(relative: float) -> str:
+    """‖Δ‖ ÷ ‖W‖ as people compare it: ``1.4 %``, ``0.021 %``, ``480 times``."""
+    if relative >= 10:
+        return f"{relative:,.3g} times"
+    return f"{100 * relative:.2g} %" if relative < 0.1 else f"{100 * relative:.0f} %"
+
+
 def _without_empty(table: Table) -> Table:
     """Columns that say nothing are left out, so that lines do not become wide for nothing."""
     kept = [place for place in range(len(table.columns)) if any(row.cells[place] for row in table.rows)]
@@ -95,7 +102,7 @@ def _moves(tensor: TensorChange, sort: str | None, *, verbose: bool) -> list[str
         moved = _rows(tensor.old, tensor.new, moved)
     by = ""
     if stats.relative:
-        by = f"by {share(stats.relative)}" if stats.relative < 10 else f"by {stats.relative:.3g} times"
+        by = f"by {part(stats.relative)}"
     largest = f"max {stats.largest:.3g}" if stats.largest else ""
     full = verbose
     l2 = f"L2 {stats.l2:.4g}" if stats.l2 is not None and (full or sort == "l2") else ""

@@ -64,9 +64,9 @@ class Relation:
 
     ``kind`` is same, moved, cast, master (the old one is its rounding), widened, precision (both are
     roundings of something more exact), quantise, scale, dequantise, prune, merge, strategy (a merge as the
-    version says it was), taken, LoRA, rows, renamed, reshaped, type (another that says nothing), added. ``certain``
-    tells that every bit follows from what is named; ``share`` how many elements do. ``sources`` are labels of
-    what else went in, ``detail`` what more there is to say.
+    version says it was), taken, LoRA, rows, renamed, reshaped, type (another that says nothing), added.
+    ``certain`` tells that every bit follows from what is named; ``share`` how many elements do. ``sources``
+    are labels of what else went in, ``detail`` what more there is to say.
     """
 
     kind: str

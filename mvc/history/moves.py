@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 
 from mvc.history.reader import ObjectReader
 from mvc.history.treediff import Change, content_of
@@ -61,20 +62,31 @@ def find_moves(contents: Contents, changes: Iterable[Change], other: Mapping[str
     for key in keys:
         if not (removed and added):
             break
-        sources: dict[Hashable, list[str]] = {}
+        # Each old path stands in two queues, and is passed over in the one once the other gave it.
+        sources: dict[Hashable, deque[str]] = {}
         for path in in_order:
             if path in removed:
-                sources.setdefault(key(removed[path]), []).append(path)
+                content = key(removed[path])
+                sources.setdefault(content, deque()).append(path)
+                sources.setdefault((content, _name(path)), deque()).append(path)
         for path, entry in list(added.items()):
-            left = sources.get(key(entry))
-            if not left or contents.is_empty(entry):
+            content = key(entry)
+            if content not in sources or contents.is_empty(entry):
                 continue
-            name = _name(path)
-            source = next((candidate for candidate in left if _name(candidate) == name), left[0])
-            left.remove(source)
-            moves[source] = path
-            del removed[source], added[path]
+            source = _first(sources.get((content, _name(path))), removed) or _first(sources[content], removed)
+            if source is not None:
+                moves[source] = path
+                del removed[source], added[path]
     return moves
+
+
+def _first(paths: deque[str] | None, left: Container[str]) -> str | None:
+    """The first path of a queue that is left."""
+    while paths:
+        path = paths.popleft()
+        if path in left:
+            return path
+    return None
 
 
 def folders_above(path: str) -> Iterator[str]:

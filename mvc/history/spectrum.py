@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST = 256
-"""Rows and columns of a sample, at most: of 512 the spectrum takes eight times as long."""
+"""Rows and columns of a sample, at most: the work grows with the cube of their number."""
 
 
 class Grid(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mvc.bases import BaseFinder, Given, SketchStore
-from mvc.history.merge3 import Content
+from mvc.history.merge3 import VIRTUAL_LABELS, Content
 from mvc.ingest import ingest_source
 from mvc.memoryfile import MemoryFile, Stretch
 from mvc.merging.sides import NotMergeable, Side, Sides
@@ -16,9 +16,6 @@ from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.odb.writer import ObjectWriter
 from mvc.recipes.recipe import TensorRecipe
-
-_VIRTUAL = ("Temporary merge branch 1", "Temporary merge branch 2")
-"""What Git calls the sides of a merge of common ancestors."""
 
 
 class ContentMerging:
@@ -63,7 +60,7 @@ class ContentMerging:
     def virtual(self, path: str, base: ManifestId | None, ours: ManifestId, theirs: ManifestId, /) -> Content:
         """As a call, without strategies: for the bases of a merge that has several, where what a strategy
         made would look like what a side had (``merge_commits(…, virtual=…)``)."""
-        return self._content(path, base, ours, theirs, Strategies(), _VIRTUAL)
+        return self._content(path, base, ours, theirs, Strategies(), VIRTUAL_LABELS)
 
     def save(self) -> None:
         """Remember what was stored for later commits; to be called once the merge is published."""

@@ -11,15 +11,15 @@ from mvc.concluding import conclude, concluding_commit, concluding_update, refus
 from mvc.errors import AnswerIsNo, UsageError, UserError
 from mvc.heading import PREVIOUS, previous_head
 from mvc.history.ancestry import merge_bases
+from mvc.history.listing import Listing, list_commits
 from mvc.history.merge3 import Conflict
-from mvc.history.reader import read_commit
 from mvc.history.refnames import short_ref_name
 from mvc.history.revisions import resolve, resolve_commit
+from mvc.history.selection import Selection
 from mvc.history.treediff import Change, diff_trees
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.pending import PENDING, Pending, refuse_pending
-from mvc.ranges import commits_between
 from mvc.refs import BRANCHES, TAGS, encode_target
 from mvc.repo import DEFAULT_BRANCH, Repository, View
 from mvc.settling import settle
@@ -347,6 +347,7 @@ def _what(view: View, revision: str) -> str:
 def _squash_message(view: View, ours: CommitId, theirs: CommitId) -> str:
     """Git's message of a squash: the versions that become one, newest first."""
     lines = ["Squashed commit of the following:"]
-    for identity in commits_between(view.objects, ours, theirs):
-        lines += ["", f"commit {identity.hex()}", "", f"    {read_commit(view.objects, identity).subject}"]
+    listing = Listing(Selection((theirs,), (ours,)))
+    for listed in list_commits(view.objects, listing, lambda _id, _commit: True):
+        lines += ["", f"commit {listed.id.hex()}", "", f"    {listed.commit.subject}"]
     return "\n".join(lines)

@@ -45,8 +45,8 @@ class Status:
 
     @property
     def clean(self) -> bool:
-        """Whether a commit would find nothing new and nothing in its way."""
-        return self.state.clean and not self.state.scan.refused
+        """Whether a commit would find nothing new, nothing in its way and nothing to conclude."""
+        return self.state.clean and not self.state.scan.refused and self.pending is None
 
 
 def status(repository: Repository) -> Status:

@@ -37,7 +37,8 @@ def switch(
     words = ["switch", *(["--discard-changes"] if force else []), *(["--detach"] if detach else [])]
     words += [] if create is None else ["-C" if reset else "-c", create]
     heading = Heading(revision, create, reset, detach, force, branches_only=True)
-    return go(repository, heading, " ".join([*words, revision]), who, now)
+    words += [] if create is not None and revision == "HEAD" else [revision]
+    return go(repository, heading, " ".join(words), who, now)
 
 
 def switch_orphan(
