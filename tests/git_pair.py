@@ -60,8 +60,8 @@ from mvc.objects import EXECUTABLE, Timestamp
 from mvc.ops import branch, tag
 from mvc.ops.log import log
 from mvc.ops.status import status
-from mvc.pending import PENDING, read_pending
 from mvc.repo import Repository, View
+from mvc.underway.pending import PENDING, read_pending
 from mvc.workspace import files_of_tree
 
 BEGAN = 1_700_000_000

@@ -11,8 +11,8 @@ from mvc.history.reader import read_manifest
 from mvc.objectid import ManifestId
 from mvc.objects import TreeEntry
 from mvc.paths import shown
-from mvc.pending import Pending
 from mvc.repo import View
+from mvc.underway.pending import Pending
 from mvc.workspace import Workspace, files_of_tree
 
 _MARKER = re.compile(rb"\n(?:<<<<<<< |>>>>>>> )")
