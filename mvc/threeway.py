@@ -30,6 +30,14 @@ class Choice:
     def __bool__(self) -> bool:
         return self != Choice()
 
+    def over(self, earlier: Choice) -> Choice:
+        """These and, where they say nothing, those of before."""
+        numbers = {
+            name: getattr(earlier if getattr(self, name) is None else self, name)
+            for name in ("strategy", "weight", "scale", "density")
+        }
+        return Choice(per_tensor=(*earlier.per_tensor, *self.per_tensor), **numbers)
+
     def parse(self) -> Strategies:
         """What they mean.
 
@@ -88,14 +96,16 @@ class Threeway:
         from mvc.merging.contents import ContentMerging
 
         self._tx = tx
+        self._monitor = repository.monitor
         self._reader = tx.writer.database
         self._labels = labels
         store = SketchStore(repository.io, repository.store)
         self._content = ContentMerging(tx.writer, store, repository.monitor, strategies, labels=labels)
 
     def commits(self, ours: CommitId, theirs: CommitId) -> Merged:
-        """Two versions merged over their best common ancestors, whatever their number."""
-        return merge_commits(
+        """Two versions merged over their best common ancestors, whatever their number. The monitor is warned
+        of patterns that fit no tensor of weights that both changed."""
+        merged = merge_commits(
             self._reader,
             ours,
             theirs,
@@ -104,6 +114,9 @@ class Threeway:
             put_tree=self._put_tree,
             virtual=self._content.virtual,
         )
+        for pattern in sorted(self._content.unfitting):
+            self._monitor.warn(f"no tensor of weights that both sides changed is called {pattern!r}")
+        return merged
 
     def trees(self, base: TreeId | None, ours: TreeId, theirs: TreeId) -> Merged:
         """What changed from ``base`` to ``theirs``, applied to ``ours``."""

@@ -155,7 +155,7 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
             merged.conflicts,
             squash=request.squash,
             merge=record,
-            options={"label": name},
+            options={"label": name, "choice": request.choice.to_value()},
             metrics=request.commit.metrics,
             params=request.commit.params,
         )
@@ -186,7 +186,8 @@ def conclude_merge(repository: Repository, request: Request, choice: Choice | No
 
     It has the files as the merge made them, and those that were in conflict as they are in the work tree;
     other uncommitted work stays uncommitted. With ``choice``, what nobody resolved is merged again with those
-    strategies. A message, metrics and params of the request are added to those that the merge was begun with.
+    strategies, and where they say nothing with those that the merge was begun with; a message, metrics and
+    params of the request are added to those that it was begun with.
 
     Raises:
         ConflictError: something is in conflict still, and ``choice`` does not say what to do.
@@ -204,14 +205,19 @@ def conclude_merge(repository: Repository, request: Request, choice: Choice | No
         ours, theirs = pending.ours, pending.theirs
         if theirs is None:
             raise UserError("the merge that is under way names no version", hint="mvc merge --abort")
-        strategies = choice.parse()
+        whole = choice.over(Choice.from_value(pending.options.get("choice")))
+        strategies = whole.parse()
         threeway = Threeway(
             repository, tx, strategies, (_LABEL_OURS, str(pending.options.get("label", "theirs")))
         )
         again = (lambda: threeway.commits(ours, theirs)) if choice else None
         settled = settle(repository, workspace, tx, request, pending, again)
         if choice and pending.merge is not None:
-            pending = replace(pending, merge={**pending.merge, **strategies.to_value()})
+            pending = replace(
+                pending,
+                merge={**pending.merge, **strategies.to_value()},
+                options={**pending.options, "choice": whole.to_value()},
+            )
         tree = settled.job.tree(view, ours, settled.files)
         changes = tuple(diff_trees(view.objects, view.commit(ours).tree, tree))
         if settled.open:
