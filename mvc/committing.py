@@ -19,11 +19,11 @@ from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Number, Person, Scalar, Timestamp, Tree, TreeEntry
 from mvc.odb.effort import Effort
 from mvc.odb.record import MAX_BASES
-from mvc.pending import refuse_pending
 from mvc.redaction import redact, redact_value
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update
+from mvc.underway.pending import refuse_pending
 from mvc.weighing import Weigher
 from mvc.workspace import files_of
 

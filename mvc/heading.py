@@ -10,11 +10,11 @@ from mvc.history.revisions import resolve, resolve_commit
 from mvc.objectid import CommitId, OperationId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
-from mvc.pending import refuse_pending
 from mvc.refs import BRANCHES, encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
 from mvc.transaction import Update, begin, expect
+from mvc.underway.pending import refuse_pending
 from mvc.workspace import files_of, locked
 
 PREVIOUS = "-"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from stat import S_ISREG
+from stat import S_ISREG, S_IXUSR
 
 from mvc.bases import BaseFinder, SketchStore, no_bases
 from mvc.describing import Describer
@@ -13,7 +14,7 @@ from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
 from mvc.ingest import ingest_file
 from mvc.objectid import TreeId
-from mvc.objects import Tree, TreeEntry
+from mvc.objects import EXECUTABLE, FILE, Tree, TreeEntry
 from mvc.paths import shown
 from mvc.placing import place, remember_placed
 from mvc.repo import View
@@ -168,8 +169,15 @@ def _saved(
                 describer=describer,
                 seen=seen,
             )
-        saved[path] = TreeEntry(path.rsplit("/", 1)[-1], 0 if file is None else mode_of(file), done.id)
+        saved[path] = TreeEntry(
+            path.rsplit("/", 1)[-1], _mode_of_status(seen) if file is None else mode_of(file), done.id
+        )
     return saved
+
+
+def _mode_of_status(status: os.stat_result) -> int:
+    """The mode of a file that the scan leaves out, since it is ignored."""
+    return EXECUTABLE if status.st_mode & S_IXUSR else FILE
 
 
 def _tree(tx: Transaction, files: Mapping[str, TreeEntry], edits: Mapping[str, TreeEntry | None]) -> TreeId:

@@ -17,8 +17,8 @@ from mvc.ops.commit import Request
 from mvc.ops.merge import Choice, MergeRequest, MergeResult, conclude_merge
 from mvc.ops.merge import merge as merge_verb
 from mvc.ops.undo import undo
-from mvc.pending import Pending, read_pending
 from mvc.repo import Repository
+from mvc.underway.pending import Pending, read_pending
 from tests.engine import ME, make_repository, now, snapshot, switch_to, tree
 from tests.make_files import safetensors_bytes
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from history_memory import MemoryReader
 
-from mvc.bisecting import PREFIX
+from mvc.bisecting.hybrids import differences
+from mvc.bisecting.state import PREFIX
 from mvc.cli.main import main
 from mvc.committing import Request as CommitRequest
 from mvc.errors import AnswerIsNo, ConflictError, RevisionNotFound, UsageError, UserError, WouldOverwrite
-from mvc.hybrids import differences
 from mvc.objectid import CommitId
 from mvc.objects import TreeEntry
 from mvc.ops import bisect, notes

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.git_pair import Different, Pair
+from tests.git_pair import Different, Mvc, Pair, Program
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -285,13 +285,13 @@ STEP = st.builds(
 )
 
 
-def play(steps: Sequence[Step]) -> None:
+def play(steps: Sequence[Step], mvc: type[Mvc] = Mvc) -> None:
     """Both do the same at each step.
 
     Raises:
         Different: they do not; with all that was done until then.
     """
-    pair = Pair()
+    pair = Pair(mvc)
     try:
         player = Player(pair)
         pair.compare()
@@ -307,13 +307,25 @@ def play(steps: Sequence[Step]) -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(STEP, min_size=4, max_size=20))
+@given(st.lists(STEP, min_size=10, max_size=25))
 def test_mvc_does_what_git_does(steps):
     play(steps)
 
 
 @pytest.mark.slow
 @settings(max_examples=1900, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(STEP, min_size=4, max_size=40))
+@given(st.lists(STEP, min_size=10, max_size=40))
 def test_mvc_does_what_git_does_for_long(steps):
     play(steps)
+
+
+STORIES = {
+    "merges": "plant diverge diverge merge commit diverge merge commit edit commit tag checkout branch_move",
+    "picks": "plant commit diverge edit commit diverge cherry_pick commit revert commit reset switch restore",
+}
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_so_does_the_program(story):
+    steps = [Step(name, 3 * at + 1, 2 * at + 1, at + 2) for at, name in enumerate(story.split())]
+    play(steps, Program)

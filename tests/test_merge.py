@@ -13,7 +13,7 @@ from mvc.ops.restore import restore
 from mvc.ops.status import status
 from mvc.ops.switch import switch, switch_orphan
 from mvc.ops.undo import undo
-from mvc.pending import PENDING
+from mvc.underway.pending import PENDING
 from tests.engine import ME, assert_sound, make_repository, now, open_repository, snapshot, switch_to, tree
 from tests.lines import (
     assert_undone,

@@ -7,9 +7,9 @@ import pytest
 from mvc.errors import RevisionNotFound
 from mvc.ops.reset import reset
 from mvc.ops.status import status
-from mvc.pending import PENDING
 from mvc.refs import encode_target
 from mvc.transaction import Update, begin
+from mvc.underway.pending import PENDING
 from tests.engine import ME, assert_sound, make_repository, now, snapshot, switch_to, tree
 from tests.lines import assert_undone, everything, head, put, version
 

@@ -327,6 +327,19 @@ def test_everything_after_each_other_and_back(place: Place):
     assert_sound(place.mvc.folder)
 
 
+def test_an_ignored_program_that_was_overwritten_is_one_again(place: Place):
+    folder = place.mvc.folder
+    (folder / ".mvcignore").write_text("n.txt\n")
+    (folder / "n.txt").write_text("#!/bin/sh\n")
+    (folder / "n.txt").chmod(0o755)
+    before = place.state()
+    assert place.run("checkout", "--force", "clean") == 0, place.mvc.said
+    assert (folder / "n.txt").read_text() == "n\n"
+    assert place.run("undo") == 4  # what is ignored is never overwritten unasked, even where it is known
+    assert place.run("undo", "--force") == 0, place.mvc.said
+    assert place.state() == before
+
+
 def test_every_command_is_here():
     tested = {case.command for case in CASES.values()}
     missing = set(COMMANDS) - tested - LOOKING - set(NOT_UNDONE)

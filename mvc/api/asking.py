@@ -7,7 +7,7 @@ from typing import get_args
 
 from mvc.api.opened import Opened, name_of
 from mvc.api.revision import Revision
-from mvc.bisecting import SKIP_CODE
+from mvc.bisecting.state import SKIP_CODE
 from mvc.errors import UsageError
 from mvc.explaining.findings import Finding
 from mvc.history.criteria import compile_pattern

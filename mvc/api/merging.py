@@ -15,7 +15,7 @@ from mvc.ops import merge as merge_ops
 from mvc.ops import revert as revert_ops
 from mvc.ops.cherry_pick import Picked, Picking
 from mvc.ops.merge import Choice, MergeRequest, MergeResult, Request, TakenBack
-from mvc.pending import Kind, read_pending
+from mvc.underway.pending import Kind, read_pending
 
 
 class Merging(Opened):

@@ -31,8 +31,8 @@ from mvc.ops.init import init
 from mvc.ops.log import log
 from mvc.ops.status import status
 from mvc.paths import shown
-from mvc.pending import read_pending
 from mvc.repo import DEFAULT_BRANCH, Repository
+from mvc.underway.pending import read_pending
 
 
 class Repo(Asking, Changing, Merging, Noting):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mvc.bisecting import Word
+from mvc.bisecting.state import Word
 from mvc.cli.bisect_shown import (
     ADJECTIVES,
     NOT_FOUND,

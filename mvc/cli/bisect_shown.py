@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mvc.bisecting import Word
+from mvc.bisecting.state import Word
 from mvc.cli.call import Call
 from mvc.cli.programs import run_program
 from mvc.cli.versions import Names, entry_lines

@@ -13,9 +13,9 @@ from mvc.errors import UsageError
 from mvc.history.decorations import Decorations
 from mvc.ops.commit import Committed, Request
 from mvc.ops.commit import commit as make_commit
-from mvc.pending import read_pending
 from mvc.repo import Repository
 from mvc.text import count, one_line, size
+from mvc.underway.pending import read_pending
 
 
 @command(

@@ -11,11 +11,11 @@ from mvc.errors import ConflictError
 from mvc.history.merge3 import Conflict
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.objects import TreeEntry
-from mvc.pending import Kind, Pending
 from mvc.text import count, one_line
+from mvc.underway.pending import Kind, Pending
 
 if TYPE_CHECKING:
-    from mvc.taking_back import TakenBack
+    from mvc.underway.taking_back import TakenBack
 
 FEW = 5
 """Tensors that are named in a line; all of them are in the JSON."""

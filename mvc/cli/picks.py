@@ -10,10 +10,10 @@ from mvc.cli.conflicts import DATA, conflict_json, in_conflict, tell_taken_back
 from mvc.cli.declare import Argument, Option
 from mvc.committing import Request
 from mvc.errors import AnswerIsNo, UsageError
-from mvc.picking import Picked, PickKind
-from mvc.taking_back import TakenBack
 from mvc.text import count, one_line
-from mvc.threeway import Choice
+from mvc.underway.picking import Picked, PickKind
+from mvc.underway.taking_back import TakenBack
+from mvc.underway.threeway import Choice
 
 Revisions = Annotated[tuple[str, ...], Argument("REV", "Versions, or ranges A..B: what B has and A has not.")]
 Mainline = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from mvc.cli.declare import Option
 from mvc.errors import UsageError
-from mvc.threeway import Choice
+from mvc.underway.threeway import Choice
 
 Strategy = Annotated[
     str | None,

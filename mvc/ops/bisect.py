@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mvc.bisecting import (
+from mvc.bisecting.state import (
     PREFIX,
     Bisection,
     Word,
@@ -14,6 +14,7 @@ from mvc.bisecting import (
     read_bisection,
     under_way,
 )
+from mvc.bisecting.visiting import Visitor
 from mvc.errors import UsageError, UserError
 from mvc.history.bisection import Graph, Step, next_step
 from mvc.history.revisions import resolve, resolve_commit
@@ -22,7 +23,6 @@ from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES
 from mvc.repo import Repository, View
 from mvc.transaction import begin
-from mvc.visiting import Visitor
 from mvc.workspace import locked
 
 TESTED = ("test", "merge base")

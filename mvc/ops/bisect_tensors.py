@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mvc.bases import SketchStore
-from mvc.bisecting import PREFIX, Bisection, Word, answer_of, begun, read_bisection, same_state
+from mvc.bisecting.hybrids import Changed, Differences, Maker, differences
+from mvc.bisecting.state import PREFIX, Bisection, Word, answer_of, begun, read_bisection, same_state
+from mvc.bisecting.visiting import Visitor
 from mvc.errors import AnswerIsNo, UserError
 from mvc.history.culprits import Culprits, Verdict, find_culprits
 from mvc.history.revisions import resolve_commit
-from mvc.hybrids import Changed, Differences, Maker, differences
 from mvc.laying import lay_out
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
@@ -20,7 +21,6 @@ from mvc.paths import is_below
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
-from mvc.visiting import Visitor
 from mvc.workspace import files_of, locked
 
 HYBRID = PREFIX + "hybrid"

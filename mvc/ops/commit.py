@@ -5,14 +5,14 @@ from __future__ import annotations
 import time as clock
 
 from mvc.committing import Committed, Request, command_of, join_packs, redacted
-from mvc.concluding import conclude, concluding_update
 from mvc.errors import ConflictError
 from mvc.paths import shown
-from mvc.pending import Pending, how_on, read_pending
 from mvc.repo import Repository
 from mvc.snapshot import WorkTreeJob
 from mvc.transaction import begin
-from mvc.unresolved import refuse_unresolved
+from mvc.underway.concluding import conclude, concluding_update
+from mvc.underway.pending import Pending, how_on, read_pending
+from mvc.underway.unresolved import refuse_unresolved
 from mvc.workspace import locked, refuse_names
 
 __all__ = ["Committed", "Request", "commit"]

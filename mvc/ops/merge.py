@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mvc.committing import Request, redacted
-from mvc.concluding import conclude, concluding_commit, concluding_update, refuse_changed
 from mvc.errors import AnswerIsNo, UsageError, UserError
 from mvc.heading import PREVIOUS, previous_head
 from mvc.history.ancestry import merge_bases
@@ -19,14 +18,15 @@ from mvc.history.selection import Selection
 from mvc.history.treediff import Change, diff_trees
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
-from mvc.pending import PENDING, Pending, refuse_pending
 from mvc.refs import BRANCHES, TAGS, encode_target
 from mvc.repo import DEFAULT_BRANCH, Repository, View
-from mvc.settling import settle
 from mvc.switch import switch
-from mvc.taking_back import TakenBack, expect_pending, take_back
-from mvc.threeway import Choice, Threeway
 from mvc.transaction import Transaction, Update, begin
+from mvc.underway.concluding import conclude, concluding_commit, concluding_update, refuse_changed
+from mvc.underway.pending import PENDING, Pending, refuse_pending
+from mvc.underway.settling import settle
+from mvc.underway.taking_back import TakenBack, expect_pending, take_back
+from mvc.underway.threeway import Choice, Threeway
 from mvc.workspace import Workspace, files_of, locked
 
 __all__ = [
@@ -260,7 +260,7 @@ def conclude_merge(repository: Repository, request: Request, choice: Choice | No
 
 
 def abort(repository: Repository, who: Person, now: Timestamp) -> TakenBack:
-    """Take back a merge that is under way; see :func:`mvc.taking_back.take_back`."""
+    """Take back a merge that is under way; see :func:`mvc.underway.taking_back.take_back`."""
     return take_back(repository, "merge", who, now)
 
 

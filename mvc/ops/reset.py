@@ -9,11 +9,11 @@ from mvc.errors import ConflictError, CorruptObject
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
-from mvc.pending import PENDING, how_on, read_pending, tracked_files
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
 from mvc.transaction import Update, begin
+from mvc.underway.pending import PENDING, how_on, read_pending, tracked_files
 from mvc.workspace import files_of, locked
 
 Mode = Literal["soft", "mixed", "hard"]

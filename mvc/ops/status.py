@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mvc.bisecting import read_bisection
+from mvc.bisecting.state import read_bisection
 from mvc.fileio import storage_errors
 from mvc.history.merge3 import Conflict
 from mvc.history.reader import read_manifest
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import TreeEntry
-from mvc.pending import Pending, read_pending
 from mvc.repo import Repository, View
-from mvc.unresolved import unresolved
+from mvc.underway.pending import Pending, read_pending
+from mvc.underway.unresolved import unresolved
 from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_of, locked, manifest_reader
 from mvc.worktree.compare import WorkState

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvc.bisecting import Bisection, place_of, refs_of, same_state
+from mvc.bisecting.state import Bisection, place_of, refs_of, same_state
 from mvc.errors import RefMoved
 from mvc.objectid import CommitId
 from mvc.objects import Commit, Person, Timestamp
-from mvc.pending import refuse_pending
 from mvc.repo import View
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update
+from mvc.underway.pending import refuse_pending
 from mvc.workspace import Workspace, files_of
 
 

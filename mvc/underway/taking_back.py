@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvc.concluding import refuse_changed
 from mvc.errors import UserError
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
-from mvc.pending import PENDING, Kind, Pending, before_abort, read_pending
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.switch import switch
 from mvc.transaction import Update, begin
+from mvc.underway.concluding import refuse_changed
+from mvc.underway.pending import PENDING, Kind, Pending, before_abort, read_pending
 from mvc.workspace import files_of, files_of_tree, locked
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mvc.committing import Request
-from mvc.concluding import conclude, concluding_commit, refuse_changed
 from mvc.errors import AnswerIsNo, CorruptObject, UsageError, UserError
 from mvc.history.listing import Listing, list_commits
 from mvc.history.merge3 import Conflict, Merged
@@ -18,14 +17,15 @@ from mvc.history.selection import is_range, select
 from mvc.history.treediff import build_tree
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, TreeEntry
-from mvc.pending import PENDING, Pending, before_abort, refuse_pending
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
-from mvc.settling import settle
 from mvc.switch import switch
-from mvc.taking_back import expect_pending
-from mvc.threeway import Choice, Threeway
 from mvc.transaction import Transaction, Update, begin
+from mvc.underway.concluding import conclude, concluding_commit, refuse_changed
+from mvc.underway.pending import PENDING, Pending, before_abort, refuse_pending
+from mvc.underway.settling import settle
+from mvc.underway.taking_back import expect_pending
+from mvc.underway.threeway import Choice, Threeway
 from mvc.workspace import Workspace, files_of, files_of_tree, locked
 
 PickKind = Literal["cherry-pick", "revert"]

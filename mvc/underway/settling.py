@@ -9,11 +9,11 @@ from mvc.committing import Request
 from mvc.history.merge3 import Conflict, Merged
 from mvc.history.treediff import overlay
 from mvc.objects import TreeEntry
-from mvc.pending import Pending
 from mvc.repo import Repository
 from mvc.snapshot import WorkTreeJob
 from mvc.transaction import Transaction
-from mvc.unresolved import refuse_unresolved, unresolved
+from mvc.underway.pending import Pending
+from mvc.underway.unresolved import refuse_unresolved, unresolved
 from mvc.workspace import Workspace, files_of_tree, refuse_names
 from mvc.worktree.scan import ScanResult
 
