@@ -71,14 +71,6 @@ def test_a_merge_has_both_parents_both_changes_and_gits_message(tmp_path):
     assert_undone(repository, before)
 
 
-def test_a_pattern_that_fits_no_tensor_is_told(tmp_path):
-    repository = clean_fork(tmp_path)
-    merge(repository, choice=verb.Choice(None, ("a=ours", "[bc]=ours", "lm_head.*=ours")))
-    assert repository.monitor.warnings == [
-        "no tensor of weights that both sides changed is called 'lm_head.*'"
-    ]
-
-
 def test_strategies_of_the_beginning_hold_when_a_merge_goes_on(tmp_path):
     repository = fork(
         tmp_path,

@@ -9,7 +9,7 @@ from mvc.history.merge3 import VIRTUAL_LABELS, Content
 from mvc.ingest import ingest_source
 from mvc.memoryfile import MemoryFile, Stretch
 from mvc.merging.sides import NotMergeable, Side, Sides
-from mvc.merging.strategy import THEIRS, Strategies, fits
+from mvc.merging.strategy import THEIRS, Strategies
 from mvc.merging.texts import merge_texts
 from mvc.merging.weights import merge_weights
 from mvc.monitor import Monitor
@@ -42,8 +42,6 @@ class ContentMerging:
         self._ours: dict[str, ManifestId] = {}
         self._theirs: dict[str, ManifestId] = {}
         self._stated: dict[str, Mapping[str, TensorRecipe]] = {}
-        self.unfitting = {pattern for pattern, _strategy in strategies.patterns}
-        """Patterns that no tensor so far had a name for, in weights that both sides changed."""
         self._finder = BaseFinder(
             writer.database, store, self._ours.get, Given(self._related, stated=self._said)
         )
@@ -83,8 +81,6 @@ class ContentMerging:
         sides = Sides(first, Side(reader, ours), Side(reader, theirs))
         reason: tuple[str, ...] = ()
         if sides.ours.manifest.tensors and sides.theirs.manifest.tensors:
-            names = {span.name for side in (sides.ours, sides.theirs) for span in side.manifest.tensors}
-            self.unfitting -= {one for one in self.unfitting if any(fits(one, name) for name in names)}
             try:
                 merged = merge_weights(path.rsplit("/", 1)[-1], sides, strategies)
             except NotMergeable as refusal:

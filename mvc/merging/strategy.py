@@ -102,7 +102,7 @@ class Strategies:
     def of(self, tensor: str) -> str | None:
         """The strategy of a tensor, or None."""
         for pattern, strategy in reversed(self.patterns):
-            if fits(pattern, tensor):
+            if tensor == pattern or fnmatchcase(tensor, pattern):
                 return strategy
         return self.default
 
@@ -132,11 +132,6 @@ class Strategies:
         if self.default is not None:
             yield self.default
         yield from (strategy for _pattern, strategy in self.patterns)
-
-
-def fits(pattern: str, tensor: str) -> bool:
-    """Whether a tensor's name is what a pattern means."""
-    return tensor == pattern or fnmatchcase(tensor, pattern)
 
 
 def needs_base(strategy: str) -> bool:

@@ -96,16 +96,14 @@ class Threeway:
         from mvc.merging.contents import ContentMerging
 
         self._tx = tx
-        self._monitor = repository.monitor
         self._reader = tx.writer.database
         self._labels = labels
         store = SketchStore(repository.io, repository.store)
         self._content = ContentMerging(tx.writer, store, repository.monitor, strategies, labels=labels)
 
     def commits(self, ours: CommitId, theirs: CommitId) -> Merged:
-        """Two versions merged over their best common ancestors, whatever their number. The monitor is warned
-        of patterns that fit no tensor of weights that both changed."""
-        merged = merge_commits(
+        """Two versions merged over their best common ancestors, whatever their number."""
+        return merge_commits(
             self._reader,
             ours,
             theirs,
@@ -114,9 +112,6 @@ class Threeway:
             put_tree=self._put_tree,
             virtual=self._content.virtual,
         )
-        for pattern in sorted(self._content.unfitting):
-            self._monitor.warn(f"no tensor of weights that both sides changed is called {pattern!r}")
-        return merged
 
     def trees(self, base: TreeId | None, ours: TreeId, theirs: TreeId) -> Merged:
         """What changed from ``base`` to ``theirs``, applied to ``ours``."""
