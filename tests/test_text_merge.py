@@ -115,7 +115,7 @@ def test_whichever_side_is_ours(base, one, other):
     here, there = merge_text(base, one, other), merge_text(base, other, one)
     assert (here.conflicts > 0) == (there.conflicts > 0)
     assert here.conflicts or here == there
-    assert has_markers(here.data) == (here.conflicts > 0)
+    assert has_markers([here.data]) == (here.conflicts > 0)
 
 
 def random_texts(random, alphabet):
