@@ -63,7 +63,8 @@ def in_conflict(call: Call, kind: Kind, conflicts: Sequence[Conflict]) -> Confli
     return ConflictError(
         f"{count(len(conflicts), 'file')} in conflict",
         hint=f"edit each, or choose with mvc restore --ours|--theirs PATH; then mvc {kind} --continue, which "
-        f"takes a --strategy for the rest. mvc {kind} --abort takes all back",
+        "takes --strategy average (ties, ours, …) or --strategy-for 'PATTERN=ours' for the rest. "
+        f"mvc {kind} --abort takes all back",
     )
 
 
