@@ -545,6 +545,9 @@ def test_so_many_versions_as_in_git(two: Run) -> None:
     assert len(ok(two("log", "-1", "--oneline")).out.splitlines()) == 1
     assert two("log", "--oneline", "-2").out == two("log", "--oneline", "-n", "2").out
     fails(two("log", "--skip", "-2"), 2, "skip")
+    assert two("log", "-n", "9" * 20).out == two("log").out
+    assert two("log", "--skip", "9" * 20).out == ""
+    assert two("oplog", "-n", "9" * 20).out == two("oplog").out
 
 
 def test_mistakes_are_named(run: Run) -> None:
