@@ -550,6 +550,12 @@ def test_so_many_versions_as_in_git(two: Run) -> None:
     assert two("oplog", "-n", "9" * 20).out == two("oplog").out
 
 
+def test_what_mvc_keeps_for_itself_is_not_offered_as_a_revision(two: Run) -> None:
+    ok(two("notes", "add", "-m", "words"))
+    told = fails(two("log", "nosuch"), 3, "'main'")
+    assert "notes" not in told.err
+
+
 def test_mistakes_are_named(run: Run) -> None:
     fails(run("comit"), 2, "'mvc commit'")
     fails(run("--frob", "log"), 2)

@@ -25,6 +25,7 @@ Weights = dict[str, np.ndarray]
 
 def test_far_moves_are_told_as_times() -> None:
     assert _spread([0.014, 60.9], 39.7) == " by 39.7 times their norm (1.4 % to 60.9 times)"
+    assert _spread([1708.0], 1708.0) == " by 1,708 times their norm"
     assert _spread([0.014], 0.014) == " by 1.4 % of their norm"
 
 

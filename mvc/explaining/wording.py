@@ -9,7 +9,7 @@ from typing import Any
 from mvc.explaining.findings import Finding
 from mvc.explaining.relations import Relation
 from mvc.history.tensornames import is_state, numbers_text, place_of, shortened
-from mvc.text import count, one_line
+from mvc.text import count, one_line, times
 
 _NAMED = 6  # tensors or kinds that are listed by name
 _UNRELATED = 0.3  # cosine below which weights have nothing in common
@@ -299,7 +299,7 @@ def _dtypes(group: Sequence[Relation]) -> tuple[str, str]:
 def _percent(part: float) -> str:
     """``1.5 %``, ``40 times``; never all of something that is not all of it."""
     if part >= 10:
-        return f"{part:,.3g} times"
+        return times(part)
     percent = 100 * part
     if 99.9 < percent < 100:
         return ">99.9 %"
