@@ -556,6 +556,24 @@ def test_what_mvc_keeps_for_itself_is_not_offered_as_a_revision(two: Run) -> Non
     assert "notes" not in told.err
 
 
+def test_who_deleted_a_file_in_conflict_is_told(run: Run) -> None:
+    ok(run("init"))
+    Path("a.txt").write_text("one\n")
+    Path("keep").write_text("")
+    ok(run("commit", "-m", "base"))
+    ok(run("switch", "-c", "side"))
+    Path("a.txt").write_text("two\n")
+    ok(run("commit", "-m", "change"))
+    ok(run("switch", "main"))
+    Path("a.txt").unlink()
+    ok(run("commit", "-m", "delete"))
+    fails(run("merge", "side"), 4, "1 file in conflict")
+    assert "ours deleted it" in run("status").out
+    ok(run("merge", "--abort"))
+    ok(run("switch", "side"))
+    assert "theirs deleted it" in run("merge", "main").out
+
+
 def test_mistakes_are_named(run: Run) -> None:
     fails(run("comit"), 2, "'mvc commit'")
     fails(run("--frob", "log"), 2)

@@ -51,6 +51,8 @@ def conflict_lines(call: Call, conflicts: Iterable[Conflict]) -> list[str]:
 
 
 def _told(conflict: Conflict) -> str:
+    if conflict.kind == "modify/delete" and not conflict.details:
+        return "ours deleted it" if conflict.ours is None else "theirs deleted it"
     named = ", ".join(map(one_line, conflict.details[:FEW]))
     more = len(conflict.details) - FEW
     return f"{named} and {more:,} more" if more > 0 else named
