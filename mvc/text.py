@@ -34,6 +34,11 @@ def count(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or noun + 's'}"
 
 
+def times(factor: float) -> str:
+    """How many times: ``39.7 times``, ``1,710 times``."""
+    return f"{factor:,.0f} times" if 1000 <= factor < 1e6 else f"{factor:.3g} times"
+
+
 def number(value: float) -> str:
     """A metric as short as it is exact enough to compare."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

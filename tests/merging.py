@@ -41,6 +41,7 @@ class Bench:
         self._repository = repository
         self._sketches = SketchStore(FaultIO(), repository.store)
         self.writer = writer
+        self.monitor = Monitor()
 
     def put(self, path: str, data: bytes) -> ManifestId:
         """Store a version of a file."""
@@ -76,7 +77,7 @@ class Bench:
     def merging(self, strategies: Strategies | None = None) -> ContentMerging:
         """What merges files."""
         return ContentMerging(
-            self.writer, self._sketches, Monitor(), strategies or Strategies(), labels=("HEAD", "side")
+            self.writer, self._sketches, self.monitor, strategies or Strategies(), labels=("HEAD", "side")
         )
 
     def data(self, identity: ManifestId) -> bytes:

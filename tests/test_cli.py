@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from mvc.cli import habits
 from mvc.cli.app import help_text
 from mvc.cli.main import main
 from mvc.cli.reference import reference
@@ -502,6 +503,75 @@ def test_overview_version_and_help(run: Run) -> None:
 @pytest.mark.parametrize("name", ["add", "rm", "mv"])
 def test_there_is_no_staging_area(run: Run, name: str) -> None:
     fails(run(name, "model.bin", "--force"), 2, "no staging area", "mvc commit")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("stash", "mvc switch -c wip"),
+        ("reflog", "mvc oplog"),
+        ("rebase main", "mvc cherry-pick"),
+        ("push origin main", "not travel"),
+        ("branch -D side", "--delete --force"),
+        ("log -p", "mvc diff"),
+        ("commit -am words", "staging"),
+        ("merge -X ours side", "--strategy ours"),
+        ("status -s", "mvc diff --name-status"),
+    ],
+)
+def test_what_git_has_and_mvc_has_not_is_answered_with_what_does_it(run: Run, line: str, told: str) -> None:
+    fails(run(*line.split()), 2, told)
+
+
+def test_hints_for_those_who_know_git_name_what_there_is(run: Run) -> None:
+    """And nothing that there is, is said not to be."""
+    for name, hint in habits.COMMANDS.items():
+        assert name not in COMMANDS
+        _check_hint(hint)
+    for spelled, hint in habits.OPTIONS.items():
+        name, option = spelled.split()
+        assert option not in {spelling for item in load(name).parameters for spelling in item.spellings}
+        _check_hint(hint)
+
+
+def _check_hint(hint: str) -> None:
+    for name, rest in re.findall(r"(?<!\.)\bmvc ([a-z][a-z-]*)([^,;:]*)", hint):
+        assert name in COMMANDS, hint
+        known = {spelling for item in load(name).parameters for spelling in item.spellings}
+        assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", rest)) <= known, hint
+
+
+def test_so_many_versions_as_in_git(two: Run) -> None:
+    assert len(ok(two("log", "-1", "--oneline")).out.splitlines()) == 1
+    assert two("log", "--oneline", "-2").out == two("log", "--oneline", "-n", "2").out
+    fails(two("log", "--skip", "-2"), 2, "skip")
+    assert two("log", "-n", "9" * 20).out == two("log").out
+    assert two("log", "--skip", "9" * 20).out == ""
+    assert two("oplog", "-n", "9" * 20).out == two("oplog").out
+
+
+def test_what_mvc_keeps_for_itself_is_not_offered_as_a_revision(two: Run) -> None:
+    ok(two("notes", "add", "-m", "words"))
+    told = fails(two("log", "nosuch"), 3, "'main'")
+    assert "notes" not in told.err
+
+
+def test_who_deleted_a_file_in_conflict_is_told(run: Run) -> None:
+    ok(run("init"))
+    Path("a.txt").write_text("one\n")
+    Path("keep").write_text("")
+    ok(run("commit", "-m", "base"))
+    ok(run("switch", "-c", "side"))
+    Path("a.txt").write_text("two\n")
+    ok(run("commit", "-m", "change"))
+    ok(run("switch", "main"))
+    Path("a.txt").unlink()
+    ok(run("commit", "-m", "delete"))
+    fails(run("merge", "side"), 4, "1 file in conflict")
+    assert "ours deleted it" in run("status").out
+    ok(run("merge", "--abort"))
+    ok(run("switch", "side"))
+    assert "theirs deleted it" in run("merge", "main").out
 
 
 def test_mistakes_are_named(run: Run) -> None:

@@ -230,6 +230,9 @@ def test_pictures_of_nothing_and_of_blocks(run) -> None:
     assert "?" in [node.text for node in ElementTree.parse("a.svg").getroot().iter(f"{SVG}text")]
     run("--plot", "a.pdf", code=2)
     run("--plot", "a.svg", "--name-only", code=2)
+    Path("a.svg").unlink()
+    assert run("--plot", "a.svg", "-q") == ""
+    assert "?" in Path("a.svg").read_text()
     assert "cannot write" in run("--plot", "nowhere/a.svg", code=3)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mvc.cli.main import main
+from mvc.explaining.wording import _spread
 from mvc.predictors import PREDICTORS
 from mvc.predictors.floats import store, width_of
 from tests.make_files import safetensors_bytes
@@ -20,6 +21,12 @@ from tests.make_files import safetensors_bytes
 ROWS, COLUMNS, LAYERS = 96, 64, 3
 MODULES = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")
 Weights = dict[str, np.ndarray]
+
+
+def test_far_moves_are_told_as_times() -> None:
+    assert _spread([0.014, 60.9], 39.7) == " by 39.7 times their norm (1.4 % to 60.9 times)"
+    assert _spread([1708.0], 1708.0) == " by 1,708 times their norm"
+    assert _spread([0.014], 0.014) == " by 1.4 % of their norm"
 
 
 def bits(values: np.ndarray, dtype: str) -> bytes:

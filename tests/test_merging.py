@@ -90,6 +90,18 @@ def test_patterns_choose_for_each_tensor_and_the_last_one_counts(at: Bench) -> N
     assert result.data == file_of({**THEIRS, LARGE: OURS[LARGE]})
 
 
+def test_a_pattern_that_fits_nothing_is_named(at: Bench) -> None:
+    """Misspelt, it would silently leave its tensors to the default."""
+    strategies = Strategies.parse("average", [f"{LARGE}=ours", "model.nrom.*=ours"])
+    merging = at.merging(strategies)
+    merging.warn_of_idle_patterns()
+    assert at.monitor.warnings == []  # no weights were looked at: nothing is known
+    merging("m.safetensors", *(at.put("m.safetensors", file_of(each)) for each in (BASE, OURS, THEIRS)))
+    merging.warn_of_idle_patterns()
+    (warning,) = at.monitor.warnings
+    assert "'model.nrom.*'" in warning
+
+
 def test_both_sides_added_the_file(at: Bench) -> None:
     result = at.merge("m.safetensors", None, file_of(OURS), file_of(THEIRS), AVERAGE)
     assert result.clean

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
+from mvc.cli import habits
 from mvc.cli.declare import Command, Option, Parameter
 from mvc.errors import UsageError
 
@@ -28,7 +29,9 @@ def parse(command: Command, words: list[str]) -> dict[str, Any] | None:
         get_command(app).main(args=words, prog_name=f"mvc {command.name}", standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
-        raise UsageError(message, hint=f"mvc {command.name} --help") from None
+        option = getattr(error, "option_name", None)
+        hint = habits.OPTIONS.get(f"{command.name} {option}", f"mvc {command.name} --help")
+        raise UsageError(message, hint=hint) from None
     return caught or None
 
 

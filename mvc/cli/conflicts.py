@@ -51,6 +51,8 @@ def conflict_lines(call: Call, conflicts: Iterable[Conflict]) -> list[str]:
 
 
 def _told(conflict: Conflict) -> str:
+    if conflict.kind == "modify/delete" and not conflict.details:
+        return "ours deleted it" if conflict.ours is None else "theirs deleted it"
     named = ", ".join(map(one_line, conflict.details[:FEW]))
     more = len(conflict.details) - FEW
     return f"{named} and {more:,} more" if more > 0 else named
@@ -63,7 +65,8 @@ def in_conflict(call: Call, kind: Kind, conflicts: Sequence[Conflict]) -> Confli
     return ConflictError(
         f"{count(len(conflicts), 'file')} in conflict",
         hint=f"edit each, or choose with mvc restore --ours|--theirs PATH; then mvc {kind} --continue, which "
-        f"takes a --strategy for the rest. mvc {kind} --abort takes all back",
+        "takes --strategy average (ties, ours, …) or --strategy-for 'PATTERN=ours' for the rest. "
+        f"mvc {kind} --abort takes all back",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 
@@ -101,6 +102,20 @@ class Command:
                 word = parameter.declared.value + ("…" if parameter.many else "")
                 words.append(word if parameter.required else f"[{word}]")
         return " ".join([*words, "[-- PATH…]"] if self.paths else words)
+
+
+def numbered(command: Command, words: list[str]) -> list[str]:
+    """``-5`` as ``-n 5``, as in ``git log -5``, where ``-n`` takes a number."""
+    if not any(parameter.type is int and "-n" in parameter.spellings for parameter in command.parameters):
+        return words
+    valued = {
+        name for parameter in command.parameters if parameter.type is not bool for name in parameter.spellings
+    }
+    found: list[str] = []
+    for before, word in pairwise(("", *words)):
+        digits = word[1:] if word.startswith("-") and before not in valued else ""
+        found += ["-n", digits] if digits.isascii() and digits.isdecimal() else [word]
+    return found
 
 
 def command(

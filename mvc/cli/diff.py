@@ -89,9 +89,11 @@ def diff(
         raise UsageError(f"--sort takes one of {', '.join(SORTS)}")
     if number is not None and number < 0:
         raise UsageError("-n takes a count")
-    brief = name_only or name_status or (call.quiet and not json)
-    if plot is not None and (brief or not plot.endswith((".svg", ".png"))):
-        raise UsageError("--plot takes the name of an .svg or .png file, and a diff that looks at tensors")
+    brief = name_only or name_status or (call.quiet and not json and plot is None)
+    if plot is not None and not plot.endswith((".svg", ".png")):
+        raise UsageError("--plot takes the name of an .svg or .png file")
+    if plot is not None and brief:
+        raise UsageError("--plot does not go with --name-only and --name-status, which look at no tensors")
     depth = Depth(
         rank=not brief and (json or call.verbose or sort == "rank"),
         histograms=0 if plot is None else _HISTOGRAMS,
@@ -106,7 +108,7 @@ def diff(
                 break
             if json or stat or plot is not None:
                 kept.append(replace(change, tensors=tuple(ordered[:number])) if json else change)
-            if not (json or stat):
+            if not (json or stat or (call.quiet and plot is not None)):
                 shown = ordered if number is None else ordered[:number]
                 for line in _lines(call, change, shown, sort, name_only=name_only, brief=brief):
                     call.print(line)
@@ -120,7 +122,7 @@ def diff(
         from mvc.cli.drawing import write_drawing
 
         write_drawing(call, plot, change_map(title, kept))
-    return 1 if some and (exit_code or call.quiet) else 0
+    return 1 if some and (exit_code or (call.quiet and plot is None)) else 0
 
 
 def _findings(call: Call, words: tuple[str, ...]) -> "list[Finding]":

@@ -33,7 +33,7 @@ def log(
     revision: Annotated[
         tuple[str, ...], Argument("REV", "Where to start (HEAD if left out); A..B, A...B, ^A as in Git.")
     ] = (),
-    limit: Annotated[int | None, Option("-n --max-count", "At most so many versions.", "N")] = None,
+    limit: Annotated[int | None, Option("-n --max-count", "At most so many; -5 is -n 5.", "N")] = None,
     skip: Annotated[int | None, Option("--skip", "Leave out the first so many.", "N")] = None,
     oneline: Annotated[bool, Option("--oneline", "One line for each version.")] = False,
     graph: Annotated[bool, Option("--graph", "Draw how versions come from each other.")] = False,
@@ -102,6 +102,8 @@ def log(
     """
     if limit is not None and limit < 0:
         raise UsageError("-n takes a count")
+    if skip is not None and skip < 0:
+        raise UsageError("--skip takes a count")
     for some, clash in (
         ((stat, name_only, name_status), "--stat, --name-only and --name-status"),
         ((oneline, format_ is not None), "--oneline and --format"),

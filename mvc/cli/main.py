@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from mvc.cli.call import Call
-from mvc.cli.declare import Command
+from mvc.cli.declare import Command, numbered
 from mvc.cli.progress import TerminalMonitor
 from mvc.cli.quick import parse
 from mvc.cli.table import COMMANDS, NO_STAGING, load
@@ -181,6 +181,7 @@ def _before_program(command: Command, words: list[str]) -> int | None:
 
 
 def _arguments(command: Command, words: list[str]) -> dict[str, Any] | None:
+    words = numbered(command, words)
     values = parse(command, words)
     if values is None:
         from mvc.cli import app  # 40 ms: only for what is not plain
@@ -198,8 +199,11 @@ def _arguments(command: Command, words: list[str]) -> dict[str, Any] | None:
 def _unknown(name: str) -> UsageError:
     from difflib import get_close_matches  # only for a mistake
 
+    from mvc.cli import habits
+
     near = get_close_matches(name, [*COMMANDS, *NO_STAGING], n=1)
     hint = f"did you mean 'mvc {near[0]}'?" if near else "'mvc --help' lists the commands"
+    hint = habits.COMMANDS.get(name, hint)
     return UsageError(f"{name!r} is not a command of mvc", hint=hint)
 
 

@@ -11,7 +11,7 @@ from mvc.cli.tables import Column, Row, Table
 from mvc.cli.text import share
 from mvc.ops.diff import FileChange, TensorChange
 from mvc.spans import Span
-from mvc.text import one_line, size
+from mvc.text import one_line, size, times
 
 SORTS = ("name", "share", "l2", "max", "relative", "cosine", "rank")
 """Orders that tensors are shown in: by name, or the furthest first."""
@@ -61,7 +61,7 @@ def tensor_rows(tensors: Sequence[TensorChange], sort: str | None, *, verbose: b
 def part(relative: float) -> str:
     """‖Δ‖ ÷ ‖W‖ as people compare it: ``1.4 %``, ``0.021 %``, ``480 times``."""
     if relative >= 10:
-        return f"{relative:,.3g} times"
+        return times(relative)
     return f"{100 * relative:.2g} %" if relative < 0.1 else f"{100 * relative:.0f} %"
 
 

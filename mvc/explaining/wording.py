@@ -9,7 +9,7 @@ from typing import Any
 from mvc.explaining.findings import Finding
 from mvc.explaining.relations import Relation
 from mvc.history.tensornames import is_state, numbers_text, place_of, shortened
-from mvc.text import count, one_line
+from mvc.text import count, one_line, times
 
 _NAMED = 6  # tensors or kinds that are listed by name
 _UNRELATED = 0.3  # cosine below which weights have nothing in common
@@ -247,7 +247,7 @@ def _moved(group: Sequence[Relation], every: Sequence[Relation]) -> _Told:
         ranks = sorted({one.stats.low_rank for one in low if one.stats is not None and one.stats.low_rank})
         rank = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
         figures |= {"ranks": ranks}
-        by = "" if relative is None else f", by {_percent(relative)} of their norm"
+        by = "" if relative is None else f", by {_of_norm(relative)}"
         return f"looks like a LoRA of rank {rank} merged in{by}: {_which(low, every)}", figures
     frozen = [relation for relation in every if relation.kind == "same"]
     by = _spread([one.relative for one in stats if one.relative is not None], relative)
@@ -297,7 +297,9 @@ def _dtypes(group: Sequence[Relation]) -> tuple[str, str]:
 
 
 def _percent(part: float) -> str:
-    """``1.5 %``; never all of something that is not all of it."""
+    """``1.5 %``, ``40 times``; never all of something that is not all of it."""
+    if part >= 10:
+        return times(part)
     percent = 100 * part
     if 99.9 < percent < 100:
         return ">99.9 %"
@@ -306,11 +308,15 @@ def _percent(part: float) -> str:
     return f"{percent:.3g} %"
 
 
+def _of_norm(part: float) -> str:
+    return f"{_percent(part)} their norm" if part >= 10 else f"{_percent(part)} of their norm"
+
+
 def _spread(known: Sequence[float], together: float | None) -> str:
     if together is None:
         return ""
     each = f" ({_percent(min(known))} to {_percent(max(known))})" if len(known) > 1 else ""
-    return f" by {_percent(together)} of their norm{each}"
+    return f" by {_of_norm(together)}{each}"
 
 
 def _which(group: Iterable[Relation], every: Sequence[Relation]) -> str:

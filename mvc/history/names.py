@@ -19,10 +19,11 @@ COMMITTISH: Kinds = (CommitId, TagId, AliasId)
 TREEISH: Kinds = (*COMMITTISH, TreeId)
 NAMEABLE: Kinds = (*TREEISH, ManifestId)
 
-_BOOKKEEPING = ("refs/notes/", "refs/worktree/", "refs/bisect/")
-"""Where notes, merges under way and bisections are kept: no version that anybody means."""
+STATE_REFS = ("refs/worktree/", "refs/bisect/", "refs/notes/")
+"""Where mvc keeps what is under way, bisections and notes: found by their names, but offered to nobody."""
 _PREFIXES = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 """Git's order of precedence."""
+
 _HEX = re.compile(r"[0-9a-fA-F]{4,64}")
 _EARLIER = re.compile(r"@\{([0-9]{1,9})\}")
 _MOST_LISTED = 8
@@ -219,6 +220,6 @@ def _not_found(name: str, refs: Refs) -> RevisionNotFound:
         return _no_commits_yet(refs.head)
     if not name:
         return RevisionNotFound("a name is missing", hint="name a branch, a tag or a commit")
-    names = [short_ref_name(full) for full in refs.names("refs/") if not full.startswith(_BOOKKEEPING)]
+    names = [short_ref_name(full) for full in refs.names("refs/") if not full.startswith(STATE_REFS)]
     hint = nearest(name, ["HEAD", *names]) or offer(name, names) or "there are no branches and tags yet"
     return RevisionNotFound(f"there is no revision {name!r}", hint=hint)

@@ -42,6 +42,7 @@ class ContentMerging:
         self._ours: dict[str, ManifestId] = {}
         self._theirs: dict[str, ManifestId] = {}
         self._stated: dict[str, Mapping[str, TensorRecipe]] = {}
+        self._fitted: set[str] | None = None
         self._finder = BaseFinder(
             writer.database, store, self._ours.get, Given(self._related, stated=self._said)
         )
@@ -62,6 +63,15 @@ class ContentMerging:
         made would look like what a side had (``merge_commits(…, virtual=…)``)."""
         return self._content(path, base, ours, theirs, Strategies(), VIRTUAL_LABELS)
 
+    def warn_of_idle_patterns(self) -> None:
+        """Name the patterns that fit no tensor of the weights that were merged: perhaps they are misspelt,
+        and other tensors went another way than was meant. Says nothing where no weights were merged."""
+        if self._fitted is None:
+            return
+        for pattern in dict.fromkeys(pattern for pattern, _strategy in self._strategies.patterns):
+            if pattern not in self._fitted:
+                self._monitor.warn(f"no tensor fits {pattern!r}, so its strategy settles nothing")
+
     def save(self) -> None:
         """Remember what was stored for later commits; to be called once the merge is published."""
         self._finder.save()
@@ -81,6 +91,8 @@ class ContentMerging:
         sides = Sides(first, Side(reader, ours), Side(reader, theirs))
         reason: tuple[str, ...] = ()
         if sides.ours.manifest.tensors and sides.theirs.manifest.tensors:
+            names = (*sides.ours.spans, *sides.theirs.spans)
+            self._fitted = (self._fitted or set()) | strategies.fitting(names)
             try:
                 merged = merge_weights(path.rsplit("/", 1)[-1], sides, strategies)
             except NotMergeable as refusal:

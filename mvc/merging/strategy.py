@@ -9,7 +9,7 @@ docs/design/0014-merging.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import isfinite
@@ -105,6 +105,12 @@ class Strategies:
             if tensor == pattern or fnmatchcase(tensor, pattern):
                 return strategy
         return self.default
+
+    def fitting(self, tensors: Iterable[str]) -> set[str]:
+        """The patterns that fit some of these tensors."""
+        names = list(tensors)
+        patterns = {pattern for pattern, _strategy in self.patterns}
+        return {one for one in patterns if one in names or any(fnmatchcase(name, one) for name in names)}
 
     @property
     def side(self) -> Side | None:

@@ -103,7 +103,7 @@ class Threeway:
 
     def commits(self, ours: CommitId, theirs: CommitId) -> Merged:
         """Two versions merged over their best common ancestors, whatever their number."""
-        return merge_commits(
+        merged = merge_commits(
             self._reader,
             ours,
             theirs,
@@ -112,10 +112,14 @@ class Threeway:
             put_tree=self._put_tree,
             virtual=self._content.virtual,
         )
+        self._content.warn_of_idle_patterns()
+        return merged
 
     def trees(self, base: TreeId | None, ours: TreeId, theirs: TreeId) -> Merged:
         """What changed from ``base`` to ``theirs``, applied to ``ours``."""
-        return merge_trees(self._reader, base, ours, theirs, self._content, labels=self._labels)
+        merged = merge_trees(self._reader, base, ours, theirs, self._content, labels=self._labels)
+        self._content.warn_of_idle_patterns()
+        return merged
 
     def store(self, files: Mapping[str, TreeEntry]) -> TreeId:
         """Store files as trees."""
