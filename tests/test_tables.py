@@ -75,7 +75,8 @@ def test_a_heading_stands_on_a_terminal_or_where_it_belongs_to_the_data() -> Non
 
 
 @given(
-    st.lists(st.tuples(LINES, st.integers(0, 10**9).map(str), LINES), min_size=1, max_size=6),
+    # without blanks at the end, which take room and then go
+    st.lists(st.tuples(LINES, st.integers(0, 10**9).map(str), LINES.map(str.rstrip)), min_size=1, max_size=6),
     st.integers(LEAST[1]["middle"] + LEAST[1]["end"] + 10 + 4, 200),
 )
 def test_lines_fit_the_terminal(rows: list[tuple[str, str, str]], width: int) -> None:
@@ -95,6 +96,20 @@ def test_the_widest_column_gives_first_and_numbers_never() -> None:
     assert (len(name), len(told)) == (24, 25), "both give, down to one width"
     narrow = names(("n" * 60, "1234567", "m" * 30), columns=columns).lines(Screen(20))[0]
     assert [len(word) for word in narrow.split()] == [12, 7, 4], "what cannot be told apart is wrapped"
+
+
+def test_spare_columns_go_before_a_line_is_too_long() -> None:
+    columns = (
+        Column("name", cut="middle"),
+        Column("kept"),
+        Column("less", spare=True),
+        Column("l", spare=True),
+    )
+    table = names(("n" * 12, "1" * 10, "2" * 10, "3" * 10), columns=columns)
+    assert table.lines(Screen(48))[1].split() == ["n" * 12, "1" * 10, "2" * 10, "3" * 10]
+    assert table.lines(Screen(47))[1].split() == ["n" * 12, "1" * 10, "2" * 10]
+    assert table.lines(Screen(24))[1].split() == ["n" * 12, "1" * 10]
+    assert table.lines(PIPE)[0].split()[3] == "3" * 10, "what reads a pipe finds everything"
 
 
 def test_wide_characters_keep_columns_aligned() -> None:

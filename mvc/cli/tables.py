@@ -19,12 +19,14 @@ could tell two names apart, so that in a very narrow window lines are wrapped in
 
 
 class Column(NamedTuple):
-    """A column: its heading, whether it is flush right, where its text may be cut, and its colour."""
+    """A column: its heading, whether it is flush right, where its text may be cut, its colour, and whether it
+    is spare: left out where the window is too narrow for all, the last one first."""
 
     title: str = ""
     right: bool = False
     cut: Cut = ""
     colour: str = ""
+    spare: bool = False
 
 
 class Row(NamedTuple):
@@ -57,6 +59,9 @@ class Table:
 
     def render(self, screen: Screen) -> tuple[str | None, list[str]]:
         """Heading and lines apart, for who puts something between them."""
+        table = self._narrowed(screen.width)
+        if table is not self:
+            return table.render(screen)
         titles = tuple(column.title for column in self.columns)
         with_heading = self.headed or (screen.width is not None and any(titles) and bool(self.rows))
         shown = [titles] if with_heading else []
@@ -67,6 +72,18 @@ class Table:
             inner = Screen(screen.width) if row.colour else screen
             lines.append(screen.paint(self._line(row.cells, widths, inner), row.colour))
         return (heading if with_heading else None), lines
+
+    def _narrowed(self, width: int | None) -> Table:
+        """This table; without its last spare column where the window is too narrow for it."""
+        spare = [place for place, column in enumerate(self.columns) if column.spare]
+        if width is None or not spare or not self.rows:
+            return self
+        wanted = self._widths([row.cells for row in self.rows], width)
+        if len(self.indent) + sum(wanted) + len(GAP) * (len(wanted) - 1) <= width:
+            return self
+        kept = [place for place in range(len(self.columns)) if place != spare[-1]]
+        rows = [Row(tuple(row.cells[place] for place in kept), row.colour) for row in self.rows]
+        return Table([self.columns[place] for place in kept], self.indent, self.headed, rows)
 
     def _widths(self, rows: Iterable[Sequence[str]], width: int | None) -> list[int]:
         """How wide the columns become: as their widest cell, unless the line must be shorter."""

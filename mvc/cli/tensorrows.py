@@ -50,8 +50,9 @@ def _value(tensor: TensorChange, sort: str) -> float | None:
 
 def tensor_rows(tensors: Sequence[TensorChange], sort: str | None, *, verbose: bool) -> Table:
     """A table with a row for each: what happened, the form, and how far it moved; with ``verbose``, or sorted
-    by them, also ‖Δ‖, cosine and effective rank."""
-    table = Table([Column(), Column(cut="middle"), Column(), *[Column() for _ in range(7)]], indent="     ")
+    by them, also ‖Δ‖, cosine and effective rank. In a narrow window the share and how far it moved stay."""
+    moves = [Column(), Column(), *[Column(spare=True) for _ in range(5)]]
+    table = Table([Column(), Column(cut="middle"), Column(), *moves], indent="     ")
     for tensor in tensors:
         cells = [*_form_cells(tensor), *_moves(tensor, sort, verbose=verbose)]
         table.add(*cells, colour=_COLOURS.get(tensor.kind, ""))
