@@ -41,6 +41,10 @@ DEFAULT_PAGER = "less"
 PAGER_DEFAULTS = {"LESS": "FRX", "LV": "-c"}
 """What the pager's environment says where the user's does not, as in Git: leave at once if all fits on one
 screen, let colours through, leave the text on the screen."""
+_BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+"""Where OpenBLAS looks for the number of its threads."""
+_ONLY_OURS: set[str] = set()
+"""Variables that this process set for itself: what it starts gets the user's environment."""
 _MOST_COLUMNS = 10_000
 _AUTHOR = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<email>[^<>]*)>\s*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -136,7 +140,7 @@ class Context:
 
     def pager_environment(self) -> dict[str, str]:
         """The environment that a pager gets: this process's, and behind it :data:`PAGER_DEFAULTS`."""
-        return PAGER_DEFAULTS | dict(os.environ)
+        return PAGER_DEFAULTS | child_environment({})
 
     @property
     def wants_traceback(self) -> bool:
@@ -197,9 +201,22 @@ class Context:
         return _clean(name)
 
 
+def keep_blas_to_one_thread() -> None:
+    """Have OpenBLAS, which numpy brings, start no threads of its own in this process, unless the user said
+    how many. To be called before numpy is imported.
+
+    Our matrices have 256 rows, several of them at once in our own threads: OpenBLAS' threads would wait for
+    each other, turning in circles (design/0017). Programs that are started do not inherit it.
+    """
+    if not any(name in os.environ for name in _BLAS_VARIABLES):
+        os.environ[_BLAS_VARIABLES[0]] = "1"
+        _ONLY_OURS.add(_BLAS_VARIABLES[0])
+
+
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with some variables changed, for a program that it starts."""
-    return {**os.environ, **changes}
+    """The environment of this process's user with some variables changed, for a program that it starts."""
+    inherited = {name: text for name, text in os.environ.items() if name not in _ONLY_OURS}
+    return inherited | dict(changes)
 
 
 def parse_author(text: str) -> tuple[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -687,6 +689,20 @@ def test_run_gives_the_program_its_own_words_and_the_version(work: Path, mvc):
     assert code == 0
     assert json.loads(out)["state"] == "found"
     assert "out [] 64" in err
+
+
+def test_a_program_gets_the_environment_that_mvc_was_started_with(work: Path, mvc):
+    versions(work, 3)
+    mvc("bisect", "start", "main", "main~2")
+    script = "import os, sys; print('threads', os.environ.get('OPENBLAS_NUM_THREADS'), file=sys.stderr)"
+    words = [sys.executable, "-m", "mvc", "bisect", "run", sys.executable, "-c", script]
+    top = Path(__file__).parent.parent
+    for given, told in ((None, "threads None"), ("1", "threads 1"), ("3", "threads 3")):
+        environment = {name: os.environ[name] for name in os.environ if not name.endswith("_NUM_THREADS")}
+        environment |= {"PYTHONPATH": str(top)} | ({"OPENBLAS_NUM_THREADS": given} if given else {})
+        done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=True)
+        assert told in done.stderr
+        assert mvc("undo")[0] == 0
 
 
 def test_json_of_each_answer(work: Path, mvc):

@@ -624,7 +624,19 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("words", [["log"], ["log", "--oneline", "-n", "1"], ["status"], ["branch"], ["tag"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["log"],
+        ["log", "--oneline", "-n", "1"],
+        ["log", "--graph", "HEAD~1.."],
+        ["status"],
+        ["branch"],
+        ["tag"],
+        ["merge-base", "HEAD", "HEAD~1"],
+        ["rev-parse", "HEAD~1"],
+    ],
+)
 def test_light_commands_import_nothing_heavy(two: Run, words: list[str]) -> None:
     code = "import sys; from mvc.cli.main import main; code = main(sys.argv[1:]); print(code, *sys.modules)"
     done = subprocess.run(
@@ -637,6 +649,21 @@ def test_light_commands_import_nothing_heavy(two: Run, words: list[str]) -> None
     code, *modules = done.stdout.splitlines()[-1].split()
     assert code == "0" and "mvc.repo" in modules
     assert not HEAVY & set(modules)
+
+
+def test_a_fast_forward_needs_no_numpy(two: Run) -> None:
+    ok(two("switch", "-c", "older"))
+    ok(two("reset", "--hard", "HEAD~1"))
+    code = "import sys; from mvc.cli.main import main; main(['merge', 'main']); print('numpy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("fast-forward to") and last == "False"
 
 
 @pytest.fixture

@@ -71,6 +71,24 @@ def test_a_merge_has_both_parents_both_changes_and_gits_message(tmp_path):
     assert_undone(repository, before)
 
 
+def test_strategies_of_the_beginning_hold_when_a_merge_goes_on(tmp_path):
+    repository = fork(
+        tmp_path,
+        {"model.safetensors": model()},
+        {"model.safetensors": model(a=1.0, b=1.0, c=1.0)},
+        {"model.safetensors": model(a=3.0, b=3.0, c=3.0)},
+    )
+    merge(repository, choice=verb.Choice(None, ("a=average", "c=theirs"), weight=0.25))
+    assert under_way(repository).conflicts[0].details == ("b",)
+    verb.conclude_merge(repository, request(), verb.Choice("theirs", ("c=ours",)))
+    found, base = values((tmp_path / "model.safetensors").read_bytes()), values(model())
+    for name, moved in (("a", 1.5), ("b", 3.0), ("c", 1.0)):
+        np.testing.assert_allclose(found[name], base[name] + np.float32(moved), rtol=1e-5, atol=1e-5)
+    recorded = head(repository)[1].extra["merge"]
+    assert recorded["strategy"] == "theirs" and recorded["weight"] == 0.25
+    assert recorded["tensors"] == [["a", "average"], ["c", "theirs"], ["c", "ours"]]
+
+
 def test_messages_name_what_was_merged_and_where(tmp_path):
     repository = clean_fork(tmp_path)
     switch_to(repository, "main", new_branch="topic")

@@ -264,6 +264,7 @@ def test_arithmetic_that_is_not_ieees_is_refused(at: Bench, monkeypatch: pytest.
             merged(at, strategy, "F32", base, ours, theirs, Parameters())
 
 
+@pytest.mark.slow
 def test_a_tensor_is_merged_in_less_memory_than_it_takes(at: Bench) -> None:
     """What is held is the database's cache of 48 MiB and a few pieces, however large the tensor."""
     count = 48 << 20

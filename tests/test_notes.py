@@ -159,6 +159,13 @@ def test_a_note_changes_no_version(repository):
     assert fsck(repository, full=True).damage == []
 
 
+def test_a_misspelt_revision_is_not_answered_with_where_notes_are_kept(repository):
+    add(repository, "HEAD", Wording({"acc": 2.0}, {}), WHO, at(20))
+    with repository.reading() as view, pytest.raises(RevisionNotFound) as caught:
+        resolve_commit("note", view.objects, view)
+    assert "notes" not in caught.value.hint
+
+
 def test_notes_are_listed_oldest_first_and_removed_by_id(repository):
     later = add(repository, "HEAD", Wording({"acc": 2.0}, {}), WHO, at(20))[1]
     earlier = add(repository, "HEAD", Wording({"acc": 1.0}, {}), WHO, at(10))[1]

@@ -39,7 +39,7 @@ def test_a_conflict_is_marked_and_shrinks_to_what_differs():
     expected = b"same\n<<<<<<< HEAD\nours\n=======\ntheirs\n>>>>>>> main~2\nline 4\n"
     assert expected in merged.data
     assert merged.conflicts == 1
-    assert has_markers(merged.data)
+    assert has_markers([merged.data])
 
 
 @pytest.mark.parametrize(
@@ -78,15 +78,16 @@ def test_what_counts_as_text():
     [
         (b"", False),
         (b"<<<<<<< a\nx\n=======\ny\n>>>>>>> b\n", True),
-        (b"<<<<<<< a\r\nx\r\n=======\r\ny\r\n>>>>>>> b\r\n", True),
+        (b"x\r\n<<<<<<< a\r\n", True),
+        (b"the start was deleted\n=======\n>>>>>>> b\n", True),
         (b"title\n=======\ntext\n", False),
-        (b"<<<<<<< a\nx\n", False),
-        (b">>>>>>> a\n=======\n<<<<<<< b\n", False),
-        (b"x <<<<<<< a\n=======\n>>>>>>> b\n", False),
+        (b"<<<<<<<\n>>>>>>>>> quoted\n", False),
+        (b"x <<<<<<< a\n=======\nx >>>>>>> b\n", False),
     ],
 )
-def test_has_markers(data, expected):
-    assert has_markers(data) is expected
+def test_markers_are_found_however_a_file_is_cut(data, expected):
+    for size in (1, 3, 8, 9, 1000):
+        assert has_markers(data[at : at + size] for at in range(0, len(data), size)) is expected
 
 
 texts = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"d\n"]), max_size=30)
@@ -114,7 +115,7 @@ def test_whichever_side_is_ours(base, one, other):
     here, there = merge_text(base, one, other), merge_text(base, other, one)
     assert (here.conflicts > 0) == (there.conflicts > 0)
     assert here.conflicts or here == there
-    assert has_markers(here.data) == (here.conflicts > 0)
+    assert has_markers([here.data]) == (here.conflicts > 0)
 
 
 def random_texts(random, alphabet):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from mvc.api.commits import metrics_of
-from mvc.api.opened import Opened
+from mvc.api.opened import Opened, name_of
 from mvc.api.params import params_of
 from mvc.api.revision import Revision
 from mvc.errors import UsageError, UserError
@@ -61,7 +61,9 @@ class Merging(Opened):
         request = self._request(message, metrics, params)
         return merge_ops.merge(
             self._repository,
-            MergeRequest(_name(revision), request, chosen, fast_forward, commit, squash, unrelated, dry_run),
+            MergeRequest(
+                name_of(revision), request, chosen, fast_forward, commit, squash, unrelated, dry_run
+            ),
         )
 
     def cherry_pick(
@@ -202,12 +204,4 @@ def _choice(
 def _names(revisions: Sequence[str | Revision]) -> list[str]:
     if not revisions:
         raise UsageError("which version?", hint="for example 'side', or 'main..side'")
-    return [_name(revision) for revision in revisions]
-
-
-def _name(revision: object) -> str:
-    if isinstance(revision, Revision):
-        return revision.id
-    if not isinstance(revision, str):
-        raise UsageError(f"a revision is text, not a {type(revision).__name__}", hint="repo.merge('side')")
-    return revision
+    return [name_of(revision) for revision in revisions]

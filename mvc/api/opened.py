@@ -79,6 +79,19 @@ class Opened:
         return Timestamp(round(time.timestamp() * 1e6), int(offset.total_seconds() // 60))
 
 
+def name_of(revision: object) -> str:
+    """A revision as verbs take it, from text or a :class:`Revision`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(revision, Revision):
+        return revision.id
+    if not isinstance(revision, str):
+        raise UsageError(f"a revision is text, not a {type(revision).__name__}", hint="for example 'main~2'")
+    return revision
+
+
 def place_of(context: Context, path: object) -> Path:
     """A folder that a program names; relative ones start in the current folder.
 

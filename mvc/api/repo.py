@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from mvc import provenance
+from mvc.api.asking import Asking
 from mvc.api.changing import Changing
 from mvc.api.commits import given_of, metrics_of, places_of
 from mvc.api.merging import Merging
 from mvc.api.noting import Noting
-from mvc.api.opened import Place, place_of
+from mvc.api.opened import Place, name_of, place_of
 from mvc.api.params import params_of
 from mvc.api.results import Diff, Log, WorkStatus
 from mvc.api.revision import Revision
@@ -25,7 +26,7 @@ from mvc.monitor import Monitor
 from mvc.odb.database import CACHE_BYTES
 from mvc.ops.commit import Request, commit
 from mvc.ops.commit_given import commit_given
-from mvc.ops.diff import diff_versions, diff_worktree
+from mvc.ops.diff import Depth, diff_versions, diff_worktree
 from mvc.ops.init import init
 from mvc.ops.log import log
 from mvc.ops.status import status
@@ -34,7 +35,7 @@ from mvc.repo import DEFAULT_BRANCH, Repository
 from mvc.underway.pending import read_pending
 
 
-class Repo(Changing, Merging, Noting):
+class Repo(Asking, Changing, Merging, Noting):
     """A repository: commit to it, look at its versions, load tensors out of them.
 
     Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.
@@ -212,8 +213,8 @@ class Repo(Changing, Merging, Noting):
             reauthor=author is not None,
             allow_empty=allow_empty,
             fast=fast,
-            bases=_names([bases] if isinstance(bases, str | Revision) else bases),
-            recipe=_names(recipe),
+            bases=[name_of(one) for one in ([bases] if isinstance(bases, str | Revision) else bases)],
+            recipe=[name_of(one) for one in recipe],
         )
         if state is None:
             if checkout:
@@ -303,22 +304,24 @@ class Repo(Changing, Merging, Noting):
         *,
         paths: Sequence[str] = (),
         tensors: bool = True,
+        ranks: bool = False,
     ) -> Diff:
         """Files that differ from ``old`` (default: HEAD) to ``new`` (default: the work tree), by path.
 
         With ``tensors`` each change lists the tensors that differ, and the share of their elements whose bits
-        moved, for which they are read.
+        moved, for which they are read; ``stats`` say how far they moved, with ``ranks`` also in how many
+        directions.
         """
+        depth = Depth(rank=ranks)
         wanted = [paths] if isinstance(paths, str) else list(paths)
         if new is None:
             self._session.check_open()
-            return Diff(list(diff_worktree(self._repository, old, wanted, tensors=tensors)))
+            return Diff(list(diff_worktree(self._repository, old, wanted, tensors=tensors, depth=depth)))
         with self._session.reading() as view:
             return Diff(
-                list(diff_versions(self._repository, view, old or "HEAD", new, wanted, tensors=tensors))
+                list(
+                    diff_versions(
+                        self._repository, view, old or "HEAD", new, wanted, tensors=tensors, depth=depth
+                    )
+                )
             )
-
-
-def _names(revisions: Sequence[str | Revision]) -> list[str]:
-    """Revisions as text."""
-    return [one.id if isinstance(one, Revision) else one for one in revisions]

@@ -1,9 +1,13 @@
 """``mvc bisect tensors``."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from mvc.cli.bisect_shown import ADJECTIVES, tester
 from mvc.cli.call import Call
 from mvc.errors import UsageError, UserError
-from mvc.ops.bisect_tensors import Tried, bisect_tensors
+from mvc.ops.bisect_tensors import Found, Tried, bisect_tensors
 from mvc.text import count, one_line
 
 
@@ -45,31 +49,7 @@ def tensors(
         call.hint("the work tree is what it was; what was tested is listed by 'mvc oplog'")
         raise
     if json:
-        call.data(
-            {
-                "sets": [
-                    {
-                        "tensors": [
-                            {"path": one.path, "names": list(one.names)} for one in found_set.tensors
-                        ],
-                        "commit": found_set.commit.hex(),
-                    }
-                    for found_set in found.sets
-                ],
-                "rest": found.rest,
-                "differing": found.differing,
-                "apart": list(found.apart),
-                "tests": [
-                    {
-                        "commit": tried.commit.hex(),
-                        "tensors": tried.tensors,
-                        "answer": tried.word,
-                        "stored_bytes": tried.stored_bytes,
-                    }
-                    for tried in found.tried
-                ],
-            }
-        )
+        call.data(_json(found))
         return
     for found_set in found.sets:
         several = len(found_set.tensors) > 1
@@ -79,3 +59,27 @@ def tensors(
             call.print(f"  {call.shown(one.path)}#{' = '.join(map(one_line, one.names))}")
     words = {"good": "it is good", "bad": "it is bad", "skip": "nobody can tell"}
     call.report(f"without them {words[found.rest]} ({count(len(found.tried), 'test')})")
+
+
+def _json(found: Found) -> dict[str, Any]:
+    return {
+        "sets": [
+            {
+                "tensors": [{"path": one.path, "names": list(one.names)} for one in found_set.tensors],
+                "commit": found_set.commit.hex(),
+            }
+            for found_set in found.sets
+        ],
+        "rest": found.rest,
+        "differing": found.differing,
+        "apart": list(found.apart),
+        "tests": [
+            {
+                "commit": tried.commit.hex(),
+                "tensors": tried.tensors,
+                "answer": tried.word,
+                "stored_bytes": tried.stored_bytes,
+            }
+            for tried in found.tried
+        ],
+    }

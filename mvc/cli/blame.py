@@ -18,8 +18,8 @@ from mvc.text import one_line
     "mvc blame config.json --since '2 weeks ago'",
     data="An object: commit, path, kind (tensors or lines), rows in the order of the file. A row of tensors: "
     "tensor (null for what lies between them, or for a file without any), dtype, shape, bytes; one of lines: "
-    "line (from 1), text, line_there. Both: commit, author, time, message (its first line), path (the "
-    "file's there), boundary (older versions were not looked at).",
+    "line (from 1), text, line_there. Both: commit, author (name, email), time, message (its first line), "
+    "path (the file's there), boundary (older versions were not looked at).",
     paged=True,
 )
 def blame(

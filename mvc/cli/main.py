@@ -14,7 +14,7 @@ from mvc.cli.progress import TerminalMonitor
 from mvc.cli.quick import parse
 from mvc.cli.table import COMMANDS, NO_STAGING, load
 from mvc.config import COLOUR_CHOICES
-from mvc.context import Context
+from mvc.context import Context, keep_blas_to_one_thread
 from mvc.errors import MvcError, UsageError, UserError
 from mvc.text import one_line
 
@@ -24,8 +24,10 @@ INTERRUPTED = 130
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command line; returns the exit code."""
-    words = sys.argv[1:] if words is None else words
+    """Run one command line, of this process if none is given; returns the exit code."""
+    if words is None:
+        words = sys.argv[1:]
+        keep_blas_to_one_thread()  # only where the process is ours
     context: Context | None = None
     _prepare_output()
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from difflib import SequenceMatcher
 
+from mvc.history.linediff import Hunk, diff_lines
 from mvc.history.reader import ObjectReader, read_manifest, read_range
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
@@ -72,17 +72,7 @@ class LineComparison:
 
 def _common(old: list[bytes], new: list[bytes]) -> Iterator[tuple[int, int]]:
     """Numbers of lines in the new and in the old text, for lines that stayed; ascending in both."""
-    least = min(len(old), len(new))
-    head = next((number for number in range(least) if old[number] != new[number]), least)
-    tail = next(
-        (number for number in range(least - head) if old[-1 - number] != new[-1 - number]), least - head
-    )
-    for number in range(head):
-        yield number, number
-    # Lines that stand everywhere (brackets of JSON) are no anchors: with them it would take squared time.
-    matcher = SequenceMatcher(None, old[head : len(old) - tail], new[head : len(new) - tail], autojunk=True)
-    for there, here, count in matcher.get_matching_blocks():
-        for number in range(count):
-            yield head + here + number, head + there + number
-    for number in range(tail):
-        yield len(new) - tail + number, len(old) - tail + number
+    here = there = 0
+    for hunk in (*diff_lines(old, new), Hunk(len(old), len(old), len(new), len(new))):
+        yield from zip(range(here, hunk.new_start), range(there, hunk.old_start), strict=True)
+        here, there = hunk.new_end, hunk.old_end

@@ -19,10 +19,10 @@ COMMITTISH: Kinds = (CommitId, TagId, AliasId)
 TREEISH: Kinds = (*COMMITTISH, TreeId)
 NAMEABLE: Kinds = (*TREEISH, ManifestId)
 
+STATE_REFS = ("refs/worktree/", "refs/bisect/", "refs/notes/")
+"""Where mvc keeps what is under way, bisections and notes: found by their names, but offered to nobody."""
 _PREFIXES = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 """Git's order of precedence."""
-_INNER = ("refs/bisect/", "refs/notes/", "refs/worktree/")
-"""What mvc keeps for itself: found by its name, but offered to nobody."""
 
 _HEX = re.compile(r"[0-9a-fA-F]{4,64}")
 _EARLIER = re.compile(r"@\{([0-9]{1,9})\}")
@@ -220,6 +220,6 @@ def _not_found(name: str, refs: Refs) -> RevisionNotFound:
         return _no_commits_yet(refs.head)
     if not name:
         return RevisionNotFound("a name is missing", hint="name a branch, a tag or a commit")
-    names = [short_ref_name(full) for full in refs.names("refs/") if not full.startswith(_INNER)]
+    names = [short_ref_name(full) for full in refs.names("refs/") if not full.startswith(STATE_REFS)]
     hint = nearest(name, ["HEAD", *names]) or offer(name, names) or "there are no branches and tags yet"
     return RevisionNotFound(f"there is no revision {name!r}", hint=hint)

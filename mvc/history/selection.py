@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mvc.history.names import Refs, peel
+from mvc.history.names import STATE_REFS, Refs, peel
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 
 BRANCH_REFS = ("refs/heads/",)
 TAG_REFS = ("refs/tags/",)
-STATE_REFS = ("refs/worktree/", "refs/bisect/", "refs/notes/")
-"""Refs that hold something under way or notes: no part of the history that ``--all`` means."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ lines in which its sides differ, and conflicts with at most three lines between 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,7 @@ MAX_TEXT_BYTES = 4 << 20
 _LOOKED_AT = 8000  # bytes in which a NUL makes a file binary, as in Git
 
 MARKER_LENGTH = 7
+_MARKER = re.compile(rb"\n(?:<{%d} |>{%d} )" % (MARKER_LENGTH, MARKER_LENGTH))
 _JOINED = 3  # lines between two conflicts that are not worth telling them apart
 
 Favour = Literal["ours", "theirs", "union"]
@@ -33,18 +35,14 @@ def is_text(data: bytes) -> bool:
     return len(data) <= MAX_TEXT_BYTES and b"\0" not in data[:_LOOKED_AT]
 
 
-def has_markers(data: bytes) -> bool:
-    """Whether a conflict is marked in a text: a start, a middle and an end in their order."""
-    wanted = iter((b"<<<<<<< ", b"=======", b">>>>>>> "))
-    marker = next(wanted)
-    if marker not in data:
-        return False
-    for line in data.split(b"\n"):
-        if line.startswith(marker) if marker.endswith(b" ") else line.rstrip(b"\r") == marker:
-            found = next(wanted, None)
-            if found is None:
-                return True
-            marker = found
+def has_markers(pieces: Iterable[bytes]) -> bool:
+    """Whether a line of a file, which comes in pieces, begins as the first or last one of a conflict does."""
+    before = b"\n"  # the first line begins, too
+    for piece in pieces:
+        window = before + piece
+        if _MARKER.search(window):
+            return True
+        before = window[-MARKER_LENGTH - 1 :]
     return False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 
 from mvc.describing import Describer
@@ -138,45 +138,50 @@ def _stated(view: View, commit: CommitId) -> Stated | None:
         return None  # a newer mvc's strategy, or another program's record
     if len(bases) > 1:  # their common version was made for the merge, and is gone
         return None
-    labels = _labels(view)
-    commits = [*bases, *read.parents]
+    return _Repeated(view, [*bases, *read.parents], strategies).tensor
 
-    @cache
-    def sides(path: str) -> list[Side | None]:
-        found: list[Side | None] = []
-        for one in commits:
-            entry = lookup_path(view.objects, read_commit(view.objects, one).tree, path)
-            file = entry is not None and isinstance(entry.id, ManifestId)
-            found.append(Side(view.objects, ManifestId(entry.id)) if file and entry is not None else None)
-        return found
 
-    @cache
-    def files(path: str) -> dict[ManifestId, tuple[str, StoredFile]]:
-        named: dict[ManifestId, tuple[str, StoredFile]] = {}
-        for one, side in zip(commits, sides(path), strict=True):
-            if side is not None:
-                file = StoredFile(path, side.id, view.objects, partial(_given, side.manifest))
-                named.setdefault(side.id, (f"{labels.get(one, one.short)}:{path}", file))
-        return named
+class _Repeated:
+    """A merge of versions (the common one, if there is one, ours, theirs) done again, tensor by tensor."""
 
-    def stated(path: str, name: str) -> StatedMerge | None:
-        strategy = strategies.of(name)
-        *base, ours, theirs = sides(path)
-        if strategy in (None, OURS, THEIRS) or ours is None or theirs is None:
+    def __init__(self, view: View, commits: Sequence[CommitId], strategies: Strategies) -> None:
+        self._objects = view.objects
+        self._strategies = strategies
+        names = _labels(view)
+        self._versions = [(names.get(one, one.short), read_commit(view.objects, one).tree) for one in commits]
+        self._known: dict[str, tuple[list[Side | None], dict[ManifestId, tuple[str, StoredFile]]]] = {}
+
+    def tensor(self, path: str, name: str) -> StatedMerge | None:
+        """How the tensor of that name came about; None where no strategy made it."""
+        strategy = self._strategies.of(name)
+        (*base, ours, theirs), files = self._file(path)
+        if strategy is None or strategy in (OURS, THEIRS) or ours is None or theirs is None:
             return None
         if name not in ours.spans or name not in theirs.spans:
             return None
+        sides = Sides(base[0] if base else None, ours, theirs)
         try:
-            made = combine(
-                str(strategy), strategies.parameters, Sides(base[0] if base else None, ours, theirs), name
-            )
+            made = combine(strategy, self._strategies.parameters, sides, name)
         except NotMergeable:
             return None
-        known = [files(path)[operand.side.id] for operand in made.operands]
-        operands = [
-            Elsewhere(label, Tensor(file, operand.span))
-            for (label, file), operand in zip(known, made.operands, strict=True)
-        ]
-        return StatedMerge(str(strategy), operands, made.recipe)
+        known = [(*files[side.id], span) for side, span in made.operands]
+        operands = [Elsewhere(label, Tensor(file, span)) for label, file, span in known]
+        return StatedMerge(strategy, operands, made.recipe)
 
-    return stated
+    def _file(self, path: str) -> tuple[list[Side | None], dict[ManifestId, tuple[str, StoredFile]]]:
+        """A file in each of the versions; and each content of it, by the first version that has it."""
+        if path in self._known:
+            return self._known[path]
+        sides: list[Side | None] = []
+        files: dict[ManifestId, tuple[str, StoredFile]] = {}
+        for label, tree in self._versions:
+            entry = lookup_path(self._objects, tree, path)
+            if entry is None or not isinstance(entry.id, ManifestId):
+                sides.append(None)
+                continue
+            side = Side(self._objects, entry.id)
+            file = StoredFile(path, side.id, self._objects, partial(_given, side.manifest))
+            sides.append(side)
+            files.setdefault(side.id, (f"{label}:{path}", file))
+        self._known[path] = sides, files
+        return sides, files

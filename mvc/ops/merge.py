@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from mvc.committing import Request, redacted
 from mvc.errors import AnswerIsNo, UsageError, UserError
@@ -16,6 +16,7 @@ from mvc.history.refnames import short_ref_name
 from mvc.history.revisions import resolve, resolve_commit
 from mvc.history.selection import Selection
 from mvc.history.treediff import Change, diff_trees
+from mvc.merging.strategy import Strategies
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, encode_target
@@ -121,41 +122,21 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
             return MergeResult("up-to-date", theirs, ours, view.branch(), bases)
         if ours in bases and request.fast_forward != "no" and not request.squash:
             return _forward(workspace, tx, request, ours, theirs, bases)
-        if request.fast_forward == "only":
-            raise AnswerIsNo(
-                "not a fast-forward: both sides have versions that the other one lacks",
-                hint="merge without --ff-only",
-            )
-        if not bases and not request.unrelated:
-            raise UserError(
-                f"{request.revision} has no version in common with HEAD",
-                hint="--allow-unrelated-histories (unrelated=True) merges it all the same",
-            )
-        if not bases and strategies.needs_base:
-            raise UsageError(
-                "these strategies work on changes since a common version, and there is none",
-                hint="average, slerp, ours and theirs need none",
-            )
+        _refuse_threeway(request, strategies, bases)
         threeway = Threeway(repository, tx, strategies, (_LABEL_OURS, name))
         merged = threeway.commits(ours, theirs)
         tree = threeway.store(merged.files)
-        record: dict[str, Any] = {**strategies.to_value(), "bases": [bytes(base) for base in bases]}
-        message = request.commit.message
-        if message is None:
-            message = (
-                _squash_message(view, ours, theirs) if request.squash else _message(view, request.revision)
-            )
         pending = Pending(
             "merge",
             ours,
             theirs,
             tree,
-            message,
+            _message_of(view, request, ours, theirs),
             who,
             merged.conflicts,
             squash=request.squash,
-            merge=record,
-            options={"label": name},
+            merge={**strategies.to_value(), "bases": [bytes(base) for base in bases]},
+            options={"label": name, "choice": request.choice.to_value()},
             metrics=request.commit.metrics,
             params=request.commit.params,
         )
@@ -181,12 +162,32 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
         return replace(told, commit=commit, written=written, removed=removed)
 
 
+def _refuse_threeway(request: MergeRequest, strategies: Strategies, bases: Sequence[CommitId]) -> None:
+    """Refuse a merge that is not what was asked for, or has nothing to begin at."""
+    if request.fast_forward == "only":
+        raise AnswerIsNo(
+            "not a fast-forward: both sides have versions that the other one lacks",
+            hint="merge without --ff-only",
+        )
+    if not bases and not request.unrelated:
+        raise UserError(
+            f"{request.revision} has no version in common with HEAD",
+            hint="--allow-unrelated-histories (unrelated=True) merges it all the same",
+        )
+    if not bases and strategies.needs_base:
+        raise UsageError(
+            "these strategies work on changes since a common version, and there is none",
+            hint="average, slerp, ours and theirs need none",
+        )
+
+
 def conclude_merge(repository: Repository, request: Request, choice: Choice | None = None) -> MergeResult:
     """Make the version that concludes a merge whose conflicts are resolved.
 
     It has the files as the merge made them, and those that were in conflict as they are in the work tree;
     other uncommitted work stays uncommitted. With ``choice``, what nobody resolved is merged again with those
-    strategies. A message, metrics and params of the request are added to those that the merge was begun with.
+    strategies, and where they say nothing with those that the merge was begun with; a message, metrics and
+    params of the request are added to those that it was begun with.
 
     Raises:
         ConflictError: something is in conflict still, and ``choice`` does not say what to do.
@@ -204,14 +205,19 @@ def conclude_merge(repository: Repository, request: Request, choice: Choice | No
         ours, theirs = pending.ours, pending.theirs
         if theirs is None:
             raise UserError("the merge that is under way names no version", hint="mvc merge --abort")
-        strategies = choice.parse()
+        whole = choice.over(Choice.from_value(pending.options.get("choice")))
+        strategies = whole.parse()
         threeway = Threeway(
             repository, tx, strategies, (_LABEL_OURS, str(pending.options.get("label", "theirs")))
         )
         again = (lambda: threeway.commits(ours, theirs)) if choice else None
         settled = settle(repository, workspace, tx, request, pending, again)
         if choice and pending.merge is not None:
-            pending = replace(pending, merge={**pending.merge, **strategies.to_value()})
+            pending = replace(
+                pending,
+                merge={**pending.merge, **strategies.to_value()},
+                options={**pending.options, "choice": whole.to_value()},
+            )
         tree = settled.job.tree(view, ours, settled.files)
         changes = tuple(diff_trees(view.objects, view.commit(ours).tree, tree))
         if settled.open:
@@ -326,6 +332,12 @@ def _named(view: View, revision: str) -> tuple[str, CommitId]:
         before = previous_head(view)
         revision = short_ref_name(before) if isinstance(before, str) else before.hex()
     return revision, resolve_commit(revision, view.objects, view)
+
+
+def _message_of(view: View, request: MergeRequest, ours: CommitId, theirs: CommitId) -> str:
+    if request.commit.message is not None:
+        return request.commit.message
+    return _squash_message(view, ours, theirs) if request.squash else _message(view, request.revision)
 
 
 def _message(view: View, revision: str) -> str:

@@ -157,13 +157,15 @@ def pick_on(repository: Repository, kind: PickKind, request: Request, choice: Ch
     ):
         view = tx.view
         pending = expect_pending(view, kind)
-        run = _Run(repository, workspace, tx, Picking.of(pending, kind), request)
+        picking = Picking.of(pending, kind)
+        whole = choice.over(picking.choice)
+        run = _Run(repository, workspace, tx, picking, request)
         run.start = pending.start or pending.ours
         theirs = pending.theirs
         if theirs is None:
             run.go(pending.ours, pending.rest)
             return run.publish(files_of_tree(view, pending.tree), pending, force=False)
-        again = (lambda: run.merged(choice, pending.ours, theirs)) if choice else None
+        again = (lambda: run.merged(whole, pending.ours, theirs)) if choice else None
         settled = settle(repository, workspace, tx, request, pending, again)
         run.saves.append(settled.job.finder.save)
         if settled.open:

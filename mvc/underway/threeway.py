@@ -30,6 +30,14 @@ class Choice:
     def __bool__(self) -> bool:
         return self != Choice()
 
+    def over(self, earlier: Choice) -> Choice:
+        """These and, where they say nothing, those of before."""
+        numbers = {
+            name: getattr(earlier if getattr(self, name) is None else self, name)
+            for name in ("strategy", "weight", "scale", "density")
+        }
+        return Choice(per_tensor=(*earlier.per_tensor, *self.per_tensor), **numbers)
+
     def parse(self) -> Strategies:
         """What they mean.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from pathlib import Path
 
 from mvc.errors import ConflictError
 from mvc.fileio import FileIO, storage_errors
 from mvc.history.merge3 import Conflict
 from mvc.history.reader import read_manifest
+from mvc.history.text_merge import has_markers
 from mvc.objectid import ManifestId
 from mvc.objects import TreeEntry
 from mvc.paths import shown
@@ -15,8 +17,6 @@ from mvc.repo import View
 from mvc.underway.pending import Pending
 from mvc.workspace import Workspace, files_of_tree
 
-_MARKER = re.compile(rb"\n(?:<<<<<<< |>>>>>>> )")
-_MARKER_BYTES = 9
 _AT_ONCE = 1 << 20
 
 
@@ -69,26 +69,19 @@ def _may_have_markers(view: View, conflict: Conflict, left: TreeEntry | None) ->
 
 
 def _has_markers(workspace: Workspace, path: str) -> bool:
-    place = workspace.root / path
     with storage_errors(f"cannot read {shown(path)}"):
         try:
-            return _search(workspace.io, workspace.io.open_read(place))
+            return has_markers(_pieces(workspace.io, workspace.root / path))
         except FileNotFoundError:
             return False
 
 
-def _search(io: FileIO, fd: int) -> bool:
+def _pieces(io: FileIO, place: Path) -> Iterator[bytes]:
+    fd = io.open_read(place)
     try:
         size, at = io.stat_handle(fd).st_size, 0
-        before = b"\n"  # the first line begins, too
-        while at < size:
-            data = io.read_at(fd, min(_AT_ONCE, size - at), at)
-            if not data:
-                break
-            window = before + data
-            if _MARKER.search(window):
-                return True
-            before, at = window[-_MARKER_BYTES + 1 :], at + len(data)
-        return False
+        while at < size and (data := io.read_at(fd, min(_AT_ONCE, size - at), at)):
+            yield data
+            at += len(data)
     finally:
         io.close(fd)
