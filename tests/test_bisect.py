@@ -640,6 +640,20 @@ def test_nothing_to_exchange(work: Path):
     assert state(repository) == before
 
 
+def test_no_search_for_tensors_begins_beside_a_merge(work: Path, tmp_path: Path, mvc):
+    """It could not end: HEAD stays while a merge is under way."""
+    repository, _, _ = model(work, 12)
+    for words in ("switch -c side", "switch main"):
+        assert mvc(*words.split())[0] == 0
+        (work / "words").write_text(words)
+        assert mvc("commit", "-m", words)[0] == 0
+    assert mvc("merge", "side")[0] == 4
+    before = state(repository)
+    code, _, err = mvc("bisect", "tensors", "main~2", "main~1", "--dir", str(tmp_path / "out"), "--", "false")
+    assert code == 4 and "a merge is under way" in err
+    assert state(repository) == before and not (tmp_path / "out").exists()
+
+
 # --- the command line --------------------------------------------------------------------------------------
 @pytest.fixture
 def mvc(work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):

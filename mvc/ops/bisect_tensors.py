@@ -21,6 +21,7 @@ from mvc.paths import is_below
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
+from mvc.underway.pending import refuse_pending
 from mvc.workspace import files_of, locked
 
 HYBRID = PREFIX + "hybrid"
@@ -84,6 +85,7 @@ def bisect_tensors(
         UserError: a bisection is under way; or such files' tensors cannot be exchanged; or the test does not
             call the good version good; or it ends with a code that says nothing.
         AnswerIsNo: no tensor differs, or the bad one's tensors alone are not bad.
+        ConflictError: a merge, a cherry-pick or a revert is under way.
         WouldOverwrite: uncommitted work is in the way.
     """
     words = f"bisect tensors {good} {bad}"
@@ -110,6 +112,8 @@ def _begun(
         view = tx.view
         if read_bisection(view) is not None:
             raise UserError("a bisection is under way", hint="end it first: mvc bisect reset")
+        # also where nothing is checked out: leaving at the end goes back to HEAD, which may not move then
+        refuse_pending(view, "no search can begin")
         ends = [resolve_commit(text, view.objects, view) for text in revisions]
         commits = [(identity, view.commit(identity)) for identity in ends]
         files = [files_of(view, identity) for identity in ends]
