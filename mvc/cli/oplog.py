@@ -21,8 +21,8 @@ from mvc.text import count, one_line
         "4 uncommitted work is in the way; --force overwrites it",
     ),
     data="An array, newest first: id, command, who (name, email), time, undoes, worktree (whether "
-    "files changed), changes (ref, before, after). With restore an object: operation (such a row), written, removed "
-    "(counts of files).",
+    "files changed), changes (ref, before, after). With restore an object: operation (such a row), written, "
+    "removed (counts of files).",
     paged=True,
 )
 def oplog(
