@@ -102,6 +102,8 @@ def log(
     """
     if limit is not None and limit < 0:
         raise UsageError("-n takes a count")
+    if skip is not None and skip < 0:
+        raise UsageError("--skip takes a count")
     for some, clash in (
         ((stat, name_only, name_status), "--stat, --name-only and --name-status"),
         ((oneline, format_ is not None), "--oneline and --format"),

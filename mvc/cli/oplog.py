@@ -1,5 +1,6 @@
 """``mvc oplog``."""
 
+import sys
 from itertools import islice
 from typing import Annotated
 
@@ -59,7 +60,7 @@ def _list(call: Call, limit: int | None, *, json: bool) -> None:
     if limit is not None and limit < 0:
         raise UsageError("-n takes a count")
     with call.repository.reading() as view:
-        found = list(islice(verb.operations(view), limit))
+        found = list(islice(verb.operations(view), None if limit is None else min(limit, sys.maxsize)))
         if json:
             call.data([operation_json(operation) for operation in found])
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -84,10 +85,12 @@ def find(view: View, revisions: Sequence[str], query: Query) -> Iterator[Found]:
     )
     decorations = Decorations(view.refs)
     listed = list_commits(view.objects, listing, query.wanted or (lambda _identity, _commit: True))
-    end = None if query.limit is None else query.skip + query.limit
+    # no history is longer, and islice takes no larger numbers
+    skip = min(query.skip, sys.maxsize)
+    end = None if query.limit is None else min(skip + query.limit, sys.maxsize)
     found = (
         Found(decorations.entry(item.id, item.commit), item.parents, item.path)
-        for item in islice(listed, query.skip, end)
+        for item in islice(listed, skip, end)
     )
     return reversed(list(found)) if query.reverse else found
 
