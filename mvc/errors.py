@@ -28,6 +28,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MvcError(Exception):
     """Base of every failure that mvc reports.
@@ -138,3 +141,13 @@ class CorruptObject(DamageError):
 
 class CorruptFile(DamageError):
     """A file of the repository (root, segment, pack, piece) with wrong bytes."""
+
+
+@contextmanager
+def damage_in(what: str) -> Iterator[None]:
+    """Have damage to objects that is met here begin its message with ``what``, a file for example: ids alone
+    do not tell anybody what is lost."""
+    try:
+        yield
+    except (ObjectMissing, CorruptObject) as error:
+        raise type(error)(f"{what}: {error.message}", hint=error.hint) from error

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mvc.errors import DamageError
+from mvc.errors import DamageError, damage_in
 from mvc.fileio import storage_errors
 from mvc.filling import Filler
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
-from mvc.paths import collisions
+from mvc.paths import collisions, shown
 from mvc.repo import View, exists
 from mvc.reuse import open_old
 from mvc.workspace import Workspace, manifest_reader
@@ -51,7 +51,10 @@ def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Ite
         filler = Filler(io, view.objects, monitor)
 
         def fill(fd: int, temporary: Path, path: str, manifest: Manifest) -> None:
-            with open_old(io, workspace.root / path, _old_manifest(view, plan, path)) as old:
+            with (
+                damage_in(shown(path)),
+                open_old(io, workspace.root / path, _old_manifest(view, plan, path)) as old,
+            ):
                 filler.fill(fd, temporary, manifest, old)
 
         placements = write_files(io, repository.temporary.new, plan, read_manifest, fill)

@@ -581,6 +581,16 @@ def test_mistakes_are_named(run: Run) -> None:
     fails(run("-C", "nosuch", "log"), 3)
     fails(run("status"), 3, "mvc init")
     fails(run("log", "-n", "many"), 2, "many")
+    fails(run("log", "-n", "-1"), 2, "-n")
+    fails(run("log", "--skip", "-1"), 2, "--skip")
+
+
+def test_counts_may_be_larger_than_any_history(two: Run) -> None:
+    huge = str(10**30)
+    assert two("log", "--oneline", "-n", huge).out == two("log", "--oneline").out
+    assert two("log", "--skip", huge).out == ""
+    assert two("log", "--skip", huge, "-n", huge).out == ""
+    assert two("oplog", "-n", huge).out == two("oplog").out
 
 
 def test_a_bug_is_one_line(two: Run, monkeypatch: pytest.MonkeyPatch) -> None:

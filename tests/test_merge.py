@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
-from mvc.errors import AnswerIsNo, ConflictError, UsageError, UserError, WouldOverwrite
+from mvc.errors import AnswerIsNo, ConflictError, DamageError, UsageError, UserError, WouldOverwrite
 from mvc.ops import merge as verb
 from mvc.ops.commit import commit
 from mvc.ops.reset import reset
@@ -29,6 +31,7 @@ from tests.lines import (
     values,
     version,
 )
+from tests.make_files import safetensors_bytes
 
 TEXT = "one\ntwo\nthree\nfour\nfive\n"
 
@@ -529,3 +532,48 @@ def test_the_same_from_python(tmp_path):
         ):
             with pytest.raises(UsageError):
                 wrong()
+
+
+# --- damaged versions --------------------------------------------------------------------------------------
+def test_damage_is_told_by_file_and_a_merge_or_a_switch_leaves_nothing_half_done(tmp_path):
+    start = tmp_path / "start"
+    weights = [_weights(), _weights(a=1.0, b=2.0), _weights(b=1.0, c=2.0)]
+    fork(start, *({"sub/m.safetensors": data} for data in weights))
+    wholes, refused = [], 0
+    verbs = (
+        lambda at: merge(at, strategy="average"),
+        lambda at: switch(at, "side", ME, now()),
+    )
+    packs = [path.relative_to(start) for path in sorted((start / ".mvc" / "packs").rglob("*.pack"))]
+    assert len(packs) == 3
+    for number, verb_ in enumerate(verbs):
+        for pack in [None, *packs]:
+            folder = tmp_path / "work"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(start, folder)
+            if pack is not None:
+                data = bytearray((folder / pack).read_bytes())
+                data[len(data) // 2] ^= 1  # most of a pack are values of tensors
+                (folder / pack).chmod(0o644)
+                (folder / pack).write_bytes(data)
+            repository = open_repository(folder)
+            before = everything(repository)
+            try:
+                verb_(repository)
+            except DamageError as damage:
+                refused += 1
+                assert damage.exit_code == 5 and damage.message.startswith("'sub/m.safetensors': ")
+                assert everything(repository) == before
+            else:
+                wholes += [tree(folder)] if pack is None else []
+                assert tree(folder) == wholes[number]
+    assert refused >= 3
+
+
+def _weights(**moved):
+    rng = np.random.default_rng(1)
+    made = {}
+    for name in "abc":
+        values = rng.standard_normal((200, 100)).astype("<f4") + np.float32(moved.get(name, 0))
+        made[name] = ("F32", (200, 100), values.astype("<f4").tobytes())
+    return safetensors_bytes(made)

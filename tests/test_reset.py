@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mvc.errors import RevisionNotFound
+from mvc.errors import DamageError, RevisionNotFound
+from mvc.objectid import CommitId, TreeId
+from mvc.objects import Commit
 from mvc.ops.reset import reset
 from mvc.ops.status import status
 from mvc.refs import encode_target
@@ -85,3 +89,22 @@ def test_hard_gets_out_of_a_record_that_cannot_be_read(repository, tmp_path):
     reset(repository, "HEAD", ME, now(), mode="hard")
     assert PENDING not in everything(repository)[1]
     snapshot(repository, "and on", allow_empty=True)
+
+
+@pytest.mark.parametrize("lost", ["the commit", "its tree"])
+def test_hard_leads_out_of_a_merge_whose_record_is_lost(repository, tmp_path, lost):
+    missing = CommitId(bytes(32))
+    with begin(repository, "a merge", ME, now()) as tx:
+        if lost == "its tree":
+            tree_of_none = Commit(TreeId(bytes(32)), (head(repository)[0],), ME, now(), "m")
+            value = {"conflicts": [], "current": False, "kind": "merge", "options": {}, "rest": []}
+            bad = replace(tree_of_none, extra={"pending": value})
+            missing = tx.writer.put(CommitId, bad.to_bytes())
+        tx.publish(lambda _view: Update(refs={PENDING: encode_target(missing)}))
+    put(tmp_path, {"a": "mine"})
+    if lost == "the commit":
+        with pytest.raises(DamageError) as damage:
+            status(repository)
+        assert "reset --hard" in damage.value.hint
+    reset(repository, "HEAD", ME, now(), mode="hard")
+    assert (tmp_path / "a").read_text() == "two" and status(repository).clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mvc.bases import BaseFinder, Given, SketchStore
+from mvc.errors import damage_in
 from mvc.history.merge3 import VIRTUAL_LABELS, Content
 from mvc.ingest import ingest_source
 from mvc.memoryfile import MemoryFile, Stretch
@@ -15,6 +16,7 @@ from mvc.merging.weights import merge_weights
 from mvc.monitor import Monitor
 from mvc.objectid import ManifestId
 from mvc.odb.writer import ObjectWriter
+from mvc.paths import shown
 from mvc.recipes.recipe import TensorRecipe
 
 
@@ -56,12 +58,14 @@ class ContentMerging:
             DamageError: a version of the file cannot be read.
             UnsupportedFeature: a strategy needs arithmetic that this thread does not have.
         """
-        return self._content(path, base, ours, theirs, self._strategies, self._labels)
+        with damage_in(shown(path)):
+            return self._content(path, base, ours, theirs, self._strategies, self._labels)
 
     def virtual(self, path: str, base: ManifestId | None, ours: ManifestId, theirs: ManifestId, /) -> Content:
         """As a call, without strategies: for the bases of a merge that has several, where what a strategy
         made would look like what a side had (``merge_commits(…, virtual=…)``)."""
-        return self._content(path, base, ours, theirs, Strategies(), VIRTUAL_LABELS)
+        with damage_in(shown(path)):
+            return self._content(path, base, ours, theirs, Strategies(), VIRTUAL_LABELS)
 
     def warn_of_idle_patterns(self) -> None:
         """Name the patterns that fit no tensor of the weights that were merged: perhaps they are misspelt,

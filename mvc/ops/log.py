@@ -85,6 +85,7 @@ def find(view: View, revisions: Sequence[str], query: Query) -> Iterator[Found]:
     )
     decorations = Decorations(view.refs)
     listed = list_commits(view.objects, listing, query.wanted or (lambda _identity, _commit: True))
+    # no history is longer, and islice takes no larger numbers
     skip = min(query.skip, sys.maxsize)
     end = None if query.limit is None else min(skip + query.limit, sys.maxsize)
     found = (

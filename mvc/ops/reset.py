@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mvc.errors import ConflictError, CorruptObject
+from mvc.errors import ConflictError, DamageError
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
@@ -86,7 +86,7 @@ def _tracked(view: View) -> dict[str, TreeEntry]:
     """What the work tree was made from."""
     try:
         return tracked_files(view, read_pending(view))
-    except CorruptObject as error:
+    except DamageError as error:
         # a hard reset is how one gets out of that
         view.objects.note_damage(error.message)
         return files_of(view, view.head_commit())

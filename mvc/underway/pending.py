@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, get_args
 
-from mvc.errors import ConflictError, CorruptObject
+from mvc.errors import ConflictError, CorruptObject, ObjectMissing
 from mvc.history.merge3 import Conflict, ConflictKind
 from mvc.history.reader import ObjectReader, read_commit
 from mvc.objectid import ID_BYTES, CommitId, ManifestId, TreeId
@@ -19,6 +19,8 @@ from mvc.workspace import files_of, files_of_tree
 PENDING = "refs/worktree/pending"
 _KEY = "pending"
 _MAX_PARENTS = 64
+_UNREADABLE = "what is under way cannot be read"
+_WAY_OUT = "mvc reset --hard forgets it"
 
 Kind = Literal["merge", "cherry-pick", "revert"]
 
@@ -102,7 +104,7 @@ def read_pending(view: View) -> Pending | None:
     """What is under way; None if nothing is.
 
     Raises:
-        CorruptObject: what the ref names does not tell.
+        CorruptObject, ObjectMissing: what the ref names does not tell.
     """
     identity = view.refs.get(PENDING)
     if identity is None:
@@ -116,9 +118,12 @@ def parse_pending(reader: ObjectReader, identity: CommitId) -> Pending:
     """What a commit under ``refs/worktree/pending`` tells.
 
     Raises:
-        CorruptObject: it does not tell it.
+        CorruptObject, ObjectMissing: it does not tell it.
     """
-    commit = read_commit(reader, identity)
+    try:
+        commit = read_commit(reader, identity)
+    except (CorruptObject, ObjectMissing) as error:
+        raise type(error)(f"{_UNREADABLE}: {error.message}", hint=_WAY_OUT) from error
     value = commit.extra.get(_KEY)
     if not isinstance(value, dict):
         _damaged("a commit under refs/worktree/pending tells nothing of it")
@@ -235,4 +240,4 @@ def _commit_id(item: Any) -> CommitId:
 
 
 def _damaged(why: str) -> NoReturn:
-    raise CorruptObject(f"what is under way cannot be read: {why}", hint="mvc reset --hard forgets it")
+    raise CorruptObject(f"{_UNREADABLE}: {why}", hint=_WAY_OUT)
