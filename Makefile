@@ -61,7 +61,7 @@ bench: $(STAMP)
 	mkdir -p .bench
 	$(BIN)/python -m benchmarks.ratios --quick --data $(BENCH_DATA) --json .bench/ratios.json
 	$(BIN)/python -m benchmarks.endtoend --quick --data $(BENCH_DATA)/checkpoints --json .bench/endtoend.json
-	for name in depth status scaling growth blame; do \
+	for name in depth status scaling growth blame history ancestry diff merging; do \
 	  $(BIN)/python -m benchmarks.$$name --quick --json .bench/$$name.json || exit 1; done
 
 # Up to an hour, with the peers that pip can install; figures go to benchmarks/results/ and from there to docs/.
@@ -71,7 +71,7 @@ bench-full: $(BENCH) $(PEERS)/.installed
 	  --json benchmarks/results/ratios.json
 	$(BIN)/python -m benchmarks.ratio_page benchmarks/results/ratios.json docs
 	$(BIN)/python -m benchmarks.endtoend --data $(BENCH_DATA)/checkpoints --json benchmarks/results/endtoend.json --docs docs
-	for name in depth status scaling growth blame; do \
+	for name in depth status scaling growth blame history ancestry diff merging; do \
 	  $(BIN)/python -m benchmarks.$$name --json benchmarks/results/$$name.json --docs docs || exit 1; done
 
 clean:

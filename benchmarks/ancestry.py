@@ -1,6 +1,6 @@
 """How long merge bases take: two lanes that merge each other at every step, and two that meet at the root.
 
-python -m benchmarks.ancestry [--commits 10000] [--runs 7] [--quick] [--json FILE]
+python -m benchmarks.ancestry [--commits 10000] [--runs 7] [--quick] [--json FILE] [--docs docs]
 
 Times are of the library, in a repository just opened (nothing read before), and as multiples of ``git
 merge-base`` on the same graph, a whole process; runs are interleaved.
@@ -8,7 +8,6 @@ merge-base`` on the same graph, a whole process; runs are interleaved.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -120,13 +119,13 @@ def _known(tree: Tree) -> TreeId:
 
 def main() -> None:
     """Print the table."""
-    parser = report.parser(__doc__, page=False)
+    parser = report.parser(__doc__)
     parser.add_argument("--commits", type=int)
     parser.add_argument("--runs", type=int)
     options = parser.parse_args()
     options.commits = options.commits or (200 if options.quick else 10_000)
     options.runs = options.runs or (2 if options.quick else 7)
-    load = os.getloadavg()[0]
+    page = report.Page("ancestry", options)
     measured: dict[str, dict[str, float]] = {}
     rows = []
     with tempfile.TemporaryDirectory() as place:
@@ -146,8 +145,8 @@ def main() -> None:
             for job, took in medians.items():
                 ratio = None if unit is None else took / unit
                 rows.append((f"{name}: {job}", report.figure(took * 1e3, 1), report.figure(ratio)))
-    print(report.table((f"{options.commits:,} commits", "median ms", "× git merge-base"), rows))
-    report.keep("ancestry", options, measured, load)
+    page.say(report.table((f"{options.commits:,} commits", "median ms", "× git merge-base"), rows))
+    page.finish(measured)
 
 
 if __name__ == "__main__":

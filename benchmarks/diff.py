@@ -1,6 +1,7 @@
 """Times ``mvc diff`` between two versions of a large file, against reading both with numpy.
 
-    python -m benchmarks.diff [--megabytes 1000] [--runs 5] [--folder DIR]
+    python -m benchmarks.diff [--megabytes 1000] [--runs 5] [--folder DIR] [--quick] [--json FILE]
+        [--docs docs]
 
 A made-up file of bf16 matrices (of 4 MiB, two thirds of which are stored well, as of a trained model); in the
 second version one of them has moved by 1 %, in the third all. ``numpy`` reads both files and counts the bits
@@ -10,7 +11,6 @@ wall and CPU seconds, each also as a part of numpy's. Peak memory is that of one
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import subprocess
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import report
 from benchmarks.tensor_files import Bits, safetensors
 from benchmarks.timing import mvc_command, run
 
@@ -59,12 +60,16 @@ def _bits(values: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Make the versions, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=1000)
-    parser.add_argument("--runs", type=int, default=5)
+    parser = report.parser(__doc__)
+    parser.add_argument("--megabytes", type=int)
+    parser.add_argument("--runs", type=int)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    given.megabytes = given.megabytes or (20 if given.quick else 1000)
+    given.runs = given.runs or (1 if given.quick else 5)
+    place, given.folder = given.folder, None
+    page = report.Page("diff", given)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         top = Path(folder)
         repository = top / "repo"
         repository.mkdir()
@@ -81,10 +86,23 @@ def main() -> None:
             run([*mvc, "tag", f"v{number}"], repository)
             (top / f"v{number}.safetensors").write_bytes(path.read_bytes())
         del model, versions
-        _report(mvc, repository, top, given.runs)
+        measured = _measure(mvc, repository, top, given.runs)
+    page.say(f"Two versions of {given.megabytes:,} MB\n")
+    rows = []
+    for what, commands in measured.items():
+        base = commands["numpy"]
+        for name, one in commands.items():
+            parts = (one["wall"], one["wall"] / base["wall"], one["cpu"], one["cpu"] / base["cpu"])
+            rows.append([f"{what}: {name}", *map(report.figure, parts), f"{one['peak']:.0f}"])
+    page.say(report.table(["", "wall s", "÷ numpy", "CPU s", "÷ numpy", "peak MB"], rows))
+    page.finish(measured)
 
 
-def _report(mvc: list[str], repository: Path, top: Path, runs: int) -> None:
+Measured = dict[str, dict[str, dict[str, float]]]
+"""For each pair of versions and each command: wall and CPU seconds (medians), and megabytes at most."""
+
+
+def _measure(mvc: list[str], repository: Path, top: Path, runs: int) -> Measured:
     rows: dict[str, dict[str, list[str]]] = {}
     for new, what in (("v1", "one tensor moved"), ("v2", "all moved")):
         files = [str(top / f"{name}.safetensors") for name in ("v0", new)]
@@ -95,7 +113,7 @@ def _report(mvc: list[str], repository: Path, top: Path, runs: int) -> None:
             "mvc diff --json": [*mvc, "diff", "--json", "v0", new],
             "mvc diff --explain": [*mvc, "diff", "--explain", "v0", new],
         }
-    print(f"{'':18} {'command':20} {'wall s':>7} {'÷ numpy':>8} {'CPU s':>7} {'÷ numpy':>8} {'peak MB':>8}")
+    measured: Measured = {}
     for what, commands in rows.items():
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(runs):
@@ -103,11 +121,11 @@ def _report(mvc: list[str], repository: Path, top: Path, runs: int) -> None:
                 before = _cpu()
                 wall = run(command, repository)
                 taken[name].append((wall, _cpu() - before))
-        base = _medians(taken["numpy"])
+        measured[what] = {}
         for name, command in commands.items():
             wall, cpu = _medians(taken[name])
-            parts = f"{wall:7.2f} {wall / base[0]:8.2f} {cpu:7.2f} {cpu / base[1]:8.2f}"
-            print(f"{what:18} {name:20} {parts} {_peak(command, repository):8.0f}")
+            measured[what][name] = {"wall": wall, "cpu": cpu, "peak": _peak(command, repository)}
+    return measured
 
 
 def _cpu() -> float:

@@ -1,7 +1,7 @@
 """What history costs: log, merge-base, diff and blame, each with its goal.
 
     python -m benchmarks.history [--commits 10000] [--megabytes 1000] [--versions 1000] [--tensors 300]
-        [--repetitions 7] [--quick] [--json FILE]
+        [--repetitions 7] [--quick] [--json FILE] [--docs docs]
 
 *log* is ``mvc log -n 20`` in a repository of so many commits, beside a Python that does nothing. *merge-base*
 is the library on a criss-cross of as many: two branches, each of which merges the other's last version again
@@ -16,13 +16,11 @@ The histories of commits are made in one transaction, and their trees are all th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -168,7 +166,7 @@ def rows(options: argparse.Namespace, seconds: dict[str, float]) -> Iterator[lis
 
 def main() -> None:
     """Print the table."""
-    parser = report.parser(__doc__, page=False)
+    parser = report.parser(__doc__)
     parser.add_argument("--commits", type=int)
     parser.add_argument("--megabytes", type=int)
     parser.add_argument("--versions", type=int)
@@ -179,12 +177,11 @@ def main() -> None:
     options.megabytes = options.megabytes or (20 if options.quick else 1000)
     options.versions = options.versions or (20 if options.quick else 1000)
     options.repetitions = options.repetitions or (2 if options.quick else 7)
+    page = report.Page("history", options)
     with tempfile.TemporaryDirectory() as name:
         seconds = measure(options, Path(name))
-    print(report.table(["what", "seconds", "× bare Python", "goal", ""], list(rows(options, seconds))))
-    if options.json is not None:
-        kept: dict[str, Any] = {"seconds": seconds, "goals": GOALS}
-        options.json.write_text(json.dumps(kept, indent=2))
+    page.say(report.table(["what", "seconds", "× bare Python", "goal", ""], list(rows(options, seconds))))
+    page.finish({"seconds": seconds, "goals": GOALS})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Merging weights: what each strategy takes, beside storing one more fine-tune.
 
-    python -m benchmarks.merging [BASE OURS THEIRS]
+    python -m benchmarks.merging [BASE OURS THEIRS] [--quick] [--json FILE] [--docs docs]
 
 Three safetensors files, or a made-up bf16 model of 64 MiB and two fine-tunes of it. Each is committed; then,
 in turn, a fine-tune that is new (theirs and half of ours, element by element) is stored, and the two are
@@ -11,7 +11,6 @@ published, so that every run stores anew. Compare within a table.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +19,7 @@ from time import perf_counter
 
 import numpy as np
 
+from benchmarks import report
 from benchmarks.timing import interleaved
 from mvc.bases import BaseFinder, SketchStore
 from mvc.fileio import FileIO
@@ -43,19 +43,19 @@ from mvc.workspace import files_of
 PATH = "model.safetensors"
 WHO = Person("bench", "bench@example.org")
 REPETITIONS = 3
-ROWS = COLUMNS = 2048
+ROWS = 2048
 TENSORS = 8
 
 
-def made_up() -> list[bytes]:
-    """A model, and two fine-tunes of it: each element moved by a hundredth of the spread."""
+def made_up(rows: int) -> list[bytes]:
+    """A model of square matrices, and two fine-tunes: each element moved by a hundredth of the spread."""
     rng = np.random.default_rng(0)
-    base = [rng.standard_normal(ROWS * COLUMNS, np.float32) * np.float32(0.03) for _ in range(TENSORS)]
+    base = [rng.standard_normal(rows * rows, np.float32) * np.float32(0.03) for _ in range(TENSORS)]
     files = []
     for step in (0.0, 3e-4, 3e-4):
         moved = [values + np.float32(step) * rng.standard_normal(values.size, np.float32) for values in base]
         header, _order = emit_header(
-            Described(f"layers.{number}.weight", "BF16", (ROWS, COLUMNS)) for number in range(TENSORS)
+            Described(f"layers.{number}.weight", "BF16", (rows, rows)) for number in range(TENSORS)
         )
         files.append(header + b"".join(map(_bf16, moved)))
     return files
@@ -79,7 +79,14 @@ def mixed(ours: bytes, theirs: bytes) -> bytes:
 
 def main() -> None:
     """Print the table."""
-    files = [Path(name).read_bytes() for name in sys.argv[1:4]] or made_up()
+    parser = report.parser(__doc__)
+    parser.add_argument("files", nargs="*", type=Path, metavar="BASE OURS THEIRS")
+    options = parser.parse_args()
+    if len(options.files) not in (0, 3):
+        parser.error("three files, or none")
+    page = report.Page("merging", options)
+    files = [path.read_bytes() for path in options.files] or made_up(512 if options.quick else ROWS)
+    options.files = [path.name for path in options.files]
     with tempfile.TemporaryDirectory() as folder:
         repository = init(FileIO(), Path(folder), Monitor())
         ids = [_commit(repository, data, number) for number, data in enumerate(files)]
@@ -110,10 +117,19 @@ def main() -> None:
             jobs[strategy] = partial(merge, strategy)
         seconds = interleaved({name: partial(measure, name, job) for name, job in jobs.items()}, REPETITIONS)
     size = len(files[1])
-    print(f"{size:,} bytes\n\n| | seconds | ratio | stored | share |\n|---|---|---|---|---|")
-    for name, value in seconds.items():
-        ratio = value / seconds["a fine-tune"]
-        print(f"| {name} | {value:.2f} | {ratio:.2f} | {stored[name]:,} | {stored[name] / size:.3%} |")
+    page.say(f"A file of {size:,} bytes\n")
+    rows = [
+        [
+            name,
+            report.figure(value),
+            report.figure(value / seconds["a fine-tune"]),
+            f"{stored[name]:,}",
+            f"{100 * stored[name] / size:.3f} %",
+        ]
+        for name, value in seconds.items()
+    ]
+    page.say(report.table(["", "seconds", "× a fine-tune", "stored bytes", "of the file"], rows))
+    page.finish({"bytes": size, "seconds": seconds, "stored": stored})
 
 
 def _commit(repository: Repository, data: bytes, number: int) -> ManifestId:
