@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from mvc.errors import MvcError
+from mvc.ops import bisect
 from mvc.ops import cherry_pick as pick_verb
 from mvc.ops import merge as merge_verb
+from mvc.ops import revert as revert_verb
 from mvc.ops.reset import reset
 from mvc.ops.restore import restore
 from mvc.ops.status import status
 from mvc.ops.switch import switch_orphan
+from mvc.ops.undo import undo
 from mvc.repo import Repository
-from tests.engine import ME, assert_sound, now, open_repository
+from tests.engine import ME, assert_sound, make_repository, now, open_repository
 from tests.faults import CHANGING, READING, WRITING, FaultIO, run_killed
-from tests.lines import cherry_pick, everything, fork, go_on, merge, model, put, request, version
+from tests.lines import cherry_pick, everything, fork, go_on, merge, model, put, request, revert, version
 
 
 def prepare(folder: Path) -> Repository:
@@ -72,6 +75,25 @@ def dirty(folder: Path) -> Repository:
     return repository
 
 
+def chain(folder: Path) -> Repository:
+    repository = make_repository(folder)
+    for number in range(5):
+        version(repository, {"x": f"{number}\n", f"f{number % 2}": f"{number}"}, f"v{number}")
+    return repository
+
+
+def reverting(folder: Path) -> Repository:
+    repository = chain(folder)
+    assert revert(repository, "HEAD~2").conflicts
+    return repository
+
+
+def bisecting(folder: Path) -> Repository:
+    repository = chain(folder)
+    bisect.start(repository, "main", ["main~4"], ME, now())
+    return repository
+
+
 ACTIONS: dict[str, tuple[Callable[[Path], Repository], Callable[[Repository], object]]] = {
     "merge": (prepare, lambda repository: merge(repository, strategy="theirs")),
     "merge in conflict": (prepare, merge),
@@ -82,6 +104,10 @@ ACTIONS: dict[str, tuple[Callable[[Path], Repository], Callable[[Repository], ob
     "cherry-pick --continue": (picked, lambda repository: pick_verb.go_on(repository, request())),
     "reset --hard": (dirty, lambda repository: reset(repository, "HEAD~1", ME, now(), mode="hard")),
     "restore --theirs": (in_conflict, lambda repository: restore(repository, [], ME, now(), side="theirs")),
+    "revert --skip": (reverting, lambda repository: revert_verb.skip(repository, request())),
+    "bisect start": (chain, lambda repository: bisect.start(repository, "main", ["main~4"], ME, now())),
+    "bisect reset": (bisecting, lambda repository: bisect.reset(repository, None, ME, now())),
+    "undo of a merge in conflict": (in_conflict, lambda repository: undo(repository, ME, now(), force=True)),
     "switch --orphan": (prepare, lambda repository: switch_orphan(repository, "o", ME, now())),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from random import Random
 from time import perf_counter
@@ -11,6 +12,7 @@ from git_oracle import needs_git
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mvc.history import linediff
 from mvc.history.linediff import diff_lines
 from mvc.history.text_merge import has_markers, is_text, merge_text
 
@@ -184,3 +186,19 @@ def test_texts_that_have_little_in_common_do_not_take_for_ever():
     hunks = diff_lines(one, other)
     assert perf_counter() - began < 60
     assert hunks
+
+
+def test_a_search_that_settles_for_less_costs_no_more_where_the_text_is_longer(monkeypatch):
+    """Every split of a shuffled text once took memory, and time, by the length of the whole text."""
+    taken = []
+
+    def counted(value, times):
+        taken.append(times)
+        return itertools.repeat(value, times)
+
+    monkeypatch.setattr(linediff, "repeat", counted)
+    monkeypatch.setattr(linediff, "_STEPS", 0)
+    lines = list(range(4_000))
+    hunks = diff_lines(lines, [line * 7 % 4_001 for line in lines])
+    assert hunks and len(taken) > 100
+    assert max(taken) <= 2 * linediff._COST_AFTER + 3

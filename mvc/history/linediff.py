@@ -96,14 +96,16 @@ class _Search:
         down, up = low - left, high - right  # the diagonals x - y of the two corners
         odd = (down - up) & 1
         least, most = low - right, high - left
-        size = most - least + 3
-        shift = 1 - least
+        rounds = _COST if self._steps > 0 else _COST_AFTER
+        # only the diagonals that so many rounds reach: a box may be a million lines, and split very often
+        shift, size = _window(down, rounds, least, most)
         forward = list(repeat(low - 1, size))
-        backward = list(repeat(high + 1, size))
         forward[down + shift] = low
-        backward[up + shift] = high
+        shift_up, size = _window(up, rounds, least, most)
+        backward = list(repeat(high + 1, size))
+        backward[up + shift_up] = high
         first, last, first_up, last_up = down, down, up, up
-        for _ in range(_COST if self._steps > 0 else _COST_AFTER):
+        for _ in range(rounds):
             first, last = _widen(first, last, least, most, forward, shift, low - 1)
             for k in range(last, first - 1, -2):
                 before, after = forward[k - 1 + shift], forward[k + 1 + shift]
@@ -112,16 +114,16 @@ class _Search:
                 while x < high and y < right and a[x] == b[y]:
                     x, y = x + 1, y + 1
                 forward[k + shift] = x
-                if odd and first_up <= k <= last_up and backward[k + shift] <= x:
+                if odd and first_up <= k <= last_up and backward[k + shift_up] <= x:
                     return x, y
-            first_up, last_up = _widen(first_up, last_up, least, most, backward, shift, high + 1)
+            first_up, last_up = _widen(first_up, last_up, least, most, backward, shift_up, high + 1)
             for k in range(last_up, first_up - 1, -2):
-                before, after = backward[k - 1 + shift], backward[k + 1 + shift]
+                before, after = backward[k - 1 + shift_up], backward[k + 1 + shift_up]
                 x = before if before < after else after - 1
                 y = x - k
                 while x > low and y > left and a[x - 1] == b[y - 1]:
                     x, y = x - 1, y - 1
-                backward[k + shift] = x
+                backward[k + shift_up] = x
                 if not odd and first <= k <= last and x <= forward[k + shift]:
                     return x, y
             self._steps -= (last - first + last_up - first_up) // 2 + 2
@@ -136,6 +138,13 @@ class _Search:
         reached = ((min(forward[k + shift], high), k) for k in diagonals)
         x, y = max(((x, x - k) for x, k in reached if left <= x - k <= right), key=sum)
         return (x, y) if (x, y) != (low, left) else (low + 1, left)
+
+
+def _window(start: int, rounds: int, least: int, most: int) -> tuple[int, int]:
+    """What to add to a diagonal for its place in an array of those that are reached from ``start``, and the
+    array's length; one more stands on either side."""
+    first, last = max(least, start - rounds), min(most, start + rounds)
+    return 1 - first, last - first + 3
 
 
 def _widen(
