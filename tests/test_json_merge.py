@@ -198,3 +198,10 @@ def test_the_parser_takes_what_json_takes(text):
             assert "twice" in str(error)
         else:
             assert equal(text, found, text, found)
+
+
+def test_objects_of_very_many_values_are_left_to_lines() -> None:
+    """Each value takes half a kilobyte while it is merged: memory must not grow with what a file claims."""
+    rows = ",".join(f'"{number}":1' for number in range(150_002))
+    data = f"{{{rows}}}".encode()
+    assert merge_json(data, data, data) is None

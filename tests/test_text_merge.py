@@ -73,6 +73,7 @@ def test_what_counts_as_text():
     assert not is_text(b"a\0b")
     assert is_text(b"a" * 8000 + b"\0")
     assert not is_text(b"a" * (5 << 20))
+    assert is_text(b"\n" * 500_000) and not is_text(b"\n" * 500_001), "lines take memory too"
 
 
 @pytest.mark.parametrize(

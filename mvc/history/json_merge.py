@@ -13,6 +13,9 @@ from typing import Literal, NamedTuple
 from mvc.history.json_spans import NotJson, Value, equal, parse
 from mvc.history.text_merge import MAX_TEXT_BYTES
 
+MAX_VALUES = 150_000
+"""About the most values that a file may have: each takes half a kilobyte of memory on each side."""
+
 
 class JsonMerged(NamedTuple):
     """Merged JSON, and JSON pointers (RFC 6901) to the values in conflict."""
@@ -46,7 +49,7 @@ class _Source(NamedTuple):
 
     @classmethod
     def read(cls, data: bytes) -> _Source:
-        if len(data) > MAX_TEXT_BYTES:
+        if len(data) > MAX_TEXT_BYTES or data.count(b",") > MAX_VALUES:
             raise NotJson("too long")
         text = data.decode()
         root = parse(text)

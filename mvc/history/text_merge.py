@@ -14,6 +14,8 @@ from mvc.history.linediff import Hunk, diff_lines
 
 MAX_TEXT_BYTES = 4 << 20
 """The longest file that is merged by lines."""
+MAX_LINES = 500_000
+"""The most lines that one may have: each takes about a hundred bytes of memory on each side."""
 _LOOKED_AT = 8000  # bytes in which a NUL makes a file binary, as in Git
 
 MARKER_LENGTH = 7
@@ -31,8 +33,9 @@ class TextMerged(NamedTuple):
 
 
 def is_text(data: bytes) -> bool:
-    """Whether a file is merged by lines: no NUL near its start, and not too long."""
-    return len(data) <= MAX_TEXT_BYTES and b"\0" not in data[:_LOOKED_AT]
+    """Whether a file is merged by lines: no NUL near its start, not too long, and not of too many lines."""
+    fits = len(data) <= MAX_TEXT_BYTES and data.count(b"\n") <= MAX_LINES
+    return fits and b"\0" not in data[:_LOOKED_AT]
 
 
 def has_markers(pieces: Iterable[bytes]) -> bool:
