@@ -102,3 +102,21 @@ def test_an_orphan_begins_with_nothing(repository, tmp_path):
     switch_orphan(repository, "fresh", ME, now())
     version(repository, {"new": "new"}, "first of its line")
     assert head(repository)[1].parents == ()
+
+
+def test_files_that_nobody_tracks_give_way_to_folders_and_folders_to_files_by_force_only(tmp_path):
+    made = make_repository(tmp_path)
+    version(made, {"a": "one"}, "one")
+    switch_to(made, "HEAD", new_branch="side")
+    version(made, {"d/x": "x", "f": "f"}, "two")
+    go(made, "main")
+    put(tmp_path, {"d": "own", "f/u": "u", "f/deep/v": "v", "other": "stays"})
+    before = everything(made)
+    with pytest.raises(WouldOverwrite):
+        go(made, "side")
+    assert everything(made) == before
+    go(made, "side", force=True)
+    found = {path: data for path, (data, _executable) in tree(tmp_path).items()}
+    assert found == {"a": b"one", "d/x": b"x", "f": b"f", "other": b"stays"}
+    undo(made, ME, now(), force=True)
+    assert everything(made) == before, "it was stored first"

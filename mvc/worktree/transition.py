@@ -14,6 +14,7 @@ from mvc.objects import EXECUTABLE, Manifest, TreeEntry
 from mvc.worktree.apply import Placement
 from mvc.worktree.compare import ReadManifest, WorkState
 from mvc.worktree.journal import Seen
+from mvc.worktree.placements import folders_above
 from mvc.worktree.recheck import same_content
 
 Fill = Callable[[int, Path, str, Manifest], None]
@@ -73,7 +74,23 @@ def plan(
             result.write[path] = new
             if there is not None and path in state.certain:
                 result.old[path] = state.certain[path]
+    _clear_the_way(state, result)
     return result
+
+
+def _clear_the_way(state: WorkState, result: Plan) -> None:
+    """Files that nobody tracks and that stand where a folder must be, or in a folder that must be a file,
+    have to go: they are lost, unless they are stored first."""
+    if not result.write:
+        return
+    gone = set(result.remove)
+    folders = {name for path in result.write for name in folders_above(path)}
+    for path, file in state.scan.files.items():
+        blocks = path in folders or not result.write.keys().isdisjoint(folders_above(path))
+        if blocks and path not in gone and path not in result.write:
+            result.remove.append(path)
+            result.lost.append(path)
+            result.seen[path] = file.seen
 
 
 def _look(io: FileIO, root: Path, path: str, state: WorkState) -> Seen | None:
