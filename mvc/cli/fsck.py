@@ -24,13 +24,14 @@ _SAMPLE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(%|[kKMGT]?B)")
     "mvc fsck --sample 5%",
     "mvc fsck --sample 200MB --seed 7",
     exits=("5 something is missing or wrong",),
-    data="An object: sound, full, commits, files, objects, records, packs (how many were looked at); sample: "
-    "null, or seed, records, of_records, bytes, of_bytes; damage, as it was met: what, how, needed_by, object "
-    "(an id or nothing); damaged, for each damaged object: kind, id, how, readable (another record of it is "
-    "sound), dependants (objects lost with it), touched. That has versions (count, newest, oldest, ids; of more "
-    "than 100 the first and last 50), refs that lead there, operations that do where no ref does, file_count, "
-    "and files (1,000 at most): path (ending in a slash: a folder), versions, bytes (pairs of first byte and the "
-    "one behind the last; none: all of it), tensors: name, bytes (from the tensor's beginning).",
+    data="An object: sound, full, commits, files, objects, records, packs (how many were looked at); "
+    "sample: null, or seed, records, of_records, bytes, of_bytes; damage, as it was met: what, how, "
+    "needed_by, object (an id or nothing); damaged, for each damaged object: kind, id, how, readable "
+    "(another record of it is sound), dependants (objects lost with it), touched. That has versions "
+    "(count, newest, oldest, ids; of more than 100 the first and last 50), refs that lead there, "
+    "operations that do where no ref does, file_count, and files (1,000 at most): path (ending in a "
+    "slash: a folder), versions, bytes (pairs of first byte and the one behind the last; none: all "
+    "of it), tensors: name, bytes (from the tensor's beginning).",
 )
 def fsck(
     call: Call,
