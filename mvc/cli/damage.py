@@ -42,7 +42,7 @@ def block(item: DamagedObject) -> Iterator[str]:
     if touched.operations:
         yield f"  {'also ' if touched.refs else ''}needed to undo {_listed(touched.operations, _MOST_NAMES)}"
     if not item.readable and not (touched.versions.count or touched.refs or touched.operations):
-        yield "  no version needs it"
+        yield "  nothing that can still be read leads to it"
     for file in touched.files[:_MOST_FILES]:
         yield from _file(file, touched.versions)
     if touched.file_count > _MOST_FILES:
@@ -52,9 +52,9 @@ def block(item: DamagedObject) -> Iterator[str]:
 def advice(report: Report) -> Iterator[str]:
     """What to do next."""
     packs = any(item.what.startswith("pack ") for item in report.damage)
-    if packs:
-        yield "to mend it, copy the packs named above from a backup or another copy of this repository into"
-        yield ".mvc/packs: any copy of the same name will do, since a pack is named by the hash of its bytes"
+    if packs or any("(pack " in item.how for item in report.damaged):
+        yield "to mend it, copy the packs named above from a backup or another copy of this repository;"
+        yield "one that begins with 1a2b lies in .mvc/packs/1a, and any of the same name has the same bytes"
     if any(item.what == "index" for item in report.damage):
         yield "a segment of the index may be copied back likewise, into .mvc/segments"
     if any(not item.readable for item in report.damaged):

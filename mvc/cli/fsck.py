@@ -107,7 +107,8 @@ def _verdict(full: bool, report: Report) -> str:
 
 
 def _tell(call: Call, report: Report) -> None:
-    for line in damage_lines(report):
+    lines = list(damage_lines(report))
+    for line in lines:
         call.print(call.paint(line, "red"))
     for item in report.damaged:
         head, *rest = block(item)
@@ -115,6 +116,7 @@ def _tell(call: Call, report: Report) -> None:
         call.print(call.paint(head, "red"))
         for line in rest:
             call.print(line)
-    call.report(f"{count(len(report.damage), 'problem')} found")
+    objects = count(len(report.damaged), "damaged object")
+    call.report(f"{objects}; {count(len(lines), 'other problem')}" if lines else objects)
     for line in advice(report):
         call.report(line)
