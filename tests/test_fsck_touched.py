@@ -393,6 +393,17 @@ def test_the_command_tells_a_block_for_each_object(made: Made, monkeypatch, caps
     assert found["touched"]["files"][0]["path"] == "side.bin"
 
 
+def test_the_command_sums_up_what_is_behind_other_damage(made: Made, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(made.folder)
+    blob = made.blobs(made.side, "side.bin")[0][2]
+    for identity in (blob, made.at(made.side)):
+        payload(made, made.entries(identity)[0])
+    assert main(["fsck", "--full"]) == 5
+    said = capsys.readouterr()
+    assert "everything in this folder" in said.out and f"blob {blob.short}" not in said.out
+    assert "1 object more, to which nothing that can be read leads" in said.out
+
+
 def test_the_command_draws_again_by_its_seed(made: Made, monkeypatch, capsys) -> None:
     monkeypatch.chdir(made.folder)
     assert main(["fsck", "--sample", "20%", "--seed", "3", "--json"]) == 0

@@ -27,6 +27,12 @@ def damage_lines(report: Report) -> Iterator[str]:
             )
 
 
+def leads_to(item: DamagedObject) -> bool:
+    """Whether a name, an operation or a version is known to need an object."""
+    touched = item.touched
+    return bool(touched.versions.count or touched.refs or touched.operations)
+
+
 def block(item: DamagedObject) -> Iterator[str]:
     """A damaged object, and below it, indented, what it touches."""
     yield _line(f"{item.kind} {item.id[:_SHORT]}: {item.how}")
@@ -41,8 +47,6 @@ def block(item: DamagedObject) -> Iterator[str]:
         yield _line(f"  reached from {_listed(touched.refs, _MOST_NAMES)}")
     if touched.operations:
         yield f"  {'also ' if touched.refs else ''}needed to undo {_listed(touched.operations, _MOST_NAMES)}"
-    if not item.readable and not (touched.versions.count or touched.refs or touched.operations):
-        yield "  nothing that can still be read leads to it"
     for file in touched.files[:_MOST_FILES]:
         yield from _file(file, touched.versions)
     if touched.file_count > _MOST_FILES:
