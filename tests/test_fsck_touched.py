@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 
 from mvc.cli.main import main
+from mvc.collection.swapping import swap
 from mvc.errors import MvcError
 from mvc.history.treediff import flatten
 from mvc.objectid import BlobId, CommitId, ObjectId, TagId
 from mvc.objects import Manifest, Tree
 from mvc.odb.header import read_header
-from mvc.odb.pack import pack_key
-from mvc.odb.record import PREFIX
+from mvc.odb.pack import PackWriter, pack_key
+from mvc.odb.record import PREFIX, Record
 from mvc.odb.segment import Entry
 from mvc.ops.branch import create as create_branch
 from mvc.ops.fsck import fsck
 from mvc.ops.tag import create as create_tag
 from mvc.repo import Repository, segment_key
+from mvc.transaction import add_entries
 from mvc.upkeep.damaged import DamagedObject
 from mvc.upkeep.sample import Sample, Wish
 from tests.engine import ME, make_repository, now, open_repository, snapshot, switch_to
@@ -337,6 +339,24 @@ def test_what_only_an_operation_needs_names_the_operation(tmp_path: Path) -> Non
     assert (found.touched.versions.count, found.touched.refs) == (0, ())
     assert found.touched.operations == (operation,)
     assert [file.path for file in found.touched.files] == ["a.bin"]
+
+
+def test_with_another_sound_record_nothing_is_lost(made: Made) -> None:
+    base = next(
+        blob for _offset, _length, blob in made.blobs(made.one, "model.safetensors") if leaning(made, blob)
+    )
+    repository = made.repository
+    with repository.reading() as view:
+        plain = view.objects.get(base)
+        packs = PackWriter(view.backend)
+        packs.add(Record(base, len(plain), 0, (), None, (), plain))
+        packs.flush()
+    swap(repository, lambda view: add_entries(repository, view, packs.entries))
+    assert len(made.entries(base)) == 2
+    payload(made, packs.entries[0])
+    (found,) = fsck(made.repository, full=True).damaged
+    assert (found.id, found.readable, found.dependants) == (base.hex(), True, 0)
+    assert found.touched.versions.count == 0 and made.unreadable() == set()
 
 
 # --- samples ----------------------------------------------------------------------------------------------
