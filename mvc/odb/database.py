@@ -69,6 +69,12 @@ class ObjectDatabase:
         database._pending = self._pending
         return database
 
+    def with_index(self, index: Index) -> ObjectDatabase:
+        """This database with another index."""
+        database = ObjectDatabase(self.backend, index, self._monitor, self._cache)
+        database._pending = self._pending
+        return database
+
     def __contains__(self, identity: ObjectId) -> bool:
         return identity in self.index
 

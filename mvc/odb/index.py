@@ -108,6 +108,10 @@ class Index:
         run, number = self._by_name[name]
         return run.segments[number] or self._open(run, number)
 
+    def of_rows(self, rows: Sequence[SegmentRow]) -> Index:
+        """An index of these segments alone."""
+        return Index(rows, self._open_segment, self.dead_packs)
+
     def forget_pages(self) -> None:
         """Let go of the memory that maps hold: all that look-ups have touched. Later ones map it again.
 

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 from blake3 import blake3
 
-from mvc.backends import Backend
+from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject, MvcError, StorageError
+from mvc.history.reader import read_tree
 from mvc.history.treediff import flatten
-from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
+from mvc.objectid import KINDS, CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import Commit, Manifest, Tag
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.index import Index
-from mvc.odb.pack import pack_key, scan_pack
+from mvc.odb.pack import pack_key, read_record, scan_pack
 from mvc.odb.record import Record
+from mvc.odb.segment import Entry
 from mvc.parallel import ordered_map
+from mvc.paths import MAX_DEPTH
 from mvc.restore import file_pieces
+from mvc.upkeep.damaged import DamagedObject
+from mvc.upkeep.sample import Sample, Share, Wish
+from mvc.upkeep.unsound import Unsound, live_entries, openable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -29,16 +35,22 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Something missing or wrong: what, how, and (for objects) which version and file need it."""
+    """Something missing or wrong: what, how, and (for objects) which version and file need it. ``object`` is
+    an object's whole id, in hexadecimal."""
 
     what: str
     how: str
     needed_by: str = ""
+    object: str = field(default="", compare=False)
 
 
 @dataclass
 class Report:
-    """What a check looked at and what it found."""
+    """What a check looked at and what it found.
+
+    ``damaged`` are the objects where the damage lies, each with all that it touches; ``explained`` the ids of
+    what is only touched. ``sample`` says which share of the records was decoded, where not all or none was.
+    """
 
     commits: int = 0
     files: int = 0
@@ -46,13 +58,17 @@ class Report:
     records: int = 0
     packs: int = 0
     damage: list[Damage] = field(default_factory=list)
+    damaged: list[DamagedObject] = field(default_factory=list)
+    sample: Share | None = None
 
     def __post_init__(self) -> None:
-        self._known = set(self.damage)  # no field: it is not part of what is reported
+        # no fields: they are not part of what is reported
+        self._known = set(self.damage)
+        self.explained: set[str] = set()
 
-    def add(self, what: str, how: str, needed_by: str = "") -> None:
+    def add(self, what: str, how: str, needed_by: str = "", identity: ObjectId | None = None) -> None:
         """Note damage, once."""
-        found = Damage(what, how, needed_by)
+        found = Damage(what, how, needed_by, "" if identity is None else identity.hex())
         if found not in self._known:
             self._known.add(found)
             self.damage.append(found)
@@ -75,12 +91,17 @@ class Checker:
     ) -> None:
         self._backend = backend
         self._index = index
-        self._objects = objects
+        self._objects = objects.with_index(openable(index))
         self._targets = targets
         self._advance = advance
         self._full = False
         self._seen: set[ObjectId] = set()  # commits, trees of versions and manifests: each is checked once
         self.report = Report()
+        self.objects = self._objects
+        """The database without the parts of its index that cannot be opened."""
+        self.unsound = Unsound(self._objects)
+        self.incomplete: list[tuple[ManifestId, str]] = []
+        """Files that could not be put together, mostly because a piece of them is lost."""
 
     def quick(self) -> Report:
         """Index files whole; commits, trees and manifests read; a record of every blob in a pack that is
@@ -98,6 +119,39 @@ class Checker:
             self._check_pack(name)
         return self.report
 
+    def sampled(self, wish: Wish) -> Report:
+        """As :meth:`quick`, and a random share of the records decoded and hashed."""
+        self.quick()
+        sample = Sample(self._index, wish)
+        self.report.sample = sample.share
+        ordered = sorted(sample.entries(), key=lambda entry: (entry.pack, entry.offset))
+        for problem in ordered_map(self._tested, ordered):
+            self.report.records += 1
+            if problem is not None:
+                self._undecoded(*problem)
+        return self.report
+
+    def _tested(self, entry: Entry) -> tuple[ObjectId, str] | None:
+        self._advance(entry.length)
+        if entry.kind not in KINDS:
+            return None  # a newer mvc's
+        identity = KINDS[entry.kind](entry.id)
+        try:
+            self._objects.decode(read_record(self._backend, entry))
+        except MvcError as error:
+            return identity, error.message
+        return None
+
+    def _undecoded(self, identity: ObjectId, how: str) -> None:
+        """A record that does not give its object."""
+        self.report.add(f"{identity.word} {identity.short}", how, identity=identity)
+        self.unsound.record(identity)
+
+    def _unreadable(self, identity: ObjectId, how: str, needed_by: str = "") -> None:
+        """An object that cannot be read or understood."""
+        self.report.add(f"{identity.word} {identity.short}", how, needed_by, identity)
+        self.unsound.object(identity, how)
+
     # --- files of the store
     # --------------------------------------------------------------------------------------
     def _check_segments(self) -> None:
@@ -107,17 +161,18 @@ class Checker:
     def _check_places(self) -> None:
         sizes = dict(self._backend.list("packs/"))
         missing: set[bytes] = set()
-        try:
-            for entry in self._index.entries():
-                size = sizes.get(pack_key(entry.pack))
-                if size is None:
-                    missing.add(entry.pack)
-                elif entry.offset + entry.length > size:
-                    self.report.add(f"pack {entry.pack.hex()[:12]}", "is shorter than the index says")
-        except (CorruptFile, StorageError) as error:
-            self.report.add("index", error.message)
-        for name in missing:
-            self.report.add(f"pack {name.hex()[:12]}", "is missing")
+        for entry in live_entries(self._index):
+            size = sizes.get(pack_key(entry.pack))
+            if size is None:
+                missing.add(entry.pack)
+            elif entry.offset + entry.length > size:
+                self._damaged_pack(entry.pack, "is shorter than the index says")
+        for name in sorted(missing):
+            self._damaged_pack(name, "is missing")
+
+    def _damaged_pack(self, name: bytes, how: str) -> None:
+        self.report.add(f"pack {name.hex()[:12]}", how)
+        self.unsound.pack(name)
 
     def _packs(self) -> list[bytes]:
         """Names of all packs that have a live entry in a sound segment."""
@@ -131,17 +186,20 @@ class Checker:
 
     def _check_pack(self, name: bytes) -> None:
         self.report.packs += 1
-        what = f"pack {name.hex()[:12]}"
         try:
             data = self._backend.view(pack_key(name))
             if blake3(data).digest() != name:
-                self.report.add(what, "does not hash to its name")
+                self._damaged_pack(name, "does not hash to its name")
             for problem in ordered_map(self._decoded, self._indexed(name, data)):
                 self.report.records += 1
-                if problem is not None:
-                    self.report.add(*problem)
+                if isinstance(problem, str):
+                    self._damaged_pack(name, problem)
+                elif problem is not None:
+                    self._undecoded(*problem)
+        except NotFound:
+            self._damaged_pack(name, "is missing")
         except (CorruptFile, StorageError) as error:
-            self.report.add(what, error.message)
+            self._damaged_pack(name, error.message)
 
     def _indexed(self, name: bytes, data: Buffer) -> Iterator[tuple[int, int, Record | CorruptObject]]:
         """A pack's records without those that no segment names any more: they are garbage, and what they lean
@@ -154,15 +212,15 @@ class Checker:
             else:
                 self._advance(length)
 
-    def _decoded(self, item: tuple[int, int, Record | CorruptObject]) -> tuple[str, str] | None:
+    def _decoded(self, item: tuple[int, int, Record | CorruptObject]) -> str | tuple[ObjectId, str] | None:
         offset, length, record = item
         self._advance(length)
         if isinstance(record, CorruptObject):
-            return f"record at {offset}", record.message
+            return f"record at {offset}: {record.message}"
         try:
             self._objects.decode(record)
         except MvcError as error:
-            return f"{record.id.word} {record.id.short}", error.message
+            return record.id, error.message
         return None
 
     # --- history
@@ -203,14 +261,46 @@ class Checker:
         self._seen.add(tree)
         try:
             entries = flatten(self._objects, tree)
-        except MvcError as error:
-            self.report.add(f"tree {tree.short}", error.message, needed_by)
+        except MvcError:
+            self._check_folders(tree, needed_by, place)
             return
         for path, entry in entries.items():
-            file = ManifestId(entry.id)
-            if file not in self._seen:
-                self._seen.add(file)
-                self._check_manifest(file, place + path if place else needed_by)
+            self._check_once(ManifestId(entry.id), place + path if place else needed_by)
+
+    def _check_folders(self, tree: TreeId, needed_by: str, place: str) -> None:
+        """The same folder by folder, going on behind damage."""
+        before = len(self.report.damage)
+        stack = [(tree, "", 1)]
+        seen: set[TreeId] = set()
+        while stack:
+            folder, path, depth = stack.pop()
+            user = place + path if place and path else needed_by
+            if folder in seen:
+                continue
+            seen.add(folder)
+            try:
+                entries = read_tree(self._objects, folder).entries
+            except MvcError as error:
+                self._unreadable(folder, error.message, user)
+                continue
+            for entry in entries:
+                if isinstance(entry.id, ManifestId):
+                    self._check_once(entry.id, place + path + entry.name if place else needed_by)
+                elif depth < MAX_DEPTH:
+                    stack.append((entry.id, f"{path}{entry.name}/", depth + 1))
+        if len(self.report.damage) == before:  # sound in themselves, but too many or too deep together
+            self._flat(tree, needed_by)
+
+    def _flat(self, tree: TreeId, needed_by: str) -> None:
+        try:
+            flatten(self._objects, tree)
+        except MvcError as error:
+            self._unreadable(tree, error.message, needed_by)
+
+    def _check_once(self, file: ManifestId, needed_by: str) -> None:
+        if file not in self._seen:
+            self._seen.add(file)
+            self._check_manifest(file, needed_by)
 
     def _check_manifest(self, identity: ManifestId, needed_by: str) -> None:
         manifest = self._read(identity, Manifest.from_bytes, needed_by)
@@ -227,9 +317,10 @@ class Checker:
                 self.report.objects += 1
                 try:
                     if part.blob not in self._objects:
-                        self.report.add(f"blob {part.blob.short}", "is missing", needed_by)
+                        self._unreadable(part.blob, "is missing", needed_by)
                 except (CorruptFile, StorageError) as error:
                     self.report.add("index", error.message)
+                    self.unsound.missing(part.blob, error.message)
 
     def _check_file(self, identity: ManifestId, manifest: Manifest, needed_by: str) -> None:
         digest = hashlib.sha256()
@@ -238,25 +329,22 @@ class Checker:
                 digest.update(piece)
                 self._advance(len(piece))
         except MvcError as error:
-            self.report.add(f"file of manifest {identity.short}", error.message, needed_by)
+            self.report.add(f"file of manifest {identity.short}", error.message, needed_by, identity)
+            self.incomplete.append((identity, error.message))
             return
         if digest.digest() != manifest.sha256:
             self.report.add(
                 f"file of manifest {identity.short}",
                 "does not have the SHA-256 that its manifest says",
                 needed_by,
+                identity,
             )
+            self.unsound.object(identity, "its file does not have the SHA-256 that it says")
 
     def _read(self, identity: ObjectId, parse: Callable[[bytes], _T], needed_by: str) -> _T | None:
         self.report.objects += 1
         try:
             return parse(self._objects.get(identity))
         except MvcError as error:
-            self.report.add(f"{identity.word} {identity.short}", error.message, needed_by)
+            self._unreadable(identity, error.message, needed_by)
         return None
-
-
-def damage_lines(report: Report) -> Iterator[str]:
-    """Damage as one line each."""
-    for item in report.damage:
-        yield f"{item.what}: {item.how}" + (f" (needed by {item.needed_by})" if item.needed_by else "")

@@ -1,0 +1,100 @@
+"""Damage as people read it: a block for each damaged object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mvc.text import count, one_line
+from mvc.upkeep.check import Report
+from mvc.upkeep.damaged import DamagedObject
+from mvc.upkeep.touched import FilePart, Versions
+
+_SHORT = 12
+_MOST_VERSIONS = 4
+_MOST_NAMES = 8
+_MOST_FILES = 10
+_MOST_TENSORS = 10
+_MOST_RANGES = 3
+
+
+def damage_lines(report: Report) -> Iterator[str]:
+    """What is wrong with the store's own files and with what no block tells of, a line for each."""
+    told = {item.id for item in report.damaged} | report.explained
+    for item in report.damage:
+        if item.object not in told:
+            yield _line(
+                f"{item.what}: {item.how}" + (f" (needed by {item.needed_by})" if item.needed_by else "")
+            )
+
+
+def leads_to(item: DamagedObject) -> bool:
+    """Whether a name, an operation or a version is known to need an object."""
+    touched = item.touched
+    return bool(touched.versions.count or touched.refs or touched.operations)
+
+
+def block(item: DamagedObject) -> Iterator[str]:
+    """A damaged object, and below it, indented, what it touches."""
+    yield _line(f"{item.kind} {item.id[:_SHORT]}: {item.how}")
+    touched = item.touched
+    if item.readable:
+        yield "  another record of it is sound: nothing is lost with this one"
+    if item.dependants:
+        yield f"  {count(item.dependants, 'other object')} cannot be read without it"
+    if touched.versions.count:
+        yield f"  {_versions(touched.versions)}"
+    if touched.refs:
+        yield _line(f"  reached from {_listed(touched.refs, _MOST_NAMES)}")
+    if touched.operations:
+        yield f"  {'also ' if touched.refs else ''}needed to undo {_listed(touched.operations, _MOST_NAMES)}"
+    for file in touched.files[:_MOST_FILES]:
+        yield from _file(file, touched.versions)
+    if touched.file_count > _MOST_FILES:
+        yield f"  and {count(touched.file_count - _MOST_FILES, 'more file')}; --json lists them"
+
+
+def advice(report: Report) -> Iterator[str]:
+    """What to do next."""
+    packs = any(item.what.startswith("pack ") for item in report.damage)
+    if packs or any("(pack " in item.how for item in report.damaged):
+        yield "to mend it, copy the packs named above from a backup or another copy of this repository;"
+        yield "one that begins with 1a2b lies in .mvc/packs/1a, and any of the same name has the same bytes"
+    if any(item.what == "index" for item in report.damage):
+        yield "a segment of the index may be copied back likewise, into .mvc/segments"
+    if any(not item.readable for item in report.damaged):
+        yield "until then do not run 'mvc gc', and keep work files that hold what is lost"
+    if report.sample is None and not report.packs:
+        yield "--full decodes everything and may find more"
+
+
+def _file(file: FilePart, versions: Versions) -> Iterator[str]:
+    what = "" if not file.path.endswith("/") else "  everything in this folder"
+    ranges = _ranges(file.bytes)
+    where = f"  bytes {ranges}" if ranges else what or "  the whole file"
+    some = "" if file.versions == versions or not file.versions.count else f"  ({_versions(file.versions)})"
+    yield _line(f"  {file.path}{where}{some}")
+    for tensor in file.tensors[:_MOST_TENSORS]:
+        yield _line(f"    {tensor.name}  bytes {_ranges(tensor.bytes)}")
+    if len(file.tensors) > _MOST_TENSORS:
+        yield f"    and {count(len(file.tensors) - _MOST_TENSORS, 'more tensor')}; --json lists them"
+
+
+def _versions(versions: Versions) -> str:
+    if versions.count <= _MOST_VERSIONS:
+        noun = "version" if versions.count == 1 else "versions"
+        return f"{noun} {', '.join(identity[:_SHORT] for identity in versions.ids)}"
+    newest, oldest = versions.newest[:_SHORT], versions.oldest[:_SHORT]
+    return f"{versions.count:,} versions, newest {newest}, oldest {oldest}"
+
+
+def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    told = ", ".join(f"{start:,}-{end - 1:,}" for start, end in ranges[:_MOST_RANGES])
+    return told + (f" and {len(ranges) - _MOST_RANGES} more" if len(ranges) > _MOST_RANGES else "")
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _line(text: str) -> str:
+    return one_line(text)
