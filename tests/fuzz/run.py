@@ -96,7 +96,7 @@ def _guided(
         (corpus / f"seed-{number}").write_bytes(data)
     command = [sys.executable, "-m", "tests.fuzz.guided", target.name, str(corpus)]
     command += [f"-max_total_time={max(1, round(seconds))}", f"-runs={options.runs}", f"-seed={options.seed}"]
-    command += ["-timeout=30", "-rss_limit_mb=3000", "-max_len=65536", "-print_final_stats=1"]
+    command += ["-timeout=30", "-rss_limit_mb=3000", "-max_len=16384", "-print_final_stats=1"]
     command += [f"-artifact_prefix={options.findings}/{name}-"]
     ended = subprocess.run(command, capture_output=True, text=True, errors="replace")
     said = ended.stdout + ended.stderr
