@@ -44,7 +44,7 @@ test-full: $(FULL)
 
 # A minute over all targets; --engine plain does it without atheris.
 fuzz: $(FUZZ)
-	$(BIN)/python -m tests.fuzz.run --seconds 60
+	$(BIN)/python -m tests.fuzz.run --seconds 60 --together
 
 # At least ten million inputs in an hour on two cores; FUZZ_SECONDS for more.
 fuzz-long: $(FUZZ)

@@ -1,6 +1,7 @@
 """``python -m tests.fuzz.run``: fuzz every target, or one, and say what was found.
 
-Ends with 1 if anything was; the input is kept in ``--findings``, and repeated by
+Led by coverage, each target has a process of its own, which takes seconds to begin; ``--together`` gives all
+of them one. Ends with 1 if anything was; the input is kept in ``--findings``, and repeated by
 ``--repeat FILE --target NAME``.
 """
 
@@ -19,6 +20,8 @@ from pathlib import Path
 from tests.fuzz import plain
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
+from tests.fuzz.together import TOGETHER, dispatch
+from tests.fuzz.together import seeds as seeds_together
 from tests.fuzz.watch import Watch, limit_address_space
 
 UNITS = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
@@ -34,6 +37,9 @@ def main() -> int:
         return 0
     guided = options.engine == "guided"
     files = sorted(path for path in options.corpus.rglob("*") if path.is_file()) if options.corpus else []
+    if options.together:
+        chosen = [Target(TOGETHER, dispatch(), lambda: seeds_together(files))]
+        files = []
     print(f"engine {options.engine}, {len(chosen)} targets, {len(files)} files of corpus", flush=True)
     if not guided:
         limit_address_space()
@@ -54,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="for all targets together")
     parser.add_argument("--target", choices=sorted(TARGETS), metavar="NAME", help=", ".join(sorted(TARGETS)))
+    parser.add_argument("--together", action="store_true", help="all targets in one process")
     parser.add_argument("--corpus", type=Path, help="a folder of real files to begin with, too")
     parser.add_argument(
         "--engine",
@@ -69,6 +76,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.repeat and not options.target:
         parser.error("--repeat needs --target")
+    if options.together and options.target:
+        parser.error("--together is for all targets")
     return options
 
 

@@ -92,6 +92,10 @@ def _file(name: str, data: bytes) -> HollowView:
     return HollowView(name, data[4:], len(data[4:]) + hollow)
 
 
+def _file_bytes(data: bytes) -> int:
+    return len(data) + int.from_bytes(data[:4], "little")
+
+
 def _scan(format: Format, data: bytes) -> None:
     name = f"x{SUFFIXES.get(format.name, '')}"
     data, _, answer = data.partition(ANSWER)
@@ -262,9 +266,15 @@ def _real_named(files: list[Path]) -> list[bytes]:
 
 TARGETS = [
     *(
-        Target(f"format:{f.name}", partial(_scan, f), partial(_seeds, f), partial(_real, f.claims))
+        Target(
+            f"format:{f.name}",
+            partial(_scan, f),
+            partial(_seeds, f),
+            partial(_real, f.claims),
+            stands_for=_file_bytes,
+        )
         for f in FORMATS
     ),
-    Target("describe", _describe, _every_seed, _real_named),
-    Target("hdf5 apart", _scan_apart, _hdf5_files, is_slow=True),
+    Target("describe", _describe, _every_seed, _real_named, stands_for=lambda data: _file_bytes(data[1:])),
+    Target("hdf5 apart", _scan_apart, _hdf5_files, stands_for=_file_bytes, is_slow=True),
 ]

@@ -18,7 +18,8 @@ class Target:
 
     ``run`` raises only where something is wrong. ``seeds`` are inputs of our own making that it understands;
     ``adapted`` makes further ones of a corpus of files. ``bytes_per_byte`` bounds the memory that an input
-    may take, beside ``budget_bytes``. ``is_slow``: each input takes a process, so that there are few.
+    may take, beside ``budget_bytes`` and a few times the file that it ``stands_for``, which may be longer.
+    ``is_slow``: each input takes a process, so that there are few.
     """
 
     name: str
@@ -27,4 +28,5 @@ class Target:
     adapted: Callable[[list[Path]], list[bytes]] = no_files
     budget_bytes: int = 32 << 20
     bytes_per_byte: int = 1024
+    stands_for: Callable[[bytes], int] = len
     is_slow: bool = False

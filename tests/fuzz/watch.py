@@ -14,6 +14,9 @@ MOST_SECONDS = 10.0
 ADDRESS_SPACE = 3 << 30
 """Beyond what the process has when it begins: memory that is asked for and not touched counts too."""
 
+FILE_TIMES, MOST_FILE_BYTES = 4, 32 << 20
+"""What a file may take of memory for its length: no scanner reads more than a header of 25 MB at once."""
+
 SAMPLED = 16
 """Of so many inputs, one is watched allocation by allocation, which is slow."""
 
@@ -44,7 +47,8 @@ class Watch:
             Finding: it took too long or too much.
             Exception: whatever the target did not allow.
         """
-        budget = self.target.budget_bytes + self.target.bytes_per_byte * len(data)
+        file_bytes = min(self.target.stands_for(data), MOST_FILE_BYTES)
+        budget = self.target.budget_bytes + self.target.bytes_per_byte * len(data) + FILE_TIMES * file_bytes
         sampled = self.count % SAMPLED == 0
         self.count += 1
         peak_before = _peak_bytes()
