@@ -27,6 +27,9 @@ such places:
 * what concludes a merge takes the files that were in conflict and leaves other work uncommitted; Git is given
   just those files;
 * labels that name a version by its id differ as ids do;
+* where one side moved a file to a path at which the other one has an equal file of its own, and the other one
+  changed it where it was, mvc tells of a conflict and Git loses one of the two files or the change; such a
+  merge is left out;
 * nothing is known of empty folders; both remove those that they empty.
 """
 
@@ -253,6 +256,10 @@ class Git:
 
 def is_id(text: str) -> bool:
     return len(text) == 40 and all(letter in "0123456789abcdef" for letter in text)
+
+
+def _content(file: tuple[str, bool] | None) -> str | None:
+    return None if file is None else file[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,6 +541,8 @@ class Pair:
         dirty, before = self.dirty, self.files
         if dirty and (self._twisted(self.head_files) or self._in_the_way(revision)):
             return False
+        if self._moved_to_an_equal(revision):
+            return False
         self.tick()
         exact = ("-X", "find-renames=100%")
         quiet = ("--no-edit",) if words[0] == "revert" else ()
@@ -551,6 +560,27 @@ class Pair:
         if self.pending is not None:
             self._compare_conflicts()
         return done
+
+    def _moved_to_an_equal(self, revision: str) -> bool:
+        """Whether, since any version there is, one side moved a file to where the other one has an equal file
+        of its own, and the other one changed it where it was."""
+        target = self.git.resolve(revision)
+        if target is None:
+            return False
+        ours, theirs = self.head_files, self.git.version(target).files
+        alike = {path for path in ours.keys() & theirs.keys() if ours[path][0] == theirs[path][0]}
+        for base in (self.git.version(commit).files for commit in self.ids):
+            new = {ours[path][0] for path in alike - base.keys()}
+            for path, (content, _mode) in base.items():
+                sides = (ours.get(path), theirs.get(path))
+                if (
+                    content in new
+                    and None in sides
+                    and sides != (None, None)
+                    and (content not in map(_content, sides))
+                ):
+                    return True
+        return False
 
     def _kept(self, dirty: set[str], before: Files) -> bool:
         """Whether the work that was uncommitted is all there."""

@@ -254,3 +254,15 @@ def test_kinds_are_shortened_as_long_as_they_stay_different() -> None:
     assert shortened(["m.a.weight", "m.a"]) == {"m.a.weight": "a.weight", "m.a": "a"}
     assert shortened(["one.weight"]) == {"one.weight": "one"}
     assert numbers_text([3, 1, 2, 7, 7]) == "1–3, 7"
+
+
+def test_quantised_numbers_have_no_distance_to_what_they_stand_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    coded = model()
+    coded["model.embed.weight"] = (coded["model.embed.weight"] * 40).astype("<i8")
+    write(coded)
+    capsys.readouterr()
+    assert main(["diff", "one"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "embed" in line]
+    assert "other numbers" in line and " by " not in line

@@ -203,6 +203,24 @@ def test_whole_numbers_are_not_calculated_with(at: Bench) -> None:
     assert at.merge("m.safetensors", base, ours, theirs, YOURS).data == theirs
 
 
+@pytest.mark.parametrize("dtype", ["I64", "U8"])
+def test_of_two_counters_a_calculating_strategy_takes_the_larger(at: Bench, dtype: str) -> None:
+    """``num_batches_tracked`` of batch norm: a model that has it merges without a word about it."""
+
+    def model(seed: int, counter: int) -> bytes:
+        width = 8 if dtype == "I64" else 1
+        return plain(
+            w=small(seed), steps=(dtype, (), counter.to_bytes(width, "little", signed=dtype == "I64"))
+        )
+
+    before, less, more = model(1, 3), model(2, 100), model(3, 120)
+    for ours, theirs in ((less, more), (more, less)):
+        result = at.merge("m.safetensors", before, ours, theirs, AVERAGE)
+        assert result.clean
+        assert tensors_of(result)["steps"][0] == 120
+    assert not at.merge("m.safetensors", before, less, more).clean, "without a strategy it is a conflict"
+
+
 def test_metadata_are_merged_by_key(at: Bench) -> None:
     tensors = {"a": small(1)}
     base = safetensors_bytes(tensors, {"format": "pt", "epoch": "1", "old": "x"})

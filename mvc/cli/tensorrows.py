@@ -101,6 +101,8 @@ def _moves(tensor: TensorChange, sort: str | None, *, verbose: bool) -> list[str
     moved = "" if stats.moved is None else f"{share(stats.moved)} moved"
     if tensor.kind == "reshaped" and tensor.new is not None and tensor.old is not None:
         moved = _rows(tensor.old, tensor.new, moved)
+    if _is_recoded(tensor):
+        return ["other numbers", *[""] * 6]
     by = ""
     if stats.relative:
         by = f"by {part(stats.relative)}"
@@ -110,6 +112,17 @@ def _moves(tensor: TensorChange, sort: str | None, *, verbose: bool) -> list[str
     cosine = f"cos {stats.cosine:.6f}" if stats.cosine is not None and (full or sort == "cosine") else ""
     rank = f"rank {stats.rank:.1f}" if stats.rank is not None and (full or sort == "rank") else ""
     return [moved, by, largest, l2, cosine, rank, _lost(tensor)]
+
+
+def _is_recoded(tensor: TensorChange) -> bool:
+    """Whether floats became integers or the reverse, as quantising does: with scales elsewhere, the distance
+    of these numbers says nothing."""
+    if tensor.old is None or tensor.new is None:
+        return False
+    names = (tensor.old.dtype, tensor.new.dtype)
+    return any(name.startswith(("F", "BF")) for name in names) and any(
+        name.startswith(("I", "U")) for name in names
+    )
 
 
 def _rows(old: Span, new: Span, moved: str) -> str:

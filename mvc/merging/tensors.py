@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mvc.dtypes import DTYPES
 from mvc.memoryfile import Stretch
 from mvc.merging.arithmetic import Made, combine
 from mvc.merging.sides import NotMergeable, Side, Sides, same_tensor
 from mvc.merging.strategy import OURS, THEIRS, Strategies
-from mvc.spans import Span
+from mvc.spans import Span, element_count
 
 
 class Taken(NamedTuple):
@@ -24,6 +25,8 @@ class Taken(NamedTuple):
 
 
 Source = Taken | Made
+
+_COUNTERS = frozenset(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,18 @@ class Plan:
 
 def plan_tensors(sides: Sides, strategies: Strategies) -> Plan:
     """Merge three tables of tensors: what changed on one side takes that side, what changed on both in the
-    same way stays, and about the rest the strategies decide."""
+    same way stays, and about the rest the strategies decide. One that calculates takes the larger of two
+    counters, which are single integers."""
     sources: dict[str, Source] = {}
     conflicts: list[str] = []
     for name in dict.fromkeys((*sides.ours.spans, *sides.theirs.spans)):
         side = _changed_side(sides, name)
         if side is None:
             strategy = strategies.of(name)
+            counter = None if strategy in (None, OURS, THEIRS) else _further(sides, name)
+            if counter is not None:
+                sources[name] = Taken(counter, counter.spans[name])
+                continue
             if strategy not in (None, OURS, THEIRS):
                 try:
                     sources[name] = _combined(strategy, strategies, sides, name)
@@ -74,6 +82,25 @@ def _changed_side(sides: Sides, name: str) -> Side | None:
     if same_tensor(base, ours, name):
         return theirs
     return ours if same_tensor(base, theirs, name) else None
+
+
+def _further(sides: Sides, name: str) -> Side | None:
+    """The side whose counter is further on, where the tensor is one integer on both; None where it is not.
+
+    An average of step counters (``num_batches_tracked``) is a number without a meaning, and the larger one
+    is what a run that went on would have.
+    """
+    spans = [side.spans.get(name) for side in sides[1:]]
+    if any(span is None or span.dtype not in _COUNTERS or element_count(span.shape) != 1 for span in spans):
+        return None
+    ours, theirs = (_integer(side, name) for side in (sides.ours, sides.theirs))
+    return sides.ours if ours >= theirs else sides.theirs
+
+
+def _integer(side: Side, name: str) -> int:
+    span = side.spans[name]
+    data = b"".join(side.read(span.offset, DTYPES[span.dtype].width))
+    return int.from_bytes(data, "little", signed=span.dtype.startswith("I"))
 
 
 def _combined(strategy: str, strategies: Strategies, sides: Sides, name: str) -> Made:
