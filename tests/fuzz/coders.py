@@ -66,7 +66,9 @@ def _unpacked(data: bytes) -> Any:
 def _chain(data: bytes) -> None:
     """An input is a msgpack array: steps, plain length, whether there is a prediction, stored bytes."""
     match _unpacked(data):
-        case [[*steps], int(length), bool(predicted), bytes(stored)] if length <= _MOST:
+        case [[*steps], int(length), bool(predicted), bytes(stored)] if (
+            type(length) is int and length <= _MOST
+        ):
             pass
         case _:
             return
@@ -113,7 +115,7 @@ def _chain_seeds() -> list[bytes]:
 def _predict(key: Key, data: bytes) -> None:
     """An input is a msgpack array: parameters, length, bases."""
     match _unpacked(data):
-        case [dict(params), int(length), [*bases]] if 0 <= length <= _MOST:
+        case [dict(params), int(length), [*bases]] if type(length) is int and 0 <= length <= _MOST:
             pass
         case _:
             return
