@@ -9,7 +9,12 @@ BENCH := $(VENV)/.installed-bench
 # Real files for the benchmarks; a folder that is not there is a row that says so.
 BENCH_DATA ?= ../shared/data
 
-.PHONY: demo test test-full check lint types floors docs peers bench bench-full clean
+FUZZ := $(VENV)/.installed-fuzz
+# Real files to begin with, for fuzz-long; without them the seeds of our own making have to do.
+FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
+FUZZ_SECONDS ?= 3600
+
+.PHONY: demo test test-full fuzz fuzz-long check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +29,10 @@ $(BENCH): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	touch $(BENCH)
 
+$(FUZZ): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
+	touch $(FUZZ)
+
 demo: $(STAMP)
 	$(BIN)/mvc demo
 
@@ -32,6 +41,14 @@ test: $(STAMP)
 
 test-full: $(FULL)
 	$(BIN)/pytest -q -n 2
+
+# A minute over all targets; --engine plain does it without atheris.
+fuzz: $(FUZZ)
+	$(BIN)/python -m tests.fuzz.run --seconds 60 --together
+
+# At least ten million inputs in an hour on two cores; FUZZ_SECONDS for more.
+fuzz-long: $(FUZZ)
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(if $(FUZZ_CORPUS),--corpus $(FUZZ_CORPUS))
 
 lint: $(STAMP)
 	$(BIN)/ruff check mvc tests benchmarks

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from mvc.errors import ConfigError
 
+MAX_DEPTH = 32
+"""Tables and arrays within each other; a repository's settings may come from anywhere."""
+
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
 
@@ -57,8 +60,13 @@ class Config:
 
         try:
             self._values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        # Beside its own error, tomllib lets through what thousands of brackets or digits raise in Python.
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{where} is not valid TOML: {error}", hint="mend it with an editor") from None
+        if _deeper_than(MAX_DEPTH, self._values):
+            raise ConfigError(
+                f"{where} is nested deeper than {MAX_DEPTH} levels", hint="mend it with an editor"
+            )
 
     def get(self, key: str) -> Any:
         """A value by its dotted key, or None."""
@@ -169,7 +177,7 @@ def parse_value(text: str) -> str | int | float | bool:
         return text  # a comment or a second line is not part of a value
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # see Config: not only its own error
         return text
     return value if isinstance(value, bool | int | float) else text
 
@@ -189,6 +197,19 @@ def _names(key: str) -> list[str]:
     if not _KEY.fullmatch(key):
         raise ConfigError(f"{key!r} is not a setting's name", hint="names look like user.name")
     return key.split(".")
+
+
+def _deeper_than(levels: int, values: dict[str, Any]) -> bool:
+    """Whether tables and arrays lie so deep in each other; dotted keys make thousands without a bracket."""
+    stack: list[tuple[int, Any]] = [(0, values)]
+    while stack:
+        depth, item = stack.pop()
+        if depth > levels:
+            return True
+        if isinstance(item, dict | list):
+            inner = item.values() if isinstance(item, dict) else item
+            stack += ((depth + 1, value) for value in inner)
+    return False
 
 
 def _flatten(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
