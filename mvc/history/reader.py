@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from mvc.errors import CorruptObject, UsageError
 from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Manifest, Part, Tag, Tree, commit_links, manifest_content
+from mvc.spans import Span
 
 _Object = TypeVar("_Object", Manifest, Tree, Commit, Tag, AliasEntry)
 _Parsed = TypeVar("_Parsed")
@@ -84,7 +85,7 @@ class Remembering:
     are let go of where there are more than :attr:`MOST_ROWS`. Safe to use from several threads.
     """
 
-    MOST_ROWS = 1_000_000
+    MOST_ROWS = 800_000
     """Tensors and parts, and a few for each manifest besides; 250 bytes each at most, a tenth of that where
     tables are shared."""
 
@@ -93,6 +94,7 @@ class Remembering:
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
         self._manifests: dict[ManifestId, Manifest] = {}
+        self._tables: dict[tuple[int, Span, Span], tuple[Span, ...]] = {}
         self._rows = 0
         self._lock = threading.Lock()
         self.get = reader.get
@@ -114,20 +116,29 @@ class Remembering:
                 self._keep(identity, self._shared(manifest))
 
     def _shared(self, manifest: Manifest) -> Manifest:
-        if manifest.tensors:
-            for known in self._manifests.values():
-                if len(known.tensors) == len(manifest.tensors) and known.tensors == manifest.tensors:
-                    return replace(manifest, tensors=known.tensors)
-        return manifest
+        """It, with the table of another file where that is the same."""
+        if not manifest.tensors:
+            return manifest
+        known = self._tables.setdefault(_ends(manifest), manifest.tensors)
+        same = known is not manifest.tensors and known == manifest.tensors
+        return replace(manifest, tensors=known) if same else manifest
 
     def _keep(self, identity: ManifestId, manifest: Manifest) -> None:
         self._manifests[identity] = manifest
         self._rows += self._cost(manifest)
         while self._rows > self.MOST_ROWS:
-            self._rows -= self._cost(self._manifests.pop(next(iter(self._manifests))))
+            gone = self._manifests.pop(next(iter(self._manifests)))
+            self._rows -= self._cost(gone)
+            if gone.tensors:
+                self._tables.pop(_ends(gone), None)
 
     def _cost(self, manifest: Manifest) -> int:
         return self._OWN_ROWS + len(manifest.tensors) + len(manifest.parts)
+
+
+def _ends(manifest: Manifest) -> tuple[int, Span, Span]:
+    """What two equal tables of tensors, neither of them empty, have in common."""
+    return len(manifest.tensors), manifest.tensors[0], manifest.tensors[-1]
 
 
 def read_tag(reader: ObjectReader, identity: TagId) -> Tag:

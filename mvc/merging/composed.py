@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mvc.formats import View, describe
+from mvc.formats import Description, View, describe
 from mvc.memoryfile import MemoryFile
 from mvc.merging.sides import NotMergeable
 from mvc.merging.tensors import Source
@@ -19,13 +19,15 @@ class Composed(NamedTuple):
     conflicts: tuple[str, ...] = ()
 
 
-def check_composed(made: Composed, kind: str, sources: Mapping[str, Source]) -> None:
-    """Read the table of tensors of what was composed, as anybody would: it must be what was meant.
+def check_composed(made: Composed, kind: str, sources: Mapping[str, Source]) -> Description:
+    """Read the table of tensors of what was composed, as anybody would: it must be what was meant,
+    and is returned.
 
     Raises:
         NotMergeable: the file is not of the format ``kind``, or has other tensors, or has them elsewhere.
     """
-    layout = describe(made.file, _no_sibling).layout
+    description = describe(made.file, _no_sibling)
+    layout = description.layout
     found = {(span.name, span.dtype, span.shape, span.strides) for span in layout.spans}
     meant = {
         (name, source.span.dtype, source.span.shape, source.span.strides) for name, source in sources.items()
@@ -37,6 +39,7 @@ def check_composed(made: Composed, kind: str, sources: Mapping[str, Source]) -> 
         or any(span.length and made.offsets.get(span.name) != span.offset for span in layout.spans)
     ):
         raise NotMergeable(f"what was made of it does not read as a {kind} file of those tensors")
+    return description
 
 
 def _no_sibling(_name: str) -> View | None:
