@@ -11,7 +11,7 @@ from mvc.errors import UserError
 from mvc.formats import NotThisFormat
 from mvc.formats.safetensors import Described, emit_header, read_header, read_metadata
 from mvc.memoryfile import MemoryFile, Stretch
-from mvc.merging.composed import Composed
+from mvc.merging.composed import Composed, has_tensors
 from mvc.merging.sides import NotMergeable, Side, Sides
 from mvc.merging.strategy import THEIRS
 from mvc.merging.tensors import Source
@@ -31,9 +31,8 @@ def compose_safetensors(name: str, sides: Sides, sources: Mapping[str, Source], 
     """
     found = _Metadatas(name)
     metadata, conflicts = _merge_metadata(found, sides, side)
-    wanted = _wanted(sources)
     for frame in (sides.ours, sides.theirs):
-        if _table(frame) == wanted and found[frame] == metadata:
+        if has_tensors(frame.manifest.tensors, sources) and found[frame] == metadata:
             spans = frame.manifest.tensors
             begin = min((span.offset for span in spans), default=frame.manifest.size)
             header, order = frame.stretches(0, begin), [span.name for span in spans]
@@ -47,14 +46,6 @@ def compose_safetensors(name: str, sides: Sides, sources: Mapping[str, Source], 
         offset += sources[tensor].span.length
     body = chain.from_iterable(sources[tensor].stretches() for tensor in order)
     return Composed(MemoryFile(name, [*header, *body]), offsets, conflicts)
-
-
-def _table(side: Side) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {span.name: (span.dtype, span.shape) for span in side.manifest.tensors}
-
-
-def _wanted(sources: Mapping[str, Source]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {name: (source.span.dtype, source.span.shape) for name, source in sources.items()}
 
 
 def _new_header(sources: Mapping[str, Source], metadata: _Metadata) -> tuple[tuple[Stretch, ...], list[str]]:

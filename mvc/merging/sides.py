@@ -100,7 +100,7 @@ class Operand(NamedTuple):
 
 def same_form(left: Span, right: Span) -> bool:
     """Whether two tensors have one dtype, shape and order of elements, so that bytes mean the same."""
-    return (left.dtype, left.shape, left.strides, left.length) == (
+    return left is right or (left.dtype, left.shape, left.strides, left.length) == (
         right.dtype,
         right.shape,
         right.strides,
