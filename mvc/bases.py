@@ -137,7 +137,8 @@ class BaseFinder:
     """Finds, for the files of one commit, what to predict them from.
 
     ``earlier`` gives the manifest id that a path has in the parents, or None; ``given`` what the user says.
-    Unless files are to be ``compare``d, tensors are predicted from nothing.
+    Unless files are to be ``compare``d, tensors are predicted from nothing. ``read`` gives manifests, for who
+    has parsed some of them already.
     """
 
     def __init__(
@@ -148,8 +149,10 @@ class BaseFinder:
         given: Given | None = None,
         *,
         compare: bool = True,
+        read: Callable[[ManifestId], Manifest] | None = None,
     ) -> None:
         self._database = database
+        self._read = read or (lambda identity: Manifest.from_bytes(database.get(identity)))
         self._earlier = earlier
         self._given = given or Given()
         self._compare = compare
@@ -163,7 +166,7 @@ class BaseFinder:
         earlier: Manifest | None = None
         if identity is not None:
             try:
-                earlier = Manifest.from_bytes(self._database.get(identity))
+                earlier = self._read(identity)
             except DamageError as error:
                 _note(self._database, error)
         return FileBases(self._database, earlier, self._recipes(path, spans, read, identity, earlier))
@@ -199,7 +202,9 @@ class BaseFinder:
         from mvc.sketches import SketchIndex
 
         if self._library is None:
-            self._library = Library(self._database, SketchIndex(self._store.io, self._store.folder))
+            self._library = Library(
+                self._database, SketchIndex(self._store.io, self._store.folder), self._read
+            )
         parent = None if earlier is None or identity is None else KnownFile(identity, earlier)
         library = self._library
         related, operands = (

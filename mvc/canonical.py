@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -75,6 +76,28 @@ def glance(data: Buffer, what: str) -> Any:
         return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=True, ext_hook=_no_extension)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise CorruptObject(f"{what} is not msgpack: {error}") from None
+
+
+def skim(data: Buffer, what: str, passed_over: Collection[str]) -> dict[Any, Any]:
+    """Decode a map as :func:`glance` does; what is under some keys is passed over, and is None.
+
+    Raises:
+        CorruptObject: the bytes are not the msgpack of a map, or go on behind it.
+    """
+    unpacker = msgpack.Unpacker(
+        raw=False, strict_map_key=False, ext_hook=_no_extension, max_buffer_size=memoryview(data).nbytes
+    )
+    found: dict[Any, Any] = {}
+    try:
+        unpacker.feed(data)
+        for _ in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            found[key] = unpacker.skip() if key in passed_over else unpacker.unpack()
+        if unpacker.tell() != memoryview(data).nbytes:
+            raise ValueError("bytes behind its end")
+    except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
+        raise CorruptObject(f"{what} is not msgpack: {error}") from None
+    return found
 
 
 def unpack(data: Buffer, what: str) -> Any:

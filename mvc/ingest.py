@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 BATCH_BYTES = TENSOR_PIECE
 
+_PIECE_BYTES = 256
+"""What a piece takes beside its bytes, so that a batch of tensors of one element each is small too."""
+
 EXACT_PAYS = 100
 """A recipe that leaves less than this part of a piece is not compared with others."""
 
@@ -124,16 +127,22 @@ def ingest_file(
 
 
 def ingest_source(
-    source: Source, name: str, writer: ObjectWriter, finder: BaseFinder, monitor: Monitor
+    source: Source,
+    name: str,
+    writer: ObjectWriter,
+    finder: BaseFinder,
+    monitor: Monitor,
+    description: Description | None = None,
 ) -> tuple[ManifestId, Manifest, tuple[bytes | None, ...]]:
     """Store what ``source`` holds under the repository path ``name``; returns also the digests of its
-    tensors, as in :class:`Ingested`.
+    tensors, as in :class:`Ingested`. ``description`` is what :func:`mvc.formats.describe` gives for the
+    source, from who has asked already.
 
     Raises:
         FileChanged: it was written to while it was read.
     """
     passing = PassingDigests()
-    description = describe(source, _no_sibling)
+    description = description or describe(source, _no_sibling)
     bases = finder.file(name, description.layout.spans, source.read)
     manifest = _ingest(source, description, writer, bases, monitor, passing)
     digests = passing.finish(manifest.tensors, source.read)
@@ -219,7 +228,7 @@ def _ingest(
 
     parts: list[Part] = []
     pieces = _pieces(source, layout.spans, digest, monitor, buffers, passing)
-    handed = batches(pieces, lambda piece: len(piece.data), BATCH_BYTES)
+    handed = batches(pieces, lambda piece: _PIECE_BYTES + len(piece.data), BATCH_BYTES)
     alone = source.size <= max(BATCH_BYTES, SMALL_TENSOR * len(layout.spans))
     results = map(work, handed) if alone else ordered_map(work, handed)
     for batch in results:

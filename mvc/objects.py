@@ -201,6 +201,21 @@ class Manifest:
         return self.size == other.size and self.sha256 == other.sha256
 
 
+def manifest_content(data: Buffer) -> tuple[int, bytes]:
+    """Size and SHA-256 of the file that a manifest describes, for who compares files: its tables, which may
+    have 100,000 rows, are passed over.
+
+    Raises:
+        CorruptObject: these two are not what they must be.
+        UnsupportedFeature: as :meth:`Manifest.from_bytes`.
+    """
+    value = _checked_map(canonical.skim(data, "manifest", {"parts", "tensors"}), "manifest", _MANIFEST_KEYS)
+    size, digest = value["size"], value["sha256"]
+    _require(_is_count(size), "manifest", "size is not a count")
+    _require(type(digest) is bytes and len(digest) == 32, "manifest", "sha256 is not 32 bytes")
+    return size, digest
+
+
 def _tensor_row(span: Span) -> list[Any]:
     row: list[Any] = [span.name, span.dtype, list(span.shape), span.offset, span.length]
     if span.strides is not None:

@@ -15,7 +15,7 @@ from mvc.objects import Manifest
 from mvc.paths import collisions, shown
 from mvc.repo import View, exists
 from mvc.reuse import open_old
-from mvc.workspace import Workspace, manifest_reader
+from mvc.workspace import Workspace
 from mvc.worktree.apply import Applied, apply
 from mvc.worktree.compare import index_entry
 from mvc.worktree.index import IndexEntry, Moment
@@ -46,7 +46,7 @@ def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Ite
     """
     repository, io, monitor = workspace.repository, workspace.io, workspace.monitor
     with storage_errors("cannot write the work tree"):
-        read_manifest = manifest_reader(view.objects)
+        read_manifest = view.manifests.manifest
         monitor.start("write", sum(read_manifest(ManifestId(e.id)).size for e in plan.write.values()))
         filler = Filler(io, view.objects, monitor)
 
@@ -106,7 +106,7 @@ def _old_manifest(view: View, plan: Plan, path: str) -> Manifest | None:
     if identity is None:
         return None
     try:
-        return Manifest.from_bytes(view.objects.get(identity))
+        return view.manifests.manifest(identity)
     except DamageError:
         return None  # damage in the version that goes must not keep the other one from coming
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR
@@ -13,6 +14,7 @@ from mvc.backends.folder import FolderBackend
 from mvc.config import Config
 from mvc.errors import CorruptFile, InvalidName, RepositoryNotFound, UnsupportedFeature, UserError
 from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
+from mvc.history.reader import Remembering
 from mvc.history.refnames import check_ref_name, short_ref_name
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
@@ -136,6 +138,11 @@ class View:
     def commit(self, identity: CommitId) -> Commit:
         """Read a commit."""
         return Commit.from_bytes(self.objects.get(identity))
+
+    @cached_property
+    def manifests(self) -> Remembering:
+        """Reads as ``objects`` does, and parses each manifest once: for who looks at few versions."""
+        return Remembering(self.objects)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""

@@ -19,7 +19,7 @@ from mvc.paths import shown
 from mvc.placing import place, remember_placed
 from mvc.repo import View
 from mvc.transaction import Transaction, Update
-from mvc.workspace import Workspace, files_of, manifest_reader
+from mvc.workspace import Workspace, files_of
 from mvc.worktree.apply import Applied
 from mvc.worktree.compare import WorkState, mode_of
 from mvc.worktree.transition import plan, refuse_losses
@@ -53,7 +53,6 @@ def switch(
     """
     view = tx.view
     build(view)
-    read_manifest = manifest_reader(view.objects)
     current = dict(files_of(view, view.head_commit()) if version is None else version)
     state = workspace.state(view, current, workspace.scan())
     with storage_errors("cannot read the work tree"):
@@ -63,7 +62,7 @@ def switch(
             state,
             current,
             target,
-            read_manifest,
+            view.manifests.manifest,
             everything=everything,
             partial=partial,
         )

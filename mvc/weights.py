@@ -83,23 +83,36 @@ def is_plain(span: Span) -> bool:
 
 # --- hashing while a file passes by ------------------------------------------------------------------------
 class PassingDigests:
-    """Hashes tensors while their file is read from start to end, region by region."""
+    """Hashes tensors while their file is read from start to end, region by region.
+
+    One hasher is alive at a time: it takes 2 KB, which a file of 100,000 tensors has not to spare for each.
+    """
 
     def __init__(self) -> None:
-        self._hashers: dict[Span, blake3] = {}
+        self._known: dict[Span, bytes] = {}
+        self._passing: tuple[Span, blake3] | None = None
 
     def watcher(self, region: Region) -> blake3 | None:
         """What is to be updated with all the bytes of a region, in order; None where they are not one tensor
-        as it is hashed."""
+        as it is hashed. The regions before it have passed then."""
+        self._settle()
         span = region.span
         if span is None or region.length != span.length or not is_plain(span):
             return None
-        return self._hashers.setdefault(span, blake3())
+        hasher = blake3()
+        self._passing = span, hasher
+        return hasher
 
     def finish(self, spans: Sequence[Span], read: Read) -> tuple[bytes | None, ...]:
         """The digests of all tensors; what did not pass by whole (views, other byte orders) is read again."""
-        known = {span: hasher.digest() for span, hasher in self._hashers.items()}
-        return tuple(digests(spans, read, known))
+        self._settle()
+        return tuple(digests(spans, read, self._known))
+
+    def _settle(self) -> None:
+        if self._passing is not None:
+            span, hasher = self._passing
+            self._known[span] = hasher.digest()
+            self._passing = None
 
 
 # --- hashing what lies somewhere ---------------------------------------------------------------------------

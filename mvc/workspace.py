@@ -9,13 +9,12 @@ from contextlib import contextmanager, suppress
 from mvc.errors import InvalidPath, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import flatten
-from mvc.objectid import CommitId, ManifestId, TreeId
-from mvc.objects import Manifest, Tree, TreeEntry
-from mvc.odb.database import ObjectDatabase
+from mvc.objectid import CommitId, TreeId
+from mvc.objects import Tree, TreeEntry
 from mvc.paths import shown
 from mvc.repo import Repository, View, exists
 from mvc.worktree.apply import recover
-from mvc.worktree.compare import ReadManifest, WorkState, compare
+from mvc.worktree.compare import WorkState, compare
 from mvc.worktree.index import IndexEntry, Moment, StatCache, file_system_time
 from mvc.worktree.scan import ScanResult, scan
 
@@ -52,7 +51,7 @@ class Workspace:
     def state(self, view: View, version: Mapping[str, TreeEntry], found: ScanResult) -> WorkState:
         """The work tree against a version's files."""
         with storage_errors("cannot read the work tree"):
-            return compare(self.io, self.root, found, self.cache, version, manifest_reader(view.objects))
+            return compare(self.io, self.root, found, self.cache, version, view.manifests.manifest)
 
     def remember(self, entries: Mapping[str, IndexEntry]) -> None:
         """Store what is known of the work tree's files, so that they need not be read again; nothing in a
@@ -78,18 +77,6 @@ class Workspace:
         """The file system's time."""
         with storage_errors("cannot ask the file system for its time"):
             return file_system_time(self.io, self.repository.temporary.new())
-
-
-def manifest_reader(objects: ObjectDatabase) -> ReadManifest:
-    """A function that reads manifests by id, each parsed once."""
-    known: dict[ManifestId, Manifest] = {}
-
-    def read(identity: ManifestId) -> Manifest:
-        if identity not in known:
-            known[identity] = Manifest.from_bytes(objects.get(identity))
-        return known[identity]
-
-    return read
 
 
 def files_of(view: View, commit: CommitId | None) -> dict[str, TreeEntry]:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -267,18 +268,15 @@ def test_damage_in_the_version_that_goes_does_not_keep_the_other_from_coming(pla
     real, seen = Manifest.from_bytes.__func__, []
 
     def damaged(cls, data):
+        found = real(cls, data)
+        if found.sha256 != sha256(contents[0]).digest():
+            return found
         seen.append(data)
         raise CorruptObject("damaged")
 
-    from mvc import placing
-
-    class Broken:
-        from_bytes = classmethod(damaged)
-
-    monkeypatch.setattr(placing, "Manifest", Broken)
+    monkeypatch.setattr(Manifest, "from_bytes", classmethod(damaged))
     monitor = go(folder, revisions[1])
     assert seen
-    assert real is not None
     assert monitor.counters["reused_bytes"] == 0
     assert (folder / MODEL).read_bytes() == contents[1]
 

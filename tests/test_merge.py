@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from mvc.errors import AnswerIsNo, ConflictError, DamageError, UsageError, UserError, WouldOverwrite
+from mvc.formats import safetensors
+from mvc.objects import Manifest
 from mvc.ops import merge as verb
 from mvc.ops.commit import commit
 from mvc.ops.reset import reset
@@ -52,6 +55,32 @@ def clean_fork(folder):
         {"a.txt": TEXT.replace("one", "ours"), "model.safetensors": model(a=1.0)},
         {"a.txt": TEXT.replace("five", "theirs"), "gone": None, "model.safetensors": model(b=1.0)},
     )
+
+
+def test_a_merge_parses_each_manifest_and_each_header_once(tmp_path, monkeypatch):
+    repository = fork(
+        tmp_path,
+        {"model.safetensors": model()},
+        {"model.safetensors": model(a=1.0, b=1.0)},
+        {"model.safetensors": model(a=2.0, c=1.0)},
+    )
+    manifests: Counter[bytes] = Counter()
+    headers: Counter[bytes] = Counter()
+    parse_manifest, parse_header = Manifest.from_bytes.__func__, safetensors._parse
+
+    def manifest(cls, data):
+        manifests[bytes(data)] += 1
+        return parse_manifest(cls, data)
+
+    def header(raw):
+        headers[raw] += 1
+        return parse_header(raw)
+
+    monkeypatch.setattr(Manifest, "from_bytes", classmethod(manifest))
+    monkeypatch.setattr(safetensors, "_parse", header)
+    assert merge(repository, strategy="average").kind == "merged"
+    assert len(manifests) == 3 and set(manifests.values()) == {1}, "base, ours, theirs"
+    assert list(headers.values()) == [2], "the one that all have, and once more in the file that was made"
 
 
 # --- without conflicts -------------------------------------------------------------------------------------

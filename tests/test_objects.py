@@ -24,6 +24,7 @@ from mvc.objects import (
     Timestamp,
     Tree,
     TreeEntry,
+    manifest_content,
 )
 from mvc.spans import Span
 
@@ -187,6 +188,43 @@ def test_tree_order_and_duplicates():
     for entries in (rows, [rows[0], rows[0]]):
         with pytest.raises(CorruptObject, match="order"):
             Tree.from_bytes(canonical.pack({"entries": entries}))
+
+
+@pytest.mark.parametrize("manifest", [sample for sample in SAMPLES if isinstance(sample, Manifest)])
+def test_what_a_file_holds_is_told_without_its_tables(manifest):
+    assert manifest_content(manifest.to_bytes()) == (manifest.size, manifest.sha256)
+    assert manifest_content(edited(manifest, shards=[1, 2])) == (manifest.size, manifest.sha256)
+    with pytest.raises(UnsupportedFeature):
+        manifest_content(edited(manifest, **{"!sparse": True}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        sample_manifest().to_bytes()[:-1],
+        sample_manifest().to_bytes() + b"\0",
+        canonical.pack([1]),
+        canonical.pack({"size": 1, "sha256": b"\0" * 32}),
+        edited(sample_manifest(), size=-1),
+        edited(sample_manifest(), size=True),
+        edited(sample_manifest(), sha256=b"short"),
+        b"\xdf\xff\xff\xff\xff",  # a map of 4 billion keys that are not there
+        b"\x81\xa5parts" + b"\x91" * 5000,
+    ],
+)
+def test_what_a_file_holds_is_not_told_of_damage(data):
+    with pytest.raises(CorruptObject):
+        manifest_content(data)
+
+
+@given(data=st.binary(max_size=100))
+def test_any_bytes_tell_what_a_file_holds_or_are_refused(data):
+    try:
+        size, digest = manifest_content(data)
+    except (CorruptObject, UnsupportedFeature):
+        return
+    assert size >= 0 and len(digest) == 32
 
 
 def test_a_manifest_keeps_what_it_does_not_know():

@@ -82,6 +82,16 @@ class Safetensors:
 
 def _read_header(view: View) -> tuple[int, dict[str, Any]]:
     """Where the byte buffer starts, and the parsed header."""
+    raw = read_header(view)
+    return _LENGTH_BYTES + len(raw), _parse(raw)
+
+
+def read_header(view: View) -> bytes:
+    """The JSON text of a header: of a length and a number of values that may be parsed.
+
+    Raises:
+        NotThisFormat: it is longer than the file, or than any header may be.
+    """
     if view.size < _LENGTH_BYTES:
         raise NotThisFormat("truncated: no header length")
     length = int.from_bytes(view.read(0, _LENGTH_BYTES), "little")
@@ -95,7 +105,7 @@ def _read_header(view: View) -> tuple[int, dict[str, Any]]:
         raise NotThisFormat("the header does not start with a brace")
     if _values(raw) > MAX_HEADER_VALUES:
         raise NotThisFormat(f"a header of more than {MAX_HEADER_VALUES} values")
-    return start, _parse(raw)
+    return raw
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mvc.errors import CorruptObject, InvalidPath, UsageError
-from mvc.history.reader import ObjectReader, read_manifest, read_tree
+from mvc.history.reader import ObjectReader, read_content, read_tree
 from mvc.objectid import ManifestId, ObjectId, TreeId
 from mvc.objects import EXECUTABLE, FILE, FOLDER, Tree, TreeEntry
 from mvc.paths import MAX_DEPTH, check_path, shown
@@ -135,8 +135,7 @@ def content_of(reader: ObjectReader, entry: TreeEntry) -> tuple[int, bytes]:
     """Size and SHA-256 of a file, which say more than its manifest's id."""
     if not isinstance(entry.id, ManifestId):
         raise CorruptObject(f"the entry of file {entry.name!r} names a {entry.id.word}")
-    manifest = read_manifest(reader, entry.id)
-    return manifest.size, manifest.sha256
+    return read_content(reader, entry.id)
 
 
 # --- renames -----------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ The merged bytes *are* what a predictor gives for a record, so that storing them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mvc.chunking import tensor_pieces
@@ -113,7 +113,9 @@ def _check_exact() -> None:
         )
 
 
-def _linear(dtype: str, form: str, coefficients: Sequence[float]) -> Recipe:
+@lru_cache(maxsize=64)
+def _linear(dtype: str, form: str, coefficients: tuple[float, ...]) -> Recipe:
+    """One object for all tensors that are combined alike; nobody changes its parameters."""
     params: dict[str, Any] = {
         "from": dtype,
         "to": dtype,

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from mvc.bases import BaseFinder, Given, SketchStore
 from mvc.errors import damage_in
+from mvc.formats import Description
 from mvc.history.merge3 import VIRTUAL_LABELS, Content
+from mvc.history.reader import Remembering
 from mvc.ingest import ingest_source
 from mvc.memoryfile import MemoryFile, Stretch
 from mvc.merging.sides import NotMergeable, Side, Sides
@@ -23,7 +25,8 @@ from mvc.recipes.recipe import TensorRecipe
 class ContentMerging:
     """Merges files and stores them with ``writer``: weights by tensor, JSON by key, text by line.
 
-    ``labels`` are the names of ours and theirs where lines are in conflict. What is merged is predicted from
+    ``labels`` are the names of ours and theirs where lines are in conflict. ``reader`` reads what ``writer``
+    does, and what it parsed is not parsed again. What is merged is predicted from
     what it was merged of. Files that are nothing of these, or weights that cannot be merged, are in conflict
     as a whole, unless the default of ``strategies`` is a side: then they are that side's.
     """
@@ -36,8 +39,10 @@ class ContentMerging:
         strategies: Strategies,
         *,
         labels: tuple[str, str],
+        reader: Remembering | None = None,
     ) -> None:
         self._writer = writer
+        self._reader = reader or Remembering(writer.database)
         self._monitor = monitor
         self._strategies = strategies
         self._labels = labels
@@ -46,7 +51,11 @@ class ContentMerging:
         self._stated: dict[str, Mapping[str, TensorRecipe]] = {}
         self._fitted: set[str] | None = None
         self._finder = BaseFinder(
-            writer.database, store, self._ours.get, Given(self._related, stated=self._said)
+            writer.database,
+            store,
+            self._ours.get,
+            Given(self._related, stated=self._said),
+            read=self._reader.manifest,
         )
 
     def __call__(
@@ -90,9 +99,8 @@ class ContentMerging:
         labels: tuple[str, str],
     ) -> Content:
         self._ours[path], self._theirs[path] = ours, theirs
-        reader = self._writer.database
-        first = None if base is None else Side(reader, base)
-        sides = Sides(first, Side(reader, ours), Side(reader, theirs))
+        first = None if base is None else Side(self._reader, base)
+        sides = Sides(first, Side(self._reader, ours), Side(self._reader, theirs))
         reason: tuple[str, ...] = ()
         if sides.ours.manifest.tensors and sides.theirs.manifest.tensors:
             names = (*sides.ours.spans, *sides.theirs.spans)
@@ -103,7 +111,9 @@ class ContentMerging:
                 reason = (refusal.reason,)
             else:
                 self._stated[path] = merged.stated
-                return Content(self._store(path, merged.file), not merged.conflicts, merged.conflicts)
+                return Content(
+                    self._store(path, merged.file, merged.description), not merged.conflicts, merged.conflicts
+                )
         else:
             text = merge_texts(path, sides, labels=labels, favour=strategies.side)
             if text is not None:
@@ -114,8 +124,11 @@ class ContentMerging:
             return Content(theirs if strategies.side == THEIRS else ours, True)
         return Content(ours, False, reason)
 
-    def _store(self, path: str, file: MemoryFile) -> ManifestId:
-        identity, _manifest, _digests = ingest_source(file, path, self._writer, self._finder, self._monitor)
+    def _store(self, path: str, file: MemoryFile, description: Description | None = None) -> ManifestId:
+        identity, manifest, _digests = ingest_source(
+            file, path, self._writer, self._finder, self._monitor, description
+        )
+        self._reader.learn(identity, manifest)
         return identity
 
     def _related(self, path: str) -> Sequence[ManifestId]:

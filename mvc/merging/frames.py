@@ -81,7 +81,7 @@ def _frame(name: str, sides: Sides, side: str | None) -> tuple[_Frame, bool]:
 def _framed(name: str, side: Side) -> _Frame:
     if side.manifest.format not in ARCHIVES:
         return _Frame(side, ())
-    return _Frame(side, marks_of(hybrid(side.reader, name, side.manifest, ())))
+    return _Frame(side, marks_of(side.view(name)))
 
 
 def _same_glue(one: _Frame, other: _Frame) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 
+from blake3 import blake3
+
 from mvc.errors import UserError
 from mvc.formats import NotThisFormat
-from mvc.formats.safetensors import Described, emit_header, read_metadata
+from mvc.formats.safetensors import Described, emit_header, read_header, read_metadata
 from mvc.memoryfile import MemoryFile, Stretch
-from mvc.merging.composed import Composed
-from mvc.merging.hybrid import hybrid
+from mvc.merging.composed import Composed, has_tensors
 from mvc.merging.sides import NotMergeable, Side, Sides
 from mvc.merging.strategy import THEIRS
 from mvc.merging.tensors import Source
@@ -28,9 +29,10 @@ def compose_safetensors(name: str, sides: Sides, sources: Mapping[str, Source], 
     Raises:
         NotMergeable: more tensors, or others, than such a file may have.
     """
-    metadata, conflicts = _merge_metadata(name, sides, side)
+    found = _Metadatas(name)
+    metadata, conflicts = _merge_metadata(found, sides, side)
     for frame in (sides.ours, sides.theirs):
-        if _table(frame) == _wanted(sources) and _metadata(name, frame) == metadata:
+        if has_tensors(frame.manifest.tensors, sources) and found[frame] == metadata:
             spans = frame.manifest.tensors
             begin = min((span.offset for span in spans), default=frame.manifest.size)
             header, order = frame.stretches(0, begin), [span.name for span in spans]
@@ -46,14 +48,6 @@ def compose_safetensors(name: str, sides: Sides, sources: Mapping[str, Source], 
     return Composed(MemoryFile(name, [*header, *body]), offsets, conflicts)
 
 
-def _table(side: Side) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {span.name: (span.dtype, span.shape) for span in side.manifest.tensors}
-
-
-def _wanted(sources: Mapping[str, Source]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {name: (source.span.dtype, source.span.shape) for name, source in sources.items()}
-
-
 def _new_header(sources: Mapping[str, Source], metadata: _Metadata) -> tuple[tuple[Stretch, ...], list[str]]:
     described = [Described(name, source.span.dtype, source.span.shape) for name, source in sources.items()]
     try:
@@ -63,17 +57,28 @@ def _new_header(sources: Mapping[str, Source], metadata: _Metadata) -> tuple[tup
     return (Stretch.of(header),), [tensor.name for tensor in ordered]
 
 
-def _metadata(name: str, side: Side | None) -> _Metadata:
-    if side is None or side.manifest.format != "safetensors":
-        return None
-    try:
-        return read_metadata(hybrid(side.reader, name, side.manifest, ()))
-    except NotThisFormat as refusal:
-        raise NotMergeable(refusal.reason) from None
+class _Metadatas:
+    """The ``__metadata__`` of the sides of a file; each header is parsed once, however many sides have it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._known: dict[bytes, _Metadata] = {}
+
+    def __getitem__(self, side: Side | None) -> _Metadata:
+        if side is None or side.manifest.format != "safetensors":
+            return None
+        view = side.view(self._name)
+        try:
+            header = blake3(read_header(view)).digest()
+            if header not in self._known:
+                self._known[header] = read_metadata(view)
+        except NotThisFormat as refusal:
+            raise NotMergeable(refusal.reason) from None
+        return self._known[header]
 
 
-def _merge_metadata(name: str, sides: Sides, side: str | None) -> tuple[_Metadata, tuple[str, ...]]:
-    base, ours, theirs = (_metadata(name, one) for one in sides)
+def _merge_metadata(found: _Metadatas, sides: Sides, side: str | None) -> tuple[_Metadata, tuple[str, ...]]:
+    base, ours, theirs = (found[one] for one in sides)
     if ours == theirs or theirs == base:
         return ours, ()
     if ours == base:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mvc.formats import NotThisFormat
 from mvc.history.reader import ObjectReader, PartTable, Piece, read_manifest, read_range
 from mvc.memoryfile import Stretch
 from mvc.merging.hybrid import stored
@@ -58,6 +59,25 @@ class Side:
         """Bytes of the file, a part at a time."""
         return read_range(self.reader, self.parts, offset, length)
 
+    def view(self, name: str) -> StoredView:
+        """The file as formats read one, called ``name`` in its folder."""
+        return StoredView(self, name)
+
+
+class StoredView:
+    """A stored file as formats read it."""
+
+    def __init__(self, side: Side, name: str) -> None:
+        self.name = name
+        self.size = side.manifest.size
+        self._side = side
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise NotThisFormat("truncated")
+        return b"".join(self._side.read(offset, length))
+
 
 class Sides(NamedTuple):
     """The three versions of a file; no base where both sides added it."""
@@ -80,7 +100,7 @@ class Operand(NamedTuple):
 
 def same_form(left: Span, right: Span) -> bool:
     """Whether two tensors have one dtype, shape and order of elements, so that bytes mean the same."""
-    return (left.dtype, left.shape, left.strides, left.length) == (
+    return left is right or (left.dtype, left.shape, left.strides, left.length) == (
         right.dtype,
         right.shape,
         right.strides,

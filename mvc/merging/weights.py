@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mvc.formats import Description
 from mvc.memoryfile import MemoryFile
 from mvc.merging.arithmetic import Made
 from mvc.merging.composed import check_composed
@@ -19,10 +20,11 @@ _SAFETENSORS = "safetensors"
 
 
 class MergedWeights(NamedTuple):
-    """A merged file, read as it is calculated; what in it is in conflict; and the recipes of its tensors by
-    name."""
+    """A merged file, read as it is calculated; where its tensors lie; what in it is in conflict; and the
+    recipes of its tensors by name."""
 
     file: MemoryFile
+    description: Description
     conflicts: tuple[str, ...]
     stated: Mapping[str, Stated]
 
@@ -46,6 +48,6 @@ def merge_weights(name: str, sides: Sides, strategies: Strategies) -> MergedWeig
         made = compose_safetensors(name, sides, plan.sources, settled)
     else:
         made = compose_in_place(name, sides, plan.sources, strategies.side)
-    check_composed(made, sides.ours.manifest.format, plan.sources)
+    description = check_composed(made, sides.ours.manifest.format, plan.sources)
     stated = {tensor: source.stated() for tensor, source in plan.sources.items() if isinstance(source, Made)}
-    return MergedWeights(made.file, (*plan.conflicts, *made.conflicts), stated)
+    return MergedWeights(made.file, description, (*plan.conflicts, *made.conflicts), stated)

@@ -11,7 +11,7 @@ from mvc.dtypes import DTYPES
 from mvc.errors import UserError
 from mvc.fileio import storage_errors
 from mvc.history.ancestry import merge_bases
-from mvc.history.reader import ObjectReader, PartTable, Remembering, read_manifest
+from mvc.history.reader import ObjectReader, PartTable, read_manifest
 from mvc.history.revisions import resolve_commit
 from mvc.history.tensordiff import TensorDiff, diff_tensors
 from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
@@ -24,7 +24,7 @@ from mvc.repo import Repository, View
 from mvc.same_weights import SameWeights, of_changes, reading
 from mvc.spans import Span
 from mvc.weighing import Weigher
-from mvc.workspace import Workspace, files_of, locked, manifest_reader
+from mvc.workspace import Workspace, files_of, locked
 from mvc.worktree.compare import mode_of
 from mvc.worktree.overlay import WorkFileReader
 from mvc.worktree.renames import renames
@@ -93,7 +93,7 @@ def diff_versions(
     """From one version to another, by path."""
     before = view.commit(resolve_commit(old, view.objects, view)).tree
     after = view.commit(resolve_commit(new, view.objects, view)).tree
-    objects = Remembering(view.objects)
+    objects = view.manifests
     changes = pair_renames(objects, diff_trees(objects, before, after))
     same: dict[str, str] = {}
     if tensors:
@@ -123,8 +123,7 @@ def diff_worktree(
         state = workspace.state(view, before, workspace.scan())
         workspace.remember(state.fresh)
         with storage_errors("cannot read the work tree"):
-            read = manifest_reader(view.objects)
-            moved = renames(workspace.io, workspace.root, state, before, read)
+            moved = renames(workspace.io, workspace.root, state, before, view.manifests.manifest)
         gone = set(state.deleted).difference(moved.values())
         every = dict(sorted(before.items(), key=lambda item: item[0] not in gone))
         work = _WorkTree(workspace, view, every, tensors, depth)

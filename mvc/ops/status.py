@@ -15,7 +15,7 @@ from mvc.repo import Repository, View
 from mvc.underway.pending import Pending, read_pending
 from mvc.underway.unresolved import unresolved
 from mvc.weighing import Weigher
-from mvc.workspace import Workspace, files_of, locked, manifest_reader
+from mvc.workspace import Workspace, files_of, locked
 from mvc.worktree.compare import WorkState
 from mvc.worktree.recheck import same_content
 from mvc.worktree.renames import renames
@@ -57,8 +57,7 @@ def status(repository: Repository) -> Status:
         state = workspace.state(view, files, workspace.scan())
         workspace.remember(state.fresh)
         with storage_errors("cannot read the work tree"):
-            read = manifest_reader(view.objects)
-            moved = renames(workspace.io, workspace.root, state, files, read)
+            moved = renames(workspace.io, workspace.root, state, files, view.manifests.manifest)
             same, together = _same_weights(workspace, view, files, state, moved)
         pending = read_pending(view)
         still = () if pending is None else unresolved(workspace, view, pending)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import NamedTuple
 
 from mvc.dtypes import DTYPES
@@ -23,8 +25,8 @@ class KnownFile:
         self.identity = identity
         self.tensors = manifest.tensors
         self._size = manifest.size
-        self._parts = list(manifest.placed_parts())
-        self._offsets = [offset for offset, _part in self._parts]
+        self._parts = manifest.parts
+        self._offsets = array("Q", accumulate((part.length for part in manifest.parts), initial=0))
         self._by_name: dict[str, Span] | None = None
 
     def named(self, name: str) -> KnownTensor | None:
@@ -55,7 +57,7 @@ class KnownFile:
         while length > 0:
             if at >= len(self._parts) or len(found) == MAX_BASES:
                 return None
-            start, part = self._parts[at]
+            start, part = self._offsets[at], self._parts[at]
             if part.blob is None:
                 return None
             inside = offset - start

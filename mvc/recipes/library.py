@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from mvc.errors import DamageError, UnsupportedFeature
 from mvc.objectid import ManifestId
@@ -11,14 +12,22 @@ from mvc.odb.database import ObjectDatabase
 from mvc.recipes.known import KnownFile
 from mvc.sketches import Rows, SketchIndex, short_name
 
+ReadManifest = Callable[[ManifestId], Manifest]
+
 _KEPT_TENSORS = 100_000  # of files whose tables stay in memory
 
 
 class Library:
-    """The files that a repository holds, by the first bytes of their manifests' ids. Thread-safe."""
+    """The files that a repository holds, by the first bytes of their manifests' ids. Thread-safe.
 
-    def __init__(self, database: ObjectDatabase, index: SketchIndex) -> None:
+    ``read`` gives manifests, for who has parsed some of them already.
+    """
+
+    def __init__(
+        self, database: ObjectDatabase, index: SketchIndex, read: ReadManifest | None = None
+    ) -> None:
         self.database = database
+        self._manifest = read or (lambda identity: Manifest.from_bytes(database.get(identity)))
         self.index = index
         self._files: dict[int, KnownFile | None] = {}
         self._kept = 0
@@ -70,7 +79,7 @@ class Library:
         if identity is None:
             return None
         try:
-            return KnownFile(identity, Manifest.from_bytes(self.database.get(identity)))
+            return KnownFile(identity, self._manifest(identity))
         except (DamageError, UnsupportedFeature) as error:
             self.database.note_damage(f"{error.message}; stored without it as a base")
             return None

@@ -96,10 +96,12 @@ class Threeway:
         from mvc.merging.contents import ContentMerging
 
         self._tx = tx
-        self._reader = tx.writer.database
+        self._reader = tx.view.manifests
         self._labels = labels
         store = SketchStore(repository.io, repository.store)
-        self._content = ContentMerging(tx.writer, store, repository.monitor, strategies, labels=labels)
+        self._content = ContentMerging(
+            tx.writer, store, repository.monitor, strategies, labels=labels, reader=self._reader
+        )
 
     def commits(self, ours: CommitId, theirs: CommitId) -> Merged:
         """Two versions merged over their best common ancestors, whatever their number."""
