@@ -46,7 +46,7 @@ test-full: $(FULL)
 fuzz: $(FUZZ)
 	$(BIN)/python -m tests.fuzz.run --seconds 60 --together
 
-# At least ten million inputs in an hour on two cores; FUZZ_SECONDS for more.
+# An hour on two cores, some ten million inputs and more; FUZZ_SECONDS says otherwise.
 fuzz-long: $(FUZZ)
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(if $(FUZZ_CORPUS),--corpus $(FUZZ_CORPUS))
 

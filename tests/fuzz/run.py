@@ -112,7 +112,8 @@ def _guided(
     units, covered = UNITS.search(said), COVERED.findall(said)
     count = int(units[1]) if units else 0
     if ended.returncode:
-        print(f"{target.name}: FOUND\n{said[-4000:]}", flush=True)
+        telling = [line for line in said.splitlines() if not line.startswith("#")]  # those are progress
+        print(f"{target.name}: FOUND", *telling[-80:], sep="\n", flush=True)
         return count, 1
     print(f"{target.name}: {count:,} inputs, {covered[-1] if covered else '?'} edges", flush=True)
     return count, 0
