@@ -9,16 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gguf
 import h5py
 import numpy as np
-import onnx
 import pytest
 import safetensors
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import numpy_helper
 
 from mvc.errors import UsageError
 from mvc.history.reader import read_manifest
@@ -320,12 +317,17 @@ def as_gguf(arrays: Made) -> bytes:
 
 
 def read_gguf(data: bytes, folder: Path) -> Made:
+    import gguf
+
     (folder / "m.gguf").write_bytes(data)
     reader = gguf.GGUFReader(folder / "m.gguf")
     return {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
 
 
 def as_onnx(arrays: Made) -> bytes:
+    import onnx
+    from onnx import numpy_helper
+
     graph = onnx.helper.make_graph(
         [], "g", [], [], [numpy_helper.from_array(array, name) for name, array in arrays.items()]
     )
@@ -334,6 +336,9 @@ def as_onnx(arrays: Made) -> bytes:
 
 
 def read_onnx(data: bytes) -> Made:
+    import onnx
+    from onnx import numpy_helper
+
     model = onnx.load_model_from_string(data)
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
@@ -373,8 +378,7 @@ def arrays(seed: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_merged_files_of_other_formats_load(at: Bench, kind: str, tmp_path: Path) -> None:
     name, write, read = FORMATS[kind]
-    if "torch" in kind:
-        pytest.importorskip("torch")
+    skip_without_library(kind)
     base = arrays(0)
     ours = {**base, "alpha": arrays(1)["alpha"], "beta": arrays(1)["beta"]}
     theirs = {**base, "beta": arrays(2)["beta"], "gamma": arrays(2)["gamma"]}
@@ -391,10 +395,16 @@ def test_merged_files_of_other_formats_load(at: Bench, kind: str, tmp_path: Path
         np.testing.assert_array_equal(found[tensor].reshape(values.shape), values)
 
 
+def skip_without_library(kind: str) -> None:
+    """Skip where the library that would load such a file is not installed."""
+    for library in ("torch", "onnx", "gguf"):
+        if library in kind:
+            pytest.importorskip(library)
+
+
 @pytest.mark.parametrize("kind", sorted(FORMATS.keys() - {"torch-legacy"}))
 def test_one_side_may_add_tensors_and_both_may_not(at: Bench, kind: str, tmp_path: Path) -> None:
-    if "torch" in kind:
-        pytest.importorskip("torch")
+    skip_without_library(kind)
     name, write, read = FORMATS[kind]
     base, more = arrays(0), {**arrays(0), "zeta": arrays(3)["beta"]}
     changed = {**arrays(0), "beta": arrays(2)["beta"]}
