@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mvc.formats import NotThisFormat
-from mvc.history.reader import ObjectReader, PartTable, Piece, read_manifest, read_range
+from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
+from mvc.history.tensordiff import same_pieces
 from mvc.memoryfile import Stretch
 from mvc.merging.hybrid import stored
 from mvc.objectid import ManifestId
@@ -121,39 +122,6 @@ def same_tensor(left: Side, right: Side, name: str) -> bool:
 
 def same_bytes(left: Side, offset: int, right: Side, other_offset: int, length: int) -> bool:
     """Whether two stored files hold the same bytes from these offsets on."""
-    mine = list(left.parts.pieces(offset, length))
-    others = list(right.parts.pieces(other_offset, length))
-    if len(mine) == len(others):
-        pairs = list(zip(mine, others, strict=True))
-        if all(_ids_tell(one, other) for one, other in pairs):
-            return all(_same(one, other) for one, other in pairs)
-    return _read_equal(left.read(offset, length), right.read(other_offset, length))
-
-
-def _ids_tell(one: Piece, other: Piece) -> bool:
-    """Whether ids, or bytes at hand, say for certain that two pieces are equal, or that they are not."""
-    if one.length != other.length or (one.part.blob is None) != (other.part.blob is None):
-        return False
-    whole = one.length == one.part.length and other.length == other.part.length
-    return whole or one.part.blob is None or (one.part.blob == other.part.blob and one.start == other.start)
-
-
-def _same(one: Piece, other: Piece) -> bool:
-    if one.part.blob is not None or other.part.blob is not None:
-        return one.part.blob == other.part.blob
-    end = one.start + one.length
-    return one.part.inline[one.start : end] == other.part.inline[other.start : end]
-
-
-def _read_equal(left: Iterator[bytes], right: Iterator[bytes]) -> bool:
-    """Whether two streams of equal length hold the same bytes."""
-    mine, others = b"", b""
-    while True:
-        mine = mine or next(left, b"")
-        others = others or next(right, b"")
-        count = min(len(mine), len(others))
-        if not count:
-            return len(mine) == len(others)
-        if mine[:count] != others[:count]:
-            return False
-        mine, others = mine[count:], others[count:]
+    return same_pieces(
+        left.reader, left.parts.pieces(offset, length), right.parts.pieces(other_offset, length)
+    )
