@@ -154,6 +154,19 @@ class Piece(NamedTuple):
     length: int
 
 
+def read_piece(reader: ObjectReader, piece: Piece) -> bytes:
+    """The bytes of a stretch of a part.
+
+    Raises:
+        CorruptObject: the part's blob has another length than the manifest says.
+    """
+    part, start, length = piece
+    data = part.inline if part.blob is None else reader.get(part.blob)
+    if len(data) != part.length:
+        raise CorruptObject(f"a part of {part.length} bytes was stored with {len(data)}")
+    return data if length == part.length else data[start : start + length]
+
+
 class PartTable:
     """A manifest's parts, searchable by offset; build it once to look up many ranges of one file."""
 
@@ -193,8 +206,4 @@ def read_range(
         CorruptObject: a blob has another length than the manifest says.
     """
     table = manifest if isinstance(manifest, PartTable) else PartTable(manifest)
-    for part, start, count in table.pieces(offset, length):
-        data = part.inline if part.blob is None else reader.get(part.blob)
-        if len(data) != part.length:
-            raise CorruptObject(f"a part of {part.length} bytes was stored with {len(data)}")
-        yield data if count == part.length else data[start : start + count]
+    return (read_piece(reader, piece) for piece in table.pieces(offset, length))

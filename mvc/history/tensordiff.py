@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mvc.dtypes import DTYPES
 from mvc.errors import CorruptObject, UnsupportedFeature, UsageError
-from mvc.history.reader import ObjectReader, PartTable, Piece, read_range
+from mvc.history.reader import ObjectReader, PartTable, Piece, read_piece, read_range
 from mvc.objects import Manifest
 from mvc.spans import NotTileable, Span, check_span, element_count, row_major_strides
 
@@ -86,8 +86,7 @@ def moved_share(reader: ObjectReader, old: Manifest, new: Manifest, name: str) -
 
 def pair_moved_share(reader: ObjectReader, old: PartTable, new: PartTable, pair: SpanPair) -> float:
     """:func:`moved_share` of a tensor whose places are known; the tables serve all tensors of two files."""
-    _check_span(old, pair.old)
-    _check_span(new, pair.new)
+    check_spans(old, new, pair)
     if not _same_form(pair):
         raise UsageError(f"tensor {pair.new.name!r} has another dtype or shape in the other file")
     dtype = DTYPES[pair.new.dtype]
@@ -139,15 +138,9 @@ def same_pieces(reader: ObjectReader, old: Iterable[Piece], new: Iterable[Piece]
                 return False
             unsettled.append((left, right, count))
     return all(
-        _start_of(reader, left, count) == _start_of(reader, right, count) for left, right, count in unsettled
+        read_piece(reader, left._replace(length=count)) == read_piece(reader, right._replace(length=count))
+        for left, right, count in unsettled
     )
-
-
-def _start_of(reader: ObjectReader, piece: Piece, count: int) -> bytes:
-    data = piece.part.inline if piece.part.blob is None else reader.get(piece.part.blob)
-    if len(data) != piece.part.length:
-        raise CorruptObject(f"a part of {piece.part.length} bytes was stored with {len(data)}")
-    return data[piece.start : piece.start + count]
 
 
 def _surely_differ(left: Piece, right: Piece, count: int) -> bool:

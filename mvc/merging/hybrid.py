@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
-from mvc.errors import CorruptObject, UsageError
-from mvc.history.reader import ObjectReader, PartTable, Piece
+from mvc.errors import UsageError
+from mvc.history.reader import ObjectReader, PartTable, read_piece
 from mvc.memoryfile import MemoryFile, Stretch
 from mvc.objects import Manifest
 from mvc.spans import Span
@@ -21,7 +22,9 @@ class Replaced(NamedTuple):
 
 def stored(reader: ObjectReader, parts: PartTable, offset: int, length: int) -> tuple[Stretch, ...]:
     """A range of a stored file as stretches of at most one part each, decoded when their turn comes."""
-    return tuple(_stretch(reader, piece) for piece in parts.pieces(offset, length))
+    return tuple(
+        Stretch(piece.length, partial(read_piece, reader, piece)) for piece in parts.pieces(offset, length)
+    )
 
 
 def hybrid(reader: ObjectReader, name: str, manifest: Manifest, replaced: Iterable[Replaced]) -> MemoryFile:
@@ -44,15 +47,3 @@ def _stretches(
         yield from stretches
         done = span.offset + span.length
     yield from stored(reader, parts, done, size - done)
-
-
-def _stretch(reader: ObjectReader, piece: Piece) -> Stretch:
-    part, start, length = piece
-
-    def give() -> bytes:
-        data = part.inline if part.blob is None else reader.get(part.blob)
-        if len(data) != part.length:
-            raise CorruptObject(f"a part of {part.length} bytes was stored with {len(data)}")
-        return data if length == part.length else data[start : start + length]
-
-    return Stretch(length, give)
