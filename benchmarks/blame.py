@@ -52,11 +52,13 @@ with Repository.open(FileIO(), Path("."), Monitor()).reading() as view:
 LOG_OF_PATH = """
 from pathlib import Path
 from mvc.fileio import FileIO
-from mvc.history.pathlog import commits_touching
+from mvc.history.listing import Listing, Place, list_commits
+from mvc.history.selection import Selection
 from mvc.monitor import Monitor
 from mvc.repo import Repository
 with Repository.open(FileIO(), Path("."), Monitor()).reading() as view:
-    list(commits_touching(view.objects, [view.head_commit()], "model.safetensors"))
+    listing = Listing(Selection((view.head_commit(),)), places=(Place("model.safetensors"),))
+    list(list_commits(view.objects, listing, lambda _id, _commit: True))
 """
 
 

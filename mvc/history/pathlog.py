@@ -1,80 +1,15 @@
-"""The versions that changed a file, a folder or a tensor: ``git log -- PATH``, one level deeper."""
+"""What stands at a place, a file, a folder or a tensor, in many versions, and whether it is the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from mvc.history.graph import walk
-from mvc.history.reader import ObjectReader, read_commit, read_tree
+from mvc.history.reader import ObjectReader, read_tree
 from mvc.history.rows import OpenManifests, kept_rows
 from mvc.history.treediff import diff_trees
 from mvc.history.wanted import Place
-from mvc.objectid import CommitId, ManifestId, TreeId
-from mvc.objects import FOLDER, Commit, TreeEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Touching:
-    """A version on the way through a place's history.
-
-    ``parents`` are those whose history goes on: the first one that has the same there, else all. ``touches``
-    tells whether the version changed the place; one that does not has at most one of ``parents``.
-    """
-
-    id: CommitId
-    commit: Commit
-    parents: tuple[CommitId, ...]
-    touches: bool
-
-
-def commits_touching(
-    reader: ObjectReader, starts: Iterable[CommitId], path: str, tensor: str | None = None
-) -> Iterator[tuple[CommitId, Commit]]:
-    """The versions that changed a file, a folder, or one tensor of a file, newest first.
-
-    As ``git log -- PATH`` simplifies: a merge that has the same there as one of its parents goes on with the
-    first such parent alone and is not given itself. A file has changed when its bytes or its mode did; a
-    tensor when its dtype, shape or bits did, however the file was cut into parts.
-
-    Of trees only those on the path are read, each once, and manifests only where their ids differ; tensors
-    where ids cannot tell whether equal bytes were cut differently. The walk streams.
-
-    Raises:
-        ObjectMissing: something that a version names is not there.
-    """
-    for step in simplified(reader, starts, [Place(path, tensor)]):
-        if step.touches:
-            yield step.id, step.commit
-
-
-def simplified(
-    reader: ObjectReader, starts: Iterable[CommitId], places: Sequence[Place], *, first_parent: bool = False
-) -> Iterator[Touching]:
-    """The history of several places together, newest first, with the versions in between that changed
-    nothing there: what is needed to draw its graph. With ``first_parent`` merges are compared with their
-    first parent only.
-
-    Raises:
-        ObjectMissing: something that a version names is not there.
-    """
-    comparison = Comparison(reader, places)
-    # What is met but not given yet; the walk asks for parents when it meets a commit.
-    met: dict[CommitId, Touching] = {}
-
-    def follow(identity: CommitId, commit: Commit) -> Sequence[CommitId]:
-        parents = commit.parents[:1] if first_parent else commit.parents
-        same = next(
-            (one for one in parents if comparison.is_same(read_commit(reader, one).tree, commit.tree)), None
-        )
-        if same is not None:
-            parents = (same,)
-        touches = same is None and (bool(parents) or not comparison.is_same(None, commit.tree))
-        met[identity] = Touching(identity, commit, parents, touches)
-        return parents
-
-    for identity, _commit in walk(reader, starts, follow=follow):
-        yield met.pop(identity)
+from mvc.objectid import ManifestId, TreeId
+from mvc.objects import FOLDER, TreeEntry
 
 
 class EntryAt:
@@ -105,7 +40,12 @@ class EntryAt:
 
 
 class Comparison:
-    """Whether two trees have the same at some places."""
+    """Whether two trees have the same at some places.
+
+    A file is the same while its bytes and its mode are; a tensor while its dtype, shape and bits are, however
+    the file was cut into parts. Of trees only those on the way are read, each once, and manifests only where
+    their ids differ; tensors where ids cannot tell whether equal bytes were cut differently.
+    """
 
     def __init__(self, reader: ObjectReader, places: Sequence[Place]) -> None:
         self._reader = reader

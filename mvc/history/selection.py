@@ -10,9 +10,6 @@ from mvc.history.reader import ObjectReader, read_commit
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 
-BRANCH_REFS = ("refs/heads/",)
-TAG_REFS = ("refs/tags/",)
-
 
 @dataclass(frozen=True, slots=True)
 class Selection:
