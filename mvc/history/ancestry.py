@@ -26,11 +26,11 @@ class Link(NamedTuple):
 
 
 class Links:
-    """The graph's view of commits, each read once."""
+    """The graph's view of commits, each read once; what ``earlier`` read is known."""
 
-    def __init__(self, reader: ObjectReader) -> None:
+    def __init__(self, reader: ObjectReader, earlier: Links | None = None) -> None:
         self._reader = reader
-        self._known: dict[CommitId, Link] = {}
+        self._known: dict[CommitId, Link] = {} if earlier is None else earlier._known
 
     def __getitem__(self, identity: CommitId) -> Link:
         """A commit's time and parents.

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from typing import Literal
 
 from mvc.errors import UserError
-from mvc.history.reader import ObjectReader, read_commit
+from mvc.history.ancestry import Links
 from mvc.objectid import CommitId
 
 StepKind = Literal["test", "merge base", "found", "skipped"]
@@ -34,22 +34,16 @@ class Step:
     candidates: tuple[CommitId, ...] = ()
 
 
-class Graph:
-    """Commits' parents and times, each commit read once; what ``earlier`` read is known."""
-
-    def __init__(self, reader: ObjectReader, earlier: Graph | None = None) -> None:
-        self._reader = reader
-        self._known: dict[CommitId, tuple[int, tuple[CommitId, ...]]] = (
-            {} if earlier is None else earlier._known
-        )
+class Graph(Links):
+    """What the graph's commits reach."""
 
     def parents(self, identity: CommitId) -> tuple[CommitId, ...]:
         """A commit's parents."""
-        return self._of(identity)[1]
+        return self[identity].parents
 
     def time(self, identity: CommitId) -> int:
         """When a commit was made, in microseconds since 1970."""
-        return self._of(identity)[0]
+        return self[identity].time
 
     def reachable(self, starts: Iterable[CommitId]) -> set[CommitId]:
         """The starts and all their ancestors."""
@@ -78,13 +72,6 @@ class Graph:
                 if parent not in seen and parent not in known:
                     heappush(queue, (-self.time(parent), len(seen), parent))
                     seen.add(parent)
-        return found
-
-    def _of(self, identity: CommitId) -> tuple[int, tuple[CommitId, ...]]:
-        found = self._known.get(identity)
-        if found is None:
-            commit = read_commit(self._reader, identity)
-            found = self._known[identity] = commit.time.microseconds, commit.parents
         return found
 
 
