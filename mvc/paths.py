@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mvc.errors import InvalidPath
 
@@ -209,3 +209,8 @@ def collisions(paths: Iterable[str]) -> list[list[str]]:
 def is_below(path: str, place: str) -> bool:
     """Whether a path is a place or lies in it; a place may end in a slash, and "" and "." are the top."""
     return place in ("", ".") or path == place or path.startswith(place.rstrip("/") + "/")
+
+
+def is_wanted(path: str, places: Sequence[str]) -> bool:
+    """Whether a path is one of some places or lies in one; where none is named, all are wanted."""
+    return not places or any(is_below(path, place) for place in places)

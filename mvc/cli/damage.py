@@ -22,20 +22,14 @@ def damage_lines(report: Report) -> Iterator[str]:
     told = {item.id for item in report.damaged} | report.explained
     for item in report.damage:
         if item.object not in told:
-            yield _line(
+            yield one_line(
                 f"{item.what}: {item.how}" + (f" (needed by {item.needed_by})" if item.needed_by else "")
             )
 
 
-def leads_to(item: DamagedObject) -> bool:
-    """Whether a name, an operation or a version is known to need an object."""
-    touched = item.touched
-    return bool(touched.versions.count or touched.refs or touched.operations)
-
-
 def block(item: DamagedObject) -> Iterator[str]:
     """A damaged object, and below it, indented, what it touches."""
-    yield _line(f"{item.kind} {item.id[:_SHORT]}: {item.how}")
+    yield one_line(f"{item.kind} {item.id[:_SHORT]}: {item.how}")
     touched = item.touched
     if item.readable:
         yield "  another record of it is sound: nothing is lost with this one"
@@ -44,7 +38,7 @@ def block(item: DamagedObject) -> Iterator[str]:
     if touched.versions.count:
         yield f"  {_versions(touched.versions)}"
     if touched.refs:
-        yield _line(f"  reached from {_listed(touched.refs, _MOST_NAMES)}")
+        yield one_line(f"  reached from {_listed(touched.refs, _MOST_NAMES)}")
     if touched.operations:
         yield f"  {'also ' if touched.refs else ''}needed to undo {_listed(touched.operations, _MOST_NAMES)}"
     for file in touched.files[:_MOST_FILES]:
@@ -72,9 +66,9 @@ def _file(file: FilePart, versions: Versions) -> Iterator[str]:
     ranges = _ranges(file.bytes)
     where = f"  bytes {ranges}" if ranges else what or "  the whole file"
     some = "" if file.versions == versions or not file.versions.count else f"  ({_versions(file.versions)})"
-    yield _line(f"  {file.path}{where}{some}")
+    yield one_line(f"  {file.path}{where}{some}")
     for tensor in file.tensors[:_MOST_TENSORS]:
-        yield _line(f"    {tensor.name}  bytes {_ranges(tensor.bytes)}")
+        yield one_line(f"    {tensor.name}  bytes {_ranges(tensor.bytes)}")
     if len(file.tensors) > _MOST_TENSORS:
         yield f"    and {count(len(file.tensors) - _MOST_TENSORS, 'more tensor')}; --json lists them"
 
@@ -94,7 +88,3 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
 
 def _listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _line(text: str) -> str:
-    return one_line(text)

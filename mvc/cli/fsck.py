@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 from mvc.cli.call import Call
-from mvc.cli.damage import advice, block, damage_lines, leads_to
+from mvc.cli.damage import advice, block, damage_lines
 from mvc.cli.declare import Option, command
 from mvc.errors import DamageError, UsageError
 from mvc.ops.fsck import fsck as check
@@ -111,14 +111,14 @@ def _tell(call: Call, report: Report) -> None:
     for line in lines:
         call.print(call.paint(line, "red"))
     for item in report.damaged:
-        if not item.readable and not leads_to(item):
+        if not item.readable and not item.touched.is_needed:
             continue
         head, *rest = block(item)
         call.print("")
         call.print(call.paint(head, "red"))
         for line in rest:
             call.print(line)
-    hidden = sum(not item.readable and not leads_to(item) for item in report.damaged)
+    hidden = sum(not item.readable and not item.touched.is_needed for item in report.damaged)
     if hidden:
         call.print("")
         call.print(

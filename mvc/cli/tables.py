@@ -73,6 +73,11 @@ class Table:
             lines.append(screen.paint(self._line(row.cells, widths, inner), row.colour))
         return (heading if with_heading else None), lines
 
+    def with_columns(self, places: Sequence[int]) -> Table:
+        """A table of only some of the columns."""
+        rows = [Row(tuple(row.cells[place] for place in places), row.colour) for row in self.rows]
+        return Table([self.columns[place] for place in places], self.indent, self.headed, rows)
+
     def _narrowed(self, width: int | None) -> Table:
         """This table; without its last spare column where the window is too narrow for it."""
         spare = [place for place, column in enumerate(self.columns) if column.spare]
@@ -81,9 +86,7 @@ class Table:
         wanted = self._widths([row.cells for row in self.rows], width)
         if len(self.indent) + sum(wanted) + len(GAP) * (len(wanted) - 1) <= width:
             return self
-        kept = [place for place in range(len(self.columns)) if place != spare[-1]]
-        rows = [Row(tuple(row.cells[place] for place in kept), row.colour) for row in self.rows]
-        return Table([self.columns[place] for place in kept], self.indent, self.headed, rows)
+        return self.with_columns([place for place in range(len(self.columns)) if place != spare[-1]])
 
     def _widths(self, rows: Iterable[Sequence[str]], width: int | None) -> list[int]:
         """How wide the columns become: as their widest cell, unless the line must be shorter."""

@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Any
 
 from mvc.cli.changes import COLOURS
-from mvc.cli.tables import Column, Row, Table
+from mvc.cli.tables import Column, Table
 from mvc.cli.text import share
 from mvc.ops.diff import FileChange, TensorChange
 from mvc.spans import Span
@@ -68,9 +68,8 @@ def part(relative: float) -> str:
 
 def _without_empty(table: Table) -> Table:
     """Columns that say nothing are left out, so that lines do not become wide for nothing."""
-    kept = [place for place in range(len(table.columns)) if any(row.cells[place] for row in table.rows)]
-    rows = [Row(tuple(row.cells[place] for place in kept), row.colour) for row in table.rows]
-    return Table([table.columns[place] for place in kept], table.indent, rows=rows)
+    every = range(len(table.columns))
+    return table.with_columns([place for place in every if any(row.cells[place] for row in table.rows)])
 
 
 def _form_cells(tensor: TensorChange) -> tuple[str, str, str]:
@@ -107,10 +106,9 @@ def _moves(tensor: TensorChange, sort: str | None, *, verbose: bool) -> list[str
     if stats.relative:
         by = f"by {part(stats.relative)}"
     largest = f"max {stats.largest:.3g}" if stats.largest else ""
-    full = verbose
-    l2 = f"L2 {stats.l2:.4g}" if stats.l2 is not None and (full or sort == "l2") else ""
-    cosine = f"cos {stats.cosine:.6f}" if stats.cosine is not None and (full or sort == "cosine") else ""
-    rank = f"rank {stats.rank:.1f}" if stats.rank is not None and (full or sort == "rank") else ""
+    l2 = f"L2 {stats.l2:.4g}" if stats.l2 is not None and (verbose or sort == "l2") else ""
+    cosine = f"cos {stats.cosine:.6f}" if stats.cosine is not None and (verbose or sort == "cosine") else ""
+    rank = f"rank {stats.rank:.1f}" if stats.rank is not None and (verbose or sort == "rank") else ""
     return [moved, by, largest, l2, cosine, rank, _lost(tensor)]
 
 

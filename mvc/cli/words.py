@@ -5,6 +5,7 @@ from __future__ import annotations
 from mvc.cli.call import Call
 from mvc.errors import InvalidPath, RevisionNotFound
 from mvc.history.revisions import resolve_commit
+from mvc.paths import is_below
 from mvc.repo import View
 from mvc.workspace import files_of
 
@@ -28,6 +29,4 @@ def names_files(call: Call, view: View, word: str) -> bool:
         return False
     if not found or (call.repository.worktree / found[0]).exists():
         return True
-    return any(
-        path == found[0] or path.startswith(f"{found[0]}/") for path in files_of(view, view.head_commit())
-    )
+    return any(is_below(path, found[0]) for path in files_of(view, view.head_commit()))

@@ -266,9 +266,8 @@ class Relating:
                     "rows", name, after, before, whole, kept / after.shape[0], stats, detail=detail
                 )
             return Relation("rows", name, after, before, stats=stats, detail={"added": added, "place": "end"})
-        if stats is not None and stats.moved == 0:
-            return Relation("reshaped", name, after, before, certain=True, stats=stats)
-        return Relation("reshaped", name, after, before, stats=stats)
+        certain = stats is not None and stats.moved == 0
+        return Relation("reshaped", name, after, before, certain=certain, stats=stats)
 
     def _rows_kept(self, old: Tensor, new: Tensor) -> int:
         """Rows of the new tensor that are rows of the old one, in the same order."""

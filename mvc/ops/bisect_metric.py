@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from mvc.bisecting.state import Word
 from mvc.errors import RevisionNotFound, UsageError, UserError
 from mvc.history.bisection import Graph, Step, next_step
 from mvc.history.names import offer
@@ -15,8 +15,6 @@ from mvc.objectid import CommitId
 from mvc.objects import Number
 from mvc.registry.notes import Notes, lay_over
 from mvc.repo import View
-
-Word = Literal["good", "bad", "skip"]
 
 
 @dataclass(frozen=True, slots=True)

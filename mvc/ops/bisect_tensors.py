@@ -17,7 +17,7 @@ from mvc.history.revisions import resolve_commit
 from mvc.laying import lay_out
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
-from mvc.paths import is_below
+from mvc.paths import is_wanted
 from mvc.refs import encode_target
 from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update, begin
@@ -121,7 +121,7 @@ def _begun(
             view.objects,
             files[0],
             files[1],
-            lambda path: not paths or any(is_below(path, wanted) for wanted in paths),
+            lambda path: is_wanted(path, paths),
         )
         if not found.changed:
             raise AnswerIsNo(

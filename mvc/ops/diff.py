@@ -19,7 +19,7 @@ from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.odb.database import SMALL_BYTES, ObjectDatabase
-from mvc.paths import is_below
+from mvc.paths import is_wanted
 from mvc.repo import Repository, View
 from mvc.same_weights import SameWeights, of_changes, reading
 from mvc.spans import Span
@@ -100,7 +100,7 @@ def diff_versions(
         weigher = Weigher(repository, objects)
         same = of_changes(weigher, objects, changes, lambda: flatten(objects, before))
     for change in changes:
-        if _wanted(change.path, paths) or (change.old_path is not None and _wanted(change.old_path, paths)):
+        if any(is_wanted(path, paths) for path in (change.path, change.old_path) if path is not None):
             # the tensors of what was only saved otherwise are not news
             told = tensors and change.path not in same and change.path not in same.values()
             yield replace(
@@ -130,7 +130,7 @@ def diff_worktree(
         found: list[FileChange] = []
         for path in sorted({*state.added, *state.modified, *gone}):
             old = moved.get(path)
-            if _wanted(path, paths) or (old is not None and _wanted(old, paths)):
+            if is_wanted(path, paths) or (old is not None and is_wanted(old, paths)):
                 change = work.change(path, before.get(path) if old is None else before[old], old)
                 if tensors:
                     found.append(change)
@@ -155,10 +155,6 @@ def fork_point(view: View, ours: str, theirs: str) -> str:
             f"{ours} and {theirs} have no common ancestor", hint="mvc diff A B compares them all the same"
         )
     return bases[0].hex()
-
-
-def _wanted(path: str, paths: Sequence[str]) -> bool:
-    return not paths or any(is_below(path, name) for name in paths)
 
 
 def _file_change(

@@ -23,7 +23,7 @@ from mvc.merging.sides import NotMergeable, Side, Sides
 from mvc.merging.strategy import OURS, THEIRS, Strategies
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Manifest, TreeEntry
-from mvc.paths import is_below
+from mvc.paths import is_wanted
 from mvc.repo import Repository, View
 from mvc.workspace import files_of, locked
 from mvc.worktree.overlay import WorkFileReader
@@ -60,10 +60,10 @@ def explain_worktree(repository: Repository, old: str | None, paths: Sequence[st
         changed = {*state.added, *state.modified}
         kept = set(before).difference(state.deleted, changed)
         for path, entry in before.items():
-            if path in kept and _wanted(path, paths):
+            if path in kept and is_wanted(path, paths):
                 files[path] = _stored(view.objects, path, entry)
         for path in sorted(changed):
-            if _wanted(path, paths):
+            if is_wanted(path, paths):
                 place = workspace.root / path
                 with storage_errors(f"cannot read {path}"):
                     manifest = measure_file(workspace.io, place, path, workspace.monitor, describer=describer)
@@ -79,10 +79,6 @@ def _given(manifest: Manifest) -> Manifest:
     return manifest
 
 
-def _wanted(path: str, paths: Sequence[str]) -> bool:
-    return not paths or any(is_below(path, name) for name in paths)
-
-
 def _stored(objects: ObjectReader, path: str, entry: TreeEntry) -> StoredFile:
     identity = ManifestId(entry.id)
     return StoredFile(path, identity, objects, partial(read_manifest, objects, identity))
@@ -92,7 +88,7 @@ def _version(view: View, commit: CommitId, label: str, paths: Sequence[str]) -> 
     read = read_commit(view.objects, commit)
     entries = flatten(view.objects, read.tree)
     files = {
-        path: _stored(view.objects, path, entry) for path, entry in entries.items() if _wanted(path, paths)
+        path: _stored(view.objects, path, entry) for path, entry in entries.items() if is_wanted(path, paths)
     }
     merge = read.extra.get("merge")
     return Version(label, files, merge if isinstance(merge, Mapping) else None)

@@ -15,7 +15,7 @@ from mvc.history.selection import commits_of_refs, is_range, select
 from mvc.history.treediff import diff_trees, flatten
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Commit, Manifest, TreeEntry
-from mvc.paths import is_below
+from mvc.paths import is_wanted
 from mvc.refs import NOTES
 from mvc.registry.metadata import metadata_of
 from mvc.registry.notes import Notes
@@ -167,7 +167,7 @@ class _Finder:
     ) -> Iterator[Hit]:
         ids = {path: ManifestId(entry.id) for path, entry in files.items()}
         for path in wanted:
-            if self._search.paths and not any(is_below(path, place) for place in self._search.paths):
+            if not is_wanted(path, self._search.paths):
                 continue
             manifest = read_manifest(self._reader, ids[path])
             if "names" in self._scopes:

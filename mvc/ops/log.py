@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from mvc.errors import UsageError
 from mvc.history.decorations import Decorations, Entry
 from mvc.history.listing import Listing, Order, Place, list_commits
-from mvc.history.reader import ObjectReader
+from mvc.history.reader import ObjectReader, read_commit
 from mvc.history.revisions import lookup_path
 from mvc.history.selection import commits_of_refs, select
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Commit
-from mvc.paths import is_below
+from mvc.paths import is_wanted
 from mvc.repo import View
 
 if TYPE_CHECKING:
@@ -106,16 +106,17 @@ def changes(
         return []
     parent = None
     if commit.parents:
-        parent = Commit.from_bytes(reader.get(commit.parents[0])).tree
+        parent = read_commit(reader, commit.parents[0]).tree
     found = pair_renames(reader, diff_trees(reader, parent, commit.tree))
     if not paths:
         return found
     places = [*paths, *(path.partition("#")[0] for path in paths if "#" in path)]
 
-    def is_wanted(path: str | None) -> bool:
-        return path is not None and any(is_below(path, place) for place in places)
-
-    return [change for change in found if is_wanted(change.path) or is_wanted(change.old_path)]
+    return [
+        change
+        for change in found
+        if any(is_wanted(path, places) for path in (change.path, change.old_path) if path is not None)
+    ]
 
 
 def _place(view: View, starts: Sequence[CommitId], path: str) -> Place:

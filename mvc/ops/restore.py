@@ -11,7 +11,7 @@ from mvc.history.revisions import resolve_commit
 from mvc.history.treediff import build_tree
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, Person, Timestamp, TreeEntry
-from mvc.paths import is_below
+from mvc.paths import is_below, is_wanted
 from mvc.repo import Repository, View
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
@@ -69,8 +69,9 @@ def restore(
             origin = files_of_tree(view, pending.tree)
         else:
             origin = files_of(view, resolve_commit(source or "HEAD", view.objects, view))
+        known = tracked.keys() | origin.keys()
         for name in wanted:
-            if name and not any(is_below(path, name) for path in {**tracked, **origin}):
+            if name and not any(is_below(path, name) for path in known):
                 raise RevisionNotFound(
                     f"nothing is called {name!r} in {source or 'HEAD'}",
                     hint=f"mvc ls {source or 'HEAD'} lists its files",
@@ -94,7 +95,7 @@ def _take_side(
     taken = [
         conflict
         for conflict in (() if pending is None else pending.conflicts)
-        if any(is_below(conflict.path, name) for name in wanted)
+        if is_wanted(conflict.path, wanted)
     ]
     if pending is None or not taken:
         raise UserError("nothing is in conflict there", hint="'mvc status' lists what is")
@@ -131,4 +132,4 @@ def _take_side(
 
 
 def _below(files: dict[str, TreeEntry], wanted: tuple[str, ...]) -> dict[str, TreeEntry]:
-    return {path: entry for path, entry in files.items() if any(is_below(path, name) for name in wanted)}
+    return {path: entry for path, entry in files.items() if is_wanted(path, wanted)}

@@ -56,9 +56,5 @@ def damaged_objects(
         touched = history.touched(dependants if readable else [damaged, *dependants])
         item = DamagedObject(damaged.word, damaged.hex(), how, readable, len(dependants), touched)
         found.append((damaged, item))
-    found.sort(key=lambda item: (not _touches(item[1].touched), -item[0].kind, item[0]))
+    found.sort(key=lambda item: (not item[1].touched.is_needed, -item[0].kind, item[0]))
     return [item for _identity, item in found], lost.objects | history.holders
-
-
-def _touches(touched: Touched) -> bool:
-    return bool(touched.versions.count or touched.refs or touched.operations)

@@ -83,6 +83,11 @@ class Touched:
     file_count: int
     files: tuple[FilePart, ...]
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether a name, an operation or a version is known to need it."""
+        return bool(self.versions.count or self.refs or self.operations)
+
 
 class _Hit(NamedTuple):
     """A lost piece within a file, with the stretches of tensors that lie in it; a lost manifest or tree has a
