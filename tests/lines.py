@@ -10,12 +10,10 @@ import numpy as np
 
 from mvc.objectid import CommitId
 from mvc.objects import Commit
-from mvc.ops import cherry_pick as cherry_pick_ops
-from mvc.ops import revert as revert_ops
-from mvc.ops.cherry_pick import Picking
 from mvc.ops.commit import Request
 from mvc.ops.merge import Choice, MergeRequest, MergeResult, conclude_merge
 from mvc.ops.merge import merge as merge_verb
+from mvc.ops.pick import Picking, pick
 from mvc.ops.undo import undo
 from mvc.repo import Repository
 from mvc.underway.pending import Pending, read_pending
@@ -68,12 +66,11 @@ def go_on(repository: Repository, strategy: str | None = None, **options: Any) -
 
 
 def cherry_pick(repository: Repository, *revisions: str, commit: bool = True, **options: Any):
-    picking = Picking("cherry-pick", **options)
-    return cherry_pick_ops.cherry_pick(repository, revisions, picking, request(), commit=commit)
+    return pick(repository, revisions, Picking("cherry-pick", **options), request(), commit=commit)
 
 
 def revert(repository: Repository, *revisions: str, commit: bool = True, **options: Any):
-    return revert_ops.revert(repository, revisions, Picking("revert", **options), request(), commit=commit)
+    return pick(repository, revisions, Picking("revert", **options), request(), commit=commit)
 
 
 def head(repository: Repository) -> tuple[CommitId, Commit]:

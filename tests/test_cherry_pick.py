@@ -6,8 +6,7 @@ import pytest
 
 from mvc.errors import AnswerIsNo, ConflictError, UsageError, UserError, WouldOverwrite
 from mvc.objects import Person
-from mvc.ops import cherry_pick as pick_verb
-from mvc.ops import revert as revert_verb
+from mvc.ops import pick as pick_verb
 from mvc.ops.commit import Request, commit
 from mvc.ops.merge import Choice
 from mvc.ops.restore import restore
@@ -114,12 +113,12 @@ def test_picks_stop_at_a_conflict_and_go_on(tmp_path):
     found = status(repository)
     assert found.pending is not None and found.pending.kind == "cherry-pick" and found.unresolved
     with pytest.raises(ConflictError, match="in conflict"):
-        pick_verb.go_on(repository, request())
+        pick_verb.go_on(repository, "cherry-pick", request())
     with pytest.raises(UserError, match="but a cherry-pick"):
-        revert_verb.go_on(repository, request())
+        pick_verb.go_on(repository, "revert", request())
     put(tmp_path, {"a": "both\n", "unrelated": "mine"})
     halfway = everything(repository)
-    done = pick_verb.go_on(repository, request())
+    done = pick_verb.go_on(repository, "cherry-pick", request())
     assert len(done.made) == 2 and done.stopped is None
     assert log(repository, 5) == ["add four", "change a", "add two", "add one", "ours"]
     assert head(repository)[1].author == OTHER
@@ -135,11 +134,11 @@ def test_a_pick_can_be_skipped_or_all_of_them_taken_back(tmp_path):
     cherry_pick(repository, "main~1..side")
     put(tmp_path, {"a": "half done\n"})
     halfway = everything(repository)
-    done = pick_verb.skip(repository, request())
+    done = pick_verb.skip(repository, "cherry-pick", request())
     assert len(done.made) == 1 and log(repository, 4) == ["add four", "add two", "add one", "ours"]
     assert (tmp_path / "a").read_text() == "ours\n" and status(repository).clean
     assert_undone(repository, halfway)
-    pick_verb.abort(repository, ME, now())
+    pick_verb.abort(repository, "cherry-pick", ME, now())
     assert everything(repository) == before
     assert_undone(repository, halfway)
 
@@ -158,7 +157,7 @@ def test_a_commit_concludes_one_pick_and_the_others_wait(tmp_path):
     with pytest.raises(ConflictError, match="under way"):
         switch_to(repository, "side")
     waiting = everything(repository)
-    pick_verb.go_on(repository, request())
+    pick_verb.go_on(repository, "cherry-pick", request())
     assert log(repository, 3) == ["add four", "by hand", "add two"]
     assert under_way(repository) is None and status(repository).clean
     assert_undone(repository, waiting)
@@ -173,8 +172,8 @@ def test_a_pick_that_changes_nothing_stops(tmp_path):
     assert done.stopped == ids[0] and not done.conflicts and not done.made
     assert everything(repository)[2] == before[2] and under_way(repository) is not None
     with pytest.raises(AnswerIsNo, match="nothing to commit"):
-        pick_verb.go_on(repository, request())
-    pick_verb.skip(repository, request())
+        pick_verb.go_on(repository, "cherry-pick", request())
+    pick_verb.skip(repository, "cherry-pick", request())
     assert everything(repository) == before
     done = cherry_pick(repository, "side~3", allow_empty=True)
     assert len(done.made) == 1 and done.stopped is None
@@ -224,13 +223,13 @@ def test_a_conflict_in_tensors_is_settled_by_a_strategy(tmp_path):
     done = cherry_pick(repository, "side")
     assert done.conflicts[0].details == ("a",)
     before = everything(repository)
-    pick_verb.go_on(repository, request(), Choice("theirs"))
+    pick_verb.go_on(repository, "cherry-pick", request(), Choice("theirs"))
     found = values((tmp_path / "m.safetensors").read_bytes())
     assert found["a"].tobytes() == values(model(a=1.0))["a"].tobytes()
     assert found["b"].tobytes() == values(model(b=1.0))["b"].tobytes()
     assert_undone(repository, before)
     restore(repository, ["m.safetensors"], ME, now(), side="ours")
-    pick_verb.go_on(repository, request())
+    pick_verb.go_on(repository, "cherry-pick", request())
     assert (tmp_path / "m.safetensors").read_bytes() == model(a=3.0, b=1.0)
 
 
@@ -263,7 +262,7 @@ def test_many_versions_still_to_come_are_kept(tmp_path):
                 waiting += view.commit(identity).parents
     assert len(stored.parents) <= 64 and reached.issuperset(pending.rest)
     put(tmp_path, {"a": "both"})
-    assert len(pick_verb.go_on(repository, request()).made) == 71
+    assert len(pick_verb.go_on(repository, "cherry-pick", request()).made) == 71
     assert (tmp_path / "n").read_text() == "70"
 
 
@@ -327,9 +326,9 @@ def test_a_revert_in_conflict_is_concluded_or_taken_back(tmp_path):
     before = everything(repository)
     done = revert(repository, "HEAD~2")
     assert [conflict.path for conflict in done.conflicts] == ["a"]
-    revert_verb.abort(repository, ME, now())
+    pick_verb.abort(repository, "revert", ME, now())
     assert everything(repository) == before
     revert(repository, "HEAD~2")
     put(tmp_path, {"a": "both\n"})
-    revert_verb.go_on(repository, request())
+    pick_verb.go_on(repository, "revert", request())
     assert head(repository)[1].subject == 'Revert "change a"' and status(repository).clean

@@ -11,9 +11,8 @@ import pytest
 
 from mvc.errors import MvcError
 from mvc.ops import bisect
-from mvc.ops import cherry_pick as pick_verb
 from mvc.ops import merge as merge_verb
-from mvc.ops import revert as revert_verb
+from mvc.ops import pick as pick_verb
 from mvc.ops.reset import reset
 from mvc.ops.restore import restore
 from mvc.ops.status import status
@@ -101,10 +100,13 @@ ACTIONS: dict[str, tuple[Callable[[Path], Repository], Callable[[Repository], ob
     "merge --continue with a strategy": (in_conflict, lambda repository: go_on(repository, "theirs")),
     "merge --abort": (dirty, lambda repository: merge_verb.abort(repository, ME, now())),
     "cherry-pick of several": (prepare, lambda repository: cherry_pick(repository, "main~1..side")),
-    "cherry-pick --continue": (picked, lambda repository: pick_verb.go_on(repository, request())),
+    "cherry-pick --continue": (
+        picked,
+        lambda repository: pick_verb.go_on(repository, "cherry-pick", request()),
+    ),
     "reset --hard": (dirty, lambda repository: reset(repository, "HEAD~1", ME, now(), mode="hard")),
     "restore --theirs": (in_conflict, lambda repository: restore(repository, [], ME, now(), side="theirs")),
-    "revert --skip": (reverting, lambda repository: revert_verb.skip(repository, request())),
+    "revert --skip": (reverting, lambda repository: pick_verb.skip(repository, "revert", request())),
     "bisect start": (chain, lambda repository: bisect.start(repository, "main", ["main~4"], ME, now())),
     "bisect reset": (bisecting, lambda repository: bisect.reset(repository, None, ME, now())),
     "undo of a merge in conflict": (in_conflict, lambda repository: undo(repository, ME, now(), force=True)),

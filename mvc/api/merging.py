@@ -10,11 +10,10 @@ from mvc.api.opened import Opened, name_of
 from mvc.api.params import params_of
 from mvc.api.revision import Revision
 from mvc.errors import UsageError, UserError
-from mvc.ops import cherry_pick as pick_ops
 from mvc.ops import merge as merge_ops
-from mvc.ops import revert as revert_ops
-from mvc.ops.cherry_pick import Picked, Picking
+from mvc.ops import pick as pick_ops
 from mvc.ops.merge import Choice, MergeRequest, MergeResult, Request, TakenBack
+from mvc.ops.pick import Picked, Picking
 from mvc.underway.pending import Kind, read_pending
 
 
@@ -88,9 +87,7 @@ class Merging(Opened):
         """
         chosen = _choice(strategy, strategy_for)
         picking = Picking("cherry-pick", chosen, mainline, note, allow_empty)
-        return pick_ops.cherry_pick(
-            self._repository, _names(revisions), picking, self._request(), commit=commit
-        )
+        return pick_ops.pick(self._repository, _names(revisions), picking, self._request(), commit=commit)
 
     def revert(
         self,
@@ -108,7 +105,7 @@ class Merging(Opened):
         """
         chosen = _choice(strategy, strategy_for)
         picking = Picking("revert", chosen, mainline, allow_empty=allow_empty)
-        return revert_ops.revert(self._repository, _names(revisions), picking, self._request(), commit=commit)
+        return pick_ops.pick(self._repository, _names(revisions), picking, self._request(), commit=commit)
 
     def conclude(
         self,
@@ -135,9 +132,7 @@ class Merging(Opened):
         kind = self._under_way()
         if kind == "merge":
             return merge_ops.conclude_merge(self._repository, request, chosen)
-        if kind == "cherry-pick":
-            return pick_ops.go_on(self._repository, request, chosen)
-        return revert_ops.go_on(self._repository, request, chosen)
+        return pick_ops.go_on(self._repository, kind, request, chosen)
 
     def skip(self) -> Picked:
         """Leave out the version at which a pick or revert stopped, and go on with the others.
@@ -148,9 +143,7 @@ class Merging(Opened):
         kind = self._under_way()
         if kind == "merge":
             raise UserError("a merge has nothing to skip", hint="conclude() or abort()")
-        if kind == "cherry-pick":
-            return pick_ops.skip(self._repository, self._request())
-        return revert_ops.skip(self._repository, self._request())
+        return pick_ops.skip(self._repository, kind, self._request())
 
     def abort(self) -> TakenBack:
         """Take back the merge, pick or revert that is under way; unrelated uncommitted work stays.
@@ -162,9 +155,7 @@ class Merging(Opened):
         with self._acting() as (who, now):
             if kind == "merge":
                 return merge_ops.abort(self._repository, who, now)
-            if kind == "cherry-pick":
-                return pick_ops.abort(self._repository, who, now)
-            return revert_ops.abort(self._repository, who, now)
+            return pick_ops.abort(self._repository, kind, who, now)
 
     def _under_way(self) -> Kind:
         with self._session.reading() as view:

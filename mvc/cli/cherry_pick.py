@@ -14,12 +14,10 @@ from mvc.cli.picks import (
     NoCommit,
     Revisions,
     Skip,
-    Verbs,
     run,
 )
 from mvc.cli.strategies import Density, Scale, Strategy, StrategyFor, Weight, choice_of
-from mvc.ops import cherry_pick as verb
-from mvc.ops.cherry_pick import Picking
+from mvc.ops.pick import Picking
 
 
 @command(
@@ -52,22 +50,12 @@ def cherry_pick(
     only where the files come out the same, since they say how those came out. Several versions are one
     operation: where one is in conflict, those before it are made, and it stops as 'mvc merge' does.
     """
-    repository = call.repository
     choice = choice_of(strategy, strategy_for, weight, scale, density)
-    picking = Picking("cherry-pick", choice, mainline, note, allow_empty)
-    verbs = Verbs(
-        lambda request: verb.cherry_pick(repository, revisions, picking, request, commit=not no_commit),
-        lambda request, chosen: verb.go_on(repository, request, chosen),
-        lambda request: verb.skip(repository, request),
-        lambda: verb.abort(repository, call.who(), call.now()),
-    )
     return run(
         call,
-        "cherry-pick",
-        verbs,
         revisions,
-        choice,
-        allow_empty=allow_empty,
+        Picking("cherry-pick", choice, mainline, note, allow_empty),
+        commit=not no_commit,
         go_on=continue_,
         skip=skip,
         abort=abort,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.conflicts import DATA, conflict_json, in_conflict, tell_taken_back
 from mvc.cli.declare import Argument, Option
-from mvc.committing import Request
 from mvc.errors import AnswerIsNo, UsageError
+from mvc.ops import pick as verb
+from mvc.ops.pick import Picked, Picking, PickKind, Request
 from mvc.text import count, one_line
-from mvc.underway.picking import Picked, PickKind
-from mvc.underway.taking_back import TakenBack
-from mvc.underway.threeway import Choice
 
 Revisions = Annotated[tuple[str, ...], Argument("REV", "Versions, or ranges A..B: what B has and A has not.")]
 Mainline = Annotated[
@@ -36,39 +33,34 @@ JSON = (
 )
 
 
-class Verbs(NamedTuple):
-    """The verb's functions: begin with revisions, go on, skip, abort."""
-
-    begin: Callable[[Request], Picked]
-    go_on: Callable[[Request, Choice], Picked]
-    skip: Callable[[Request], Picked]
-    abort: Callable[[], TakenBack]
-
-
 def run(
     call: Call,
-    kind: PickKind,
-    verbs: Verbs,
     revisions: tuple[str, ...],
-    choice: Choice,
+    picking: Picking,
     *,
-    allow_empty: bool,
+    commit: bool,
     go_on: bool,
     skip: bool,
     abort: bool,
     json: bool,
 ) -> int | None:
     """Do what the words say, and tell of it; gives the exit code."""
+    kind, repository = picking.kind, call.repository
     if sum((go_on, skip, abort, bool(revisions))) != 1:
         raise UsageError(
             f"a {kind} takes revisions, or --continue, --skip or --abort", hint=f"mvc {kind} REV"
         )
     if abort:
-        back = verbs.abort()
+        back = verb.abort(repository, kind, call.who(), call.now())
         tell_taken_back(call, kind, back, json=json)
         return None
-    request = Request(None, call.author(), call.now(), allow_empty=allow_empty)
-    done = verbs.go_on(request, choice) if go_on else verbs.skip(request) if skip else verbs.begin(request)
+    request = Request(None, call.author(), call.now(), allow_empty=picking.allow_empty)
+    if go_on:
+        done = verb.go_on(repository, kind, request, picking.choice)
+    elif skip:
+        done = verb.skip(repository, kind, request)
+    else:
+        done = verb.pick(repository, revisions, picking, request, commit=commit)
     if json:
         call.data(_json(done))
         return 4 if done.conflicts else 1 if done.stopped is not None else None

@@ -14,12 +14,10 @@ from mvc.cli.picks import (
     NoCommit,
     Revisions,
     Skip,
-    Verbs,
     run,
 )
 from mvc.cli.strategies import Density, Scale, Strategy, StrategyFor, Weight, choice_of
-from mvc.ops import revert as verb
-from mvc.ops.revert import Picking
+from mvc.ops.pick import Picking
 
 
 @command(
@@ -50,22 +48,12 @@ def revert(
     Unlike 'mvc reset' and 'mvc undo' it adds to history. Several versions are one operation: where one is in
     conflict, those before it are made, and it stops as 'mvc merge' does.
     """
-    repository = call.repository
     choice = choice_of(strategy, strategy_for, weight, scale, density)
-    picking = Picking("revert", choice, mainline, False, allow_empty)
-    verbs = Verbs(
-        lambda request: verb.revert(repository, revisions, picking, request, commit=not no_commit),
-        lambda request, chosen: verb.go_on(repository, request, chosen),
-        lambda request: verb.skip(repository, request),
-        lambda: verb.abort(repository, call.who(), call.now()),
-    )
     return run(
         call,
-        "revert",
-        verbs,
         revisions,
-        choice,
-        allow_empty=allow_empty,
+        Picking("revert", choice, mainline, False, allow_empty),
+        commit=not no_commit,
         go_on=continue_,
         skip=skip,
         abort=abort,

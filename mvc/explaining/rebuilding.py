@@ -9,7 +9,7 @@ import numpy as np
 
 from mvc.dtypes import DTYPES
 from mvc.elements import view
-from mvc.errors import DamageError, MvcError, ObjectMissing
+from mvc.errors import DamageError, ObjectMissing
 from mvc.explaining.units import StoredFile, Tensor
 from mvc.history.reader import read_range
 from mvc.history.tensordiff import count_unequal
@@ -20,7 +20,7 @@ from mvc.odb.record import Base, Recipe
 from mvc.odb.segment import Entry
 from mvc.odb.writer import Hint
 from mvc.parallel import ordered_map
-from mvc.predictors import PREDICTORS
+from mvc.predictors import predict
 from mvc.recipes.known import KnownFile, KnownTensor
 from mvc.recipes.recipe import TensorRecipe
 
@@ -83,11 +83,7 @@ class Operands(ObjectDatabase):
     ) -> bytes | memoryview:
         """As for stored objects, out of the files."""
         pieces = [self.get_part(base.id, base.offset, base.length) for base in bases]
-        name, version, params = recipe or ("concat", 1, {})
-        predictor = PREDICTORS.get((name, version))
-        if predictor is None:
-            raise MvcError(f"the predictor {name!r} is used, and not there")
-        return memoryview(predictor.predict(pieces, params, length))
+        return predict(recipe, pieces, length)
 
 
 class Rebuilt(NamedTuple):

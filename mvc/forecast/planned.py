@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mvc.errors import MvcError, ObjectMissing
+from mvc.errors import ObjectMissing
 from mvc.forecast.survey import Piece, Surveyed
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, ManifestId, ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import Base, Recipe, Record
 from mvc.odb.segment import Entry
-from mvc.predictors import PREDICTORS
+from mvc.predictors import predict
 from mvc.recipes.adapters import adapter_key, adapter_module
 from mvc.sketch import count_of
 from mvc.sketches import NewRow, Rows, SketchIndex, rows_of
@@ -77,11 +77,7 @@ class PlannedObjects(ObjectDatabase):
     ) -> bytes | memoryview:
         """As for stored objects, out of the files themselves."""
         pieces = [self.get_part(base.id, base.offset, base.length) for base in bases]
-        name, version, params = recipe or ("concat", 1, {})
-        predictor = PREDICTORS.get((name, version))
-        if predictor is None:
-            raise MvcError(f"the predictor {name!r} is used, and not there")
-        return memoryview(predictor.predict(pieces, params, length))
+        return predict(recipe, pieces, length)
 
 
 class PlannedIndex(SketchIndex):

@@ -22,7 +22,7 @@ from mvc.odb.index import Index
 from mvc.odb.pack import read_record, read_records_near
 from mvc.odb.record import MAX_DEPTH, Base, Recipe, Record
 from mvc.odb.segment import Entry
-from mvc.predictors import PREDICTORS
+from mvc.predictors import predict
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -302,13 +302,7 @@ class ObjectDatabase:
             # a copy of a small stretch lets go of a large base; the sum of the stretches is bounded
             pieces.append(plain if whole else bytes(plain[base.offset : base.offset + base.length]))
         budget.let_go(held)
-        name, version, params = recipe or ("concat", 1, {})
-        predictor = PREDICTORS.get((name, version))
-        if predictor is None:
-            raise UnsupportedFeature(
-                f"a record needs the predictor {name!r} version {version}", hint="upgrade mvc"
-            )
-        return memoryview(predictor.predict(pieces, params, length))
+        return predict(recipe, pieces, length)
 
     def _prediction_of(self, record: Record, budget: _Budget) -> bytes | memoryview | None:
         if not record.bases and record.recipe is None:

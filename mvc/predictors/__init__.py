@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mvc.errors import UnsupportedFeature
 from mvc.lazytable import LazyTable
 
 if TYPE_CHECKING:
@@ -54,3 +55,21 @@ PREDICTORS: LazyTable[Predictor] = LazyTable(
     "PREDICTOR",
 )
 """Every predictor, by name and version; each module offers ``PREDICTOR``."""
+
+
+def predict(
+    recipe: tuple[str, int, Mapping[str, Any]] | None, bases: Sequence[Buffer], length: int
+) -> memoryview:
+    """What a recipe (name, version, parameters; None joins the bases) predicts for ``length`` bytes.
+
+    Raises:
+        CorruptObject: the bases do not fit.
+        UnsupportedFeature: this mvc does not know the recipe.
+    """
+    name, version, params = recipe or ("concat", 1, {})
+    predictor = PREDICTORS.get((name, version))
+    if predictor is None:
+        raise UnsupportedFeature(
+            f"a record needs the predictor {name!r} version {version}", hint="upgrade mvc"
+        )
+    return memoryview(predictor.predict(bases, params, length))

@@ -85,12 +85,12 @@ def _clear_the_way(state: WorkState, result: Plan) -> None:
         return
     gone = set(result.remove)
     folders = {name for path in result.write for name in folders_above(path)}
-    for path, file in state.scan.files.items():
+    for path in state.added:
         blocks = path in folders or not result.write.keys().isdisjoint(folders_above(path))
         if blocks and path not in gone and path not in result.write:
             result.remove.append(path)
             result.lost.append(path)
-            result.seen[path] = file.seen
+            result.seen[path] = state.scan.files[path].seen
 
 
 def _look(io: FileIO, root: Path, path: str, state: WorkState) -> Seen | None:
