@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -112,14 +112,17 @@ class View:
             moved = "HEAD" in changed or head in changed
             head = changed.pop("HEAD", head)
             values.update(changed)
-            if not moved:
-                continue
-            before = head
-            if isinstance(head, str):
-                value = values[head] if head in values else self.refs.value(head)
-                before = peeled_target(value) if isinstance(value, bytes) else None
-            if isinstance(before, bytes):
-                yield CommitId(before)
+            before = self.commit_meant(head, values) if moved else None
+            if before is not None:
+                yield before
+
+    def commit_meant(self, head: HeadValue, values: Mapping[str, HeadValue]) -> CommitId | None:
+        """The commit that HEAD meant when it was ``head`` and refs were ``values``, those that are missing
+        there as they are now."""
+        if isinstance(head, str):
+            value = values[head] if head in values else self.refs.value(head)
+            return peeled_target(value) if isinstance(value, bytes) else None
+        return None if head is None else CommitId(head)
 
     # --- what commands ask first
     # ---------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from mvc.history.treediff import diff_trees, overlay
 from mvc.objectid import CommitId, OperationId, TreeId
 from mvc.objects import TreeEntry
 from mvc.oplog import HeadValue, Operation
-from mvc.refs import peeled_target
 from mvc.repo import View
 from mvc.workspace import EMPTY_TREE_ID, files_of
 
@@ -51,7 +50,7 @@ def right_after(view: View, operation: OperationId) -> Moment:
     Operations after it are taken back one by one; those before it are looked at until one of them says what
     lay in the work tree.
     """
-    head: HeadValue = _plain(view.root.head)
+    head: HeadValue = view.root.head
     values: dict[str, HeadValue] = {}  # of refs, where they differ from now: after the operation in hand
     moment: tuple[dict[str, bytes | None], HeadValue] | None = None
     known: dict[str, TreeEntry | None] = {}
@@ -64,7 +63,7 @@ def right_after(view: View, operation: OperationId) -> Moment:
             if item.worktree is not None:
                 _learn(view, known, *item.worktree)
             elif item.undoes is None and ("HEAD" in changed or head in changed):
-                commit = _commit_of(view, head, values)
+                commit = view.commit_meant(head, values)
                 if _was_made(view, commit, item):
                     return _moment(view, moment, files_of(view, commit), known)
         head = changed.pop("HEAD", head)
@@ -73,12 +72,8 @@ def right_after(view: View, operation: OperationId) -> Moment:
         raise RevisionNotFound(
             f"operation {operation.short} is not in the log", hint="'mvc oplog' lists them"
         )
-    began = files_of(view, _commit_of(view, head, values))
+    began = files_of(view, view.commit_meant(head, values))
     return _moment(view, moment, began if began or known else None, known)
-
-
-def _plain(head: str | CommitId | None) -> HeadValue:
-    return bytes(head) if isinstance(head, bytes) else head
 
 
 def _learn(view: View, known: dict[str, TreeEntry | None], before: TreeId, after: TreeId) -> None:
@@ -86,14 +81,6 @@ def _learn(view: View, known: dict[str, TreeEntry | None], before: TreeId, after
     trees = [None if tree == EMPTY_TREE_ID else tree for tree in (before, after)]
     for change in diff_trees(view.objects, *trees):
         known.setdefault(change.path, change.new)
-
-
-def _commit_of(view: View, head: HeadValue, values: Mapping[str, HeadValue]) -> CommitId | None:
-    """The commit that HEAD meant."""
-    if isinstance(head, str):
-        value = values[head] if head in values else view.refs.value(head)
-        return peeled_target(value) if isinstance(value, bytes) else None
-    return None if head is None else CommitId(head)
 
 
 def _was_made(view: View, commit: CommitId | None, operation: Operation) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +32,7 @@ from mvc.ops.undo import undo
 from mvc.repo import Repository
 from mvc.spans import Span
 from tests import engine
+from tests.archive_files import npz_bytes, read_npz, read_torch, torch_bytes
 from tests.engine import ME, now, snapshot, tree
 from tests.make_files import finetuned, npy_bytes, random_weights, safetensors_bytes
 
@@ -531,36 +530,8 @@ def test_files_that_are_one_tensor(work: Path):
     assert [one.path for found_set in found.sets for one in found_set.tensors] == ["b.npy"]
 
 
-def npz_of(arrays: dict[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def read_npz(data: bytes) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert archive.testzip() is None
-    with np.load(io.BytesIO(data)) as found:
-        return dict(found)
-
-
-def torch_of(arrays: dict[str, np.ndarray]) -> bytes:
-    torch = pytest.importorskip("torch")
-    buffer = io.BytesIO()
-    torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, buffer)
-    return buffer.getvalue()
-
-
-def read_torch(data: bytes) -> dict[str, np.ndarray]:
-    torch = pytest.importorskip("torch")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert archive.testzip() is None
-    found = torch.load(io.BytesIO(data), weights_only=True)
-    return {name: tensor.numpy() for name, tensor in found.items()}
-
-
 @pytest.mark.parametrize(
-    ("name", "write", "read"), [("m.npz", npz_of, read_npz), ("m.pt", torch_of, read_torch)]
+    ("name", "write", "read"), [("m.npz", npz_bytes, read_npz), ("m.pt", torch_bytes, read_torch)]
 )
 def test_archives_keep_checksums_that_fit(work: Path, name: str, write, read):
     rng = np.random.default_rng(2)

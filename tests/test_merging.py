@@ -22,6 +22,7 @@ from mvc.history.reader import read_manifest
 from mvc.merging.strategy import Strategies
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
+from tests.archive_files import npz_bytes, read_npz, read_torch, torch_bytes
 from tests.family import LARGE, file_of, rounded, tuned, weights
 from tests.make_files import gguf_bytes, npy_bytes, safetensors_bytes
 from tests.merging import Bench, bench, tensors_of
@@ -251,36 +252,6 @@ def test_a_header_stays_as_it_is_where_it_says_what_is_meant(at: Bench) -> None:
 Made = Mapping[str, np.ndarray]
 
 
-def npz(arrays: Made) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def read_npz(data: bytes) -> Made:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert archive.testzip() is None
-    with np.load(io.BytesIO(data)) as found:
-        return dict(found)
-
-
-def torch_zip(arrays: Made) -> bytes:
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, buffer)
-    return buffer.getvalue()
-
-
-def read_torch(data: bytes) -> Made:
-    import torch
-
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert archive.testzip() is None
-    found = torch.load(io.BytesIO(data), weights_only=True)
-    return {name: tensor.numpy() for name, tensor in found.items()}
-
-
 def torch_legacy(arrays: Made) -> bytes:
     """As torch wrote before 2020, where each storage's name is an address in memory: with those of one file,
     as a tool writes that saves the same model again."""
@@ -357,8 +328,8 @@ def read_hdf5(data: bytes) -> Made:
 
 
 FORMATS: dict[str, tuple[str, Any, Any]] = {
-    "npz": ("m.npz", npz, read_npz),
-    "torch": ("m.pt", torch_zip, read_torch),
+    "npz": ("m.npz", npz_bytes, read_npz),
+    "torch": ("m.pt", torch_bytes, read_torch),
     "torch-legacy": ("m.pt", torch_legacy, read_legacy),
     "gguf": ("m.gguf", as_gguf, read_gguf),
     "onnx": ("m.onnx", as_onnx, read_onnx),
@@ -519,8 +490,8 @@ def test_checksums_behind_members_are_made_anew_too(at: Bench) -> None:
 @given(st.data())
 def test_damaged_archives_are_merged_soundly_or_left_alone(at: Bench, data: st.DataObject) -> None:
     """Whatever is clean reads as an archive of the tensors that were meant."""
-    base, ours = npz(arrays(0)), npz(arrays(1))
-    harmed = bytearray(npz(arrays(2)))
+    base, ours = npz_bytes(arrays(0)), npz_bytes(arrays(1))
+    harmed = bytearray(npz_bytes(arrays(2)))
     for _flip in range(data.draw(st.integers(1, 4))):
         harmed[data.draw(st.integers(0, len(harmed) - 1))] ^= data.draw(st.integers(1, 255))
     result = at.merge("m.npz", base, ours, bytes(harmed), AVERAGE)
@@ -537,7 +508,7 @@ def test_archives_inside_archives_are_left_alone(at: Bench) -> None:
     def nested(values: Made) -> bytes:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr(zipfile.ZipInfo("policy.pth"), torch_zip(values))
+            archive.writestr(zipfile.ZipInfo("policy.pth"), torch_bytes(values))
         return buffer.getvalue()
 
     result = at.merge("agent.zip", nested(arrays(0)), nested(arrays(1)), nested(arrays(2)), AVERAGE)
@@ -547,7 +518,7 @@ def test_archives_inside_archives_are_left_alone(at: Bench) -> None:
 
 
 def test_formats_that_differ_and_files_of_unknown_bytes_are_in_conflict(at: Bench) -> None:
-    st_file, npz_file = plain(a=small(1)), npz(arrays(1))
+    st_file, npz_file = plain(a=small(1)), npz_bytes(arrays(1))
     assert not at.merge("m", st_file, st_file + b"", npz_file).clean
     noise = np.random.default_rng(0)
     one, two, three = (noise.bytes(5000) for _ in range(3))
@@ -622,7 +593,7 @@ def test_manifests_that_contradict_themselves_are_in_conflict(at: Bench) -> None
 def test_tables_that_tensors_do_not_lie_in_are_in_conflict(at: Bench) -> None:
     """A manifest may say of an archive that a tensor lies where its checksum does, or of any file that two
     tensors of one form lie the other way round."""
-    base, ours, theirs = (at.put("m.npz", npz(arrays(seed))) for seed in range(3))
+    base, ours, theirs = (at.put("m.npz", npz_bytes(arrays(seed))) for seed in range(3))
     for identity in (ours, theirs):
         sound = Manifest.from_bytes(at.writer.database.get(identity))
         first = sound.tensors[0]
@@ -630,7 +601,7 @@ def test_tables_that_tensors_do_not_lie_in_are_in_conflict(at: Bench) -> None:
         odd = at.writer.put(ManifestId, replace(sound, tensors=(moved, *sound.tensors[1:])).to_bytes())
         sides = (odd, theirs) if identity is ours else (ours, odd)
         content = at.content("m.npz", base, *sides, AVERAGE)
-        assert (content.clean, at.data(content.id)) == (False, npz(arrays(1)))
+        assert (content.clean, at.data(content.id)) == (False, npz_bytes(arrays(1)))
     base, ours, theirs = (at.put("m.safetensors", plain(a=small(n), b=small(n + 3))) for n in (1, 2, 3))
     sound = Manifest.from_bytes(at.writer.database.get(ours))
     first, second = sound.tensors

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from mvc.recipes.prune import Pruned
 from mvc.recipes.quantise import Quantised
 from mvc.recipes.recipe import MAX_RECIPE_DEPTH
 from mvc.sketches import FOLDER_NAME, ROW, SketchIndex, bucket_of
+from tests.archive_files import npz_bytes
 from tests.engine import ME, assert_sound, history, now, open_repository, snapshot, switch_to
 from tests.family import LARGE, Arrays, Store, as_dtype, file_of, rounded, through, tuned, weights
 from tests.make_files import gguf_bytes, npy_bytes, safetensors_bytes
@@ -48,12 +48,6 @@ BASE = weights()
 HALF = rounded(BASE, "BF16")
 TUNED = rounded(tuned(BASE, 1), "BF16")
 OTHER = rounded(tuned(BASE, 2), "BF16")
-
-
-def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
 
 
 class Relation(NamedTuple):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mvc.errors import CorruptObject, RefMoved, UserError
-from mvc.objectid import CommitId
+from mvc.objectid import ID_BYTES, CommitId
 from mvc.objects import Commit, Person, Timestamp
 from mvc.refs import BRANCHES, encode_target, peeled_target
 from mvc.repo import View
@@ -221,6 +221,6 @@ def _list(value: Any) -> list[Any]:
 def _answer(item: Any) -> tuple[Word, CommitId]:
     if type(item) is list and len(item) == 2 and item[0] in ("good", "bad", "skip"):
         word, identity = item
-        if type(identity) is bytes and len(identity) == len(CommitId.of(b"")):
+        if type(identity) is bytes and len(identity) == ID_BYTES:
             return word, CommitId(identity)
     raise CorruptObject(f"{START} has an answer that is none", hint="'mvc bisect reset REV' ends it")
