@@ -14,6 +14,7 @@
     │   ├── ConfigError
     │   ├── UnsupportedFeature       a newer mvc wrote this
     │   ├── StorageError             disk full, permission, I/O
+    │   ├── ObjectPurged             what was asked for left the store for good
     │   └── FileChanged              a work file changed while it was read
     ├── ConflictError             4  somebody else's change is in the way
     │   ├── RefMoved
@@ -97,6 +98,10 @@ class UnsupportedFeature(UserError):
 
 class StorageError(UserError):
     """The disk or the store refused: full, not permitted, I/O error."""
+
+
+class ObjectPurged(UserError):
+    """An object that was purged: it is gone on purpose, and may not come back."""
 
 
 class FileChanged(UserError):

@@ -27,6 +27,7 @@ from mvc.odb.segment import Segment
 from mvc.oplog import HeadValue, Operation
 from mvc.refs import BRANCHES, RefTable, decode_target, peeled_target
 from mvc.root import Root, RootStore
+from mvc.tombstones import Tombstones
 
 STORE = ".mvc"
 FORMAT = "mvc repository format 1\n"
@@ -146,6 +147,11 @@ class View:
     def manifests(self) -> Remembering:
         """Reads as ``objects`` does, and parses each manifest once: for who looks at few versions."""
         return Remembering(self.objects)
+
+    @cached_property
+    def tombstones(self) -> Tombstones:
+        """What was purged."""
+        return Tombstones(self.root.tombstones, self.backend)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""
