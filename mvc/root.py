@@ -91,11 +91,11 @@ class Root:
         """
         body, digest = data[:-32], data[-32:]
         if not body.startswith(MAGIC) or blake3(body).digest() != digest:
-            raise CorruptFile("root is damaged", hint="run 'mvc doctor'")
+            raise CorruptFile("root is damaged", hint="run 'mvc repair'")
         try:
             value = canonical.unpack(body[len(MAGIC) :], "root")
         except CorruptObject as error:
-            raise CorruptFile(f"root is damaged: {error.message}", hint="run 'mvc doctor'") from None
+            raise CorruptFile(f"root is damaged: {error.message}", hint="run 'mvc repair'") from None
         return cls._from_value(parse_map(value, "root", _KNOWN - {"head"}))
 
     @classmethod

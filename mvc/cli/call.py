@@ -55,6 +55,10 @@ class Call:
             self._repository = Repository.find(self.io, self.context.cwd, self.monitor)
         return self._repository
 
+    def adopt(self, repository: Repository) -> None:
+        """Work on this repository, which the command has found by itself."""
+        self._repository = repository
+
     def close(self) -> None:
         """Leave nothing in the store's folder of temporary files, and wait for the pager.
 

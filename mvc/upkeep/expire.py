@@ -26,14 +26,19 @@ def kept_count(oplog: OpLog, backend: Backend, since: int | None) -> tuple[int, 
 
 def expired(oplog: OpLog, backend: Backend, since: int | None) -> tuple[OpLog, int]:
     """The log without operations older than ``since``, and how many went. Its pieces are stored before this
-    returns.
+    returns."""
+    kept, total = kept_count(oplog, backend, since)
+    if kept == total:
+        return oplog, 0
+    return newest(oplog, backend, kept), total - kept
+
+
+def newest(oplog: OpLog, backend: Backend, kept: int) -> OpLog:
+    """The log with its newest operations only, so many of them, written anew; nothing older is read.
 
     An operation's id covers its parent's, so those that stay get new ids. What an operation took back goes on
     being named by its old id where it is not there any more.
     """
-    kept, total = kept_count(oplog, backend, since)
-    if kept == total:
-        return oplog, 0
     renamed: dict[OperationId, OperationId] = {}
     log = OpLog()
     for operation in reversed(list(islice(oplog.newest_first(backend), kept))):
@@ -41,4 +46,4 @@ def expired(oplog: OpLog, backend: Backend, since: int | None) -> tuple[OpLog, i
         log = log.append(replace(operation, parent=log.head, undoes=undoes), backend)
         if log.head is not None:
             renamed[operation.id] = log.head
-    return log, total - kept
+    return log
