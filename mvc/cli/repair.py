@@ -1,7 +1,5 @@
 """``mvc repair``."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -35,9 +33,9 @@ _MOST_SOURCES = 10
 def repair(
     call: Call,
     copies: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         Option("--from", "Another copy of the repository, or of its .mvc; may be given again.", "FOLDER"),
-    ] = None,
+    ] = (),
     dry_run: Annotated[bool, Option("-n --dry-run", "Change nothing; tell what would come back.")] = False,
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> int:
@@ -50,7 +48,7 @@ def repair(
     Nothing is thrown away: damaged files go into .mvc/damaged and stay there. Running it twice does no harm.
     """
     call.adopt(Repository.salvage(call.io, call.context.cwd, call.monitor))
-    folders = tuple(call.context.cwd / folder for folder in copies or ())
+    folders = tuple(call.context.cwd / folder for folder in copies)
     done = bring_back(call.repository, Request(call.who(), call.now(), folders, dry_run))
     code = 0 if done.sound else DamageError.exit_code
     if json:
