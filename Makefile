@@ -14,7 +14,7 @@ FUZZ := $(VENV)/.installed-fuzz
 FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
 FUZZ_SECONDS ?= 3600
 
-.PHONY: demo test test-full fuzz fuzz-long check lint types floors docs peers bench bench-full clean
+.PHONY: demo test test-full fuzz fuzz-long bitrot check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,10 @@ fuzz: $(FUZZ)
 # An hour on two cores, some ten million inputs and more; FUZZ_SECONDS says otherwise.
 fuzz-long: $(FUZZ)
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(if $(FUZZ_CORPUS),--corpus $(FUZZ_CORPUS))
+
+# Every byte of a small repository turned over, cut off, zeroed, exchanged: half an hour on two cores.
+bitrot: $(STAMP)
+	$(BIN)/python -m tests.bitrot
 
 lint: $(STAMP)
 	$(BIN)/ruff check mvc tests benchmarks
