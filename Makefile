@@ -16,8 +16,7 @@ FUZZ_SECONDS ?= 3600
 # Sequences in each of two processes.
 MODEL_EXAMPLES ?= 2000
 
-.PHONY: demo test test-full fuzz fuzz-long bitrot check lint types floors docs peers bench bench-full clean
-.PHONY: demo test test-full fuzz fuzz-long model check lint types floors docs peers bench bench-full clean
+.PHONY: demo test test-full fuzz fuzz-long bitrot model check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +55,7 @@ fuzz-long: $(FUZZ)
 # Every byte of a small repository turned over, cut off, zeroed, exchanged: half an hour on two cores.
 bitrot: $(STAMP)
 	$(BIN)/python -m tests.bitrot
+
 # Sequences of commands against a model of dicts of bytes: about an hour; MODEL_EXAMPLES says otherwise.
 model: $(STAMP)
 	$(BIN)/python -m tests.play_model --examples $(MODEL_EXAMPLES) --steps 60 --jobs 2

@@ -8,7 +8,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvc.backends.base import LOCK_SUFFIX, PREVIOUS_SUFFIX, Backend, Incoming, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import (
+    LOCK_SUFFIX,
+    PREVIOUS_SUFFIX,
+    Backend,
+    Incoming,
+    NotFound,
+    check_key,
+    check_range,
+    folder_of,
+)
 from mvc.errors import InvalidName, RootMoved
 from mvc.fileio import (
     NO_HARD_LINKS,
