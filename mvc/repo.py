@@ -236,7 +236,7 @@ class Repository:
             if text.startswith("mvc repository format "):
                 raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
             raise CorruptFile(f"{path} is damaged")
-        for name in (*FOLDERS, "weights", "sketches"):
+        for name in (*FOLDERS, "weights", "sketches", "trash"):
             _refuse_link(io, worktree / STORE / name)
         return cls(io, worktree, monitor, cache_bytes=cache_bytes)
 
