@@ -66,7 +66,9 @@ class View:
         self.backend = backend
         self.refs = RefTable(root.refs, backend)
         self.index = index_of(root, backend)
-        self.objects = ObjectDatabase(backend, self.index, monitor, cache)
+        self.tombstones = Tombstones(root.tombstones, backend)
+        """What was purged."""
+        self.objects = ObjectDatabase(backend, self.index, monitor, cache, self.tombstones.refusal)
 
     # --- what revisions are resolved against (history.revisions.Refs)
     # --------------------------------------------
@@ -147,11 +149,6 @@ class View:
     def manifests(self) -> Remembering:
         """Reads as ``objects`` does, and parses each manifest once: for who looks at few versions."""
         return Remembering(self.objects)
-
-    @cached_property
-    def tombstones(self) -> Tombstones:
-        """What was purged."""
-        return Tombstones(self.root.tombstones, self.backend)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""
