@@ -64,6 +64,8 @@ class View:
         self.root = root
         self.raw = raw
         self.backend = backend
+        self._monitor = monitor
+        self._cache = cache
         self.refs = RefTable(root.refs, backend)
         self.index = index_of(root, backend)
         self.tombstones = Tombstones(root.tombstones, backend)
@@ -149,6 +151,10 @@ class View:
     def manifests(self) -> Remembering:
         """Reads as ``objects`` does, and parses each manifest once: for who looks at few versions."""
         return Remembering(self.objects)
+
+    def with_root(self, root: Root, cache: PlainCache | None = None) -> View:
+        """What this state would be with another root, one that is about to be swapped in."""
+        return View(root, self.raw, self.backend, self._monitor, cache or self._cache)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""
@@ -262,6 +268,10 @@ class Repository:
     def write_config(self, text: str) -> None:
         """Replace the repository's settings."""
         self._write("config", text)
+
+    def forget_decoded(self) -> None:
+        """Empty the cache of decoded objects."""
+        self._cache.clear()
 
     def sweep(self) -> None:
         """Remove temporary files whose owners are gone."""

@@ -131,6 +131,11 @@ class ObjectWriter:
         self._tell_packed()
         return self._packs.entries
 
+    @property
+    def flushed(self) -> list[Entry]:
+        """Where the objects lie whose packs are full, or were flushed."""
+        return self._packs.entries
+
     def close(self) -> None:
         """Forget what was not flushed; nothing is written any more."""
         self._packs.close()

@@ -31,7 +31,11 @@ def expired(oplog: OpLog, backend: Backend, since: int | None) -> tuple[OpLog, i
     An operation's id covers its parent's, so those that stay get new ids. What an operation took back goes on
     being named by its old id where it is not there any more.
     """
-    kept, total = kept_count(oplog, backend, since)
+    return newest(oplog, backend, *kept_count(oplog, backend, since))
+
+
+def newest(oplog: OpLog, backend: Backend, kept: int, total: int) -> tuple[OpLog, int]:
+    """The log of which only the newest ``kept`` of ``total`` operations are left, and how many went."""
     if kept == total:
         return oplog, 0
     renamed: dict[OperationId, OperationId] = {}
