@@ -76,6 +76,7 @@ def _named(view: View) -> set[str]:
     packs.update(fossil.pack for fossil in root.fossils)
     pieces = [name for _first, name in root.refs.pieces]
     pieces += root.oplog.piece_names(view.backend)
+    pieces += view.tombstones.piece_names()
     following = root.oplog.next_piece()
     pieces += [] if following is None else [following]
     return {
