@@ -23,6 +23,7 @@ NOTES = "refs/notes/commits"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 NEW = "the version that this makes"
+MARKER = b"<<<<<<< "
 
 
 class Refused(Exception):
@@ -232,6 +233,24 @@ class Model:
     def clean(self) -> bool:
         return self.work == self.tracked
 
+    @property
+    def unresolved(self) -> set[str]:
+        """Conflicts whose files are as the merge left them, or have its markers still."""
+        if self.pending is None:
+            return set()
+        left = dict(self.pending.files)
+        return {
+            path
+            for path in self.pending.conflicts
+            if self.work.get(path) == left.get(path)
+            or (
+                path in self.work
+                and path in left
+                and MARKER in self.work[path][0]
+                and MARKER in left[path][0]
+            )
+        }
+
     def resolve(self, revision: str) -> Id:
         if revision == "HEAD":
             commit = self.commit
@@ -360,6 +379,8 @@ class Model:
         return self.to(NEW, made=Version(parents, files, time))
 
     def _concluded(self, pending: UnderWay, time: int, *, empty: bool) -> Outcome:
+        if self.unresolved:
+            raise Refused("in conflict")
         files, merge = dict(self.work), pending.kind == "merge"
         if not merge and not empty and files == self.files(pending.ours):
             raise Refused("the pick changes nothing")

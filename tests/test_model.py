@@ -58,6 +58,7 @@ from mvc.underway.pending import parse_pending
 from mvc.workspace import files_of_tree
 from tests import model as plain
 from tests.engine import ME, tree
+from tests.faults import FaultIO, run_killed
 from tests.model import NOTES, PENDING, Model, NoteBook, Outcome, Refused, Target, UnderWay, Version
 from tests.model_files import KINDS, PATHS, average, content, is_plain
 
@@ -248,10 +249,11 @@ class Commands(RuleBasedStateMachine):
     def amend(self) -> None:
         self.commit(amend=True, message=None)
 
+    @precondition(lambda self: self.model.pending is None)
     @rule(what=st.sampled_from(["branch", "tag", "note", "commit", "gc", "gc now"]), which=WHICH)
     def commit_while(self, what: str, which: int) -> None:
         """Another process is faster."""
-        began, revision = self.model.commit, self.revision(which)
+        began = self.model.commit
         first = self.request("first")
 
         def meanwhile() -> None:
@@ -269,7 +271,6 @@ class Commands(RuleBasedStateMachine):
                 case "gc now":
                     self.collect(days=0, repack=False)
 
-        assert revision
         slow = self.open(Interrupted(meanwhile))
         try:
             made = commit.commit(slow, first)
@@ -624,6 +625,62 @@ class Commands(RuleBasedStateMachine):
         self.readers.clear()
         self.held.close()
 
+    @rule(
+        verb=st.sampled_from(["commit", "amend", "checkout", "reset", "undo", "oplog restore", "gc"]),
+        which=WHICH,
+        at=st.integers(1, 120),
+    )
+    def killed(self, verb: str, which: int, at: int) -> None:
+        """A process is killed in the middle: what it began has happened or has not."""
+        model, revision, now = self.model, self.revision(which), self.now()
+        request = commit.Request("killed", ME, now, amend=verb == "amend")
+        back = which % max(len(model.log), 1)
+        if verb == "oplog restore" and not model.log:
+            return
+        named = self.operation(back) if verb == "oplog restore" else ""
+        cases: dict[str, tuple[Callable[[], Outcome], Callable[[Repository], object]]] = {
+            "commit": (lambda: model.snapshot(self.moment), lambda it: commit.commit(it, request)),
+            "amend": (lambda: model.snapshot(self.moment, amend=True), lambda it: commit.commit(it, request)),
+            "checkout": (
+                lambda: model.switch(revision, force=True),
+                lambda it: checkout.checkout(it, revision, ME, now, force=True),
+            ),
+            "reset": (
+                lambda: model.reset(revision, "hard"),
+                lambda it: reset.reset(it, revision, ME, now, mode="hard"),
+            ),
+            "undo": (lambda: model.undo(force=True), lambda it: undo.undo(it, ME, now, force=True)),
+            "oplog restore": (
+                lambda: model.go_back(len(model.log) - 1 - back, force=True),
+                lambda it: oplog.restore(it, named, ME, now, force=True),
+            ),
+            "gc": (Outcome, lambda it: gc.gc(it, gc.Request(now, 3, repack=which % 2 == 0))),
+        }
+        expected, real = cases[verb]
+        try:
+            outcome = expected()
+        except Refused:
+            return
+
+        def work(faulty: FaultIO) -> None:
+            real(Repository.open(faulty, self.folder, Monitor()))
+
+        died = run_killed(work, at)
+        status.status(self.open())  # any command settles what was begun
+        with self.open().reading() as view:
+            logged, head = len(list(view.operations())), view.head_commit()
+        if verb == "gc":
+            since = gc.Request(now, 3).since
+            if logged != len(model.log) or not died:
+                model.expire(since)
+            model.forget()  # what nothing leads to may have gone
+        elif logged != len(model.log):
+            made = head.hex() if outcome.made is not None and head is not None else None
+            model.apply(outcome, self.moment, made)
+        else:
+            assert died, "a command that came to its end did nothing"
+        self.check_versions(model.needed())
+
     # --- comparing ---------------------------------------------------------------------------------------
     @invariant()
     def alike(self) -> None:
@@ -644,6 +701,7 @@ class Commands(RuleBasedStateMachine):
             path for path in files.keys() & model.work.keys() if files[path] != model.work[path]
         }
         assert (seen.pending is None) == (model.pending is None)
+        assert {conflict.path for conflict in seen.unresolved} == model.unresolved
         if self.steps % 6 == 0:
             self.check_versions(model.needed())
         if self.steps % 15 == 0:
