@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -267,9 +267,9 @@ class Commands(RuleBasedStateMachine):
                 case "commit":
                     self.commit(message="faster")
                 case "gc":
-                    self.collect(days=None, repack=True)
+                    self.collect(days=None, repack=True, trash=99)
                 case "gc now":
-                    self.collect(days=0, repack=False)
+                    self.collect(days=0, repack=False, trash=0)
 
         slow = self.open(Interrupted(meanwhile))
         try:
@@ -568,17 +568,42 @@ class Commands(RuleBasedStateMachine):
             return [one.id.hex() for one in oplog.operations(view)][back]
 
     # --- care --------------------------------------------------------------------------------------------
-    @rule(days=st.sampled_from([None, 0, 1, 3, 10]), repack=st.booleans())
-    def collect(self, days: int | None, repack: bool) -> None:
-        asked = gc.Request(self.now(), days, repack=repack, all_refs=repack and self.steps % 3 == 0)
+    @rule(days=st.sampled_from([None, 0, 1, 3, 10]), repack=st.booleans(), trash=st.sampled_from([0, 2, 99]))
+    def collect(self, days: int | None, repack: bool, trash: int) -> None:
+        everything = repack and self.steps % 3 == 0
+        asked = gc.Request(self.now(), days, repack=repack, all_refs=everything, trash_days=trash)
         gc.gc(self.repository, asked)
-        self.model.expire(asked.since)
-        garbage = self.model.garbage()
+        gone = self.model.collect(self.moment, asked.since, self.moment - trash * DAY, keep=trash > 0)
         with self.open().reading() as view:
-            for one in garbage:
+            for one in gone:
                 assert CommitId.fromhex(one) not in view.objects, "what nothing leads to is there still"
-        self.model.forget()
-        self.check_versions(self.model.needed())
+        self.check_versions(self.model.versions)
+
+    @rule()
+    def bring_back(self) -> None:
+        """``gc --undo``: versions that nothing leads to can be read again, and older operations be undone."""
+        try:
+            thrown = self.model.bring_back()
+        except Refused:
+            with suppress(AnswerIsNo):  # at most there are objects of no version
+                assert gc.undo_gc(self.repository).operations == 0
+            return
+        while True:
+            back = gc.undo_gc(self.repository)
+            assert back.time is not None and back.time >= thrown.time
+            assert (back.lost, back.lost_operations) == (0, 0)
+            if back.time == thrown.time:
+                break
+            assert back.operations == 0  # objects of no version: of commands that were refused
+        assert back.operations == len(thrown.operations)
+        self.check_versions(self.model.versions)
+
+    @rule()
+    def empty_trash(self) -> None:
+        gc.empty_trash(self.repository)
+        self.model.trash.clear()
+        with pytest.raises(AnswerIsNo):
+            gc.undo_gc(self.repository)
 
     @rule(days=st.sampled_from([None, 0, 3]))
     def look_at_garbage(self, days: int | None) -> None:
@@ -674,6 +699,8 @@ class Commands(RuleBasedStateMachine):
             if logged != len(model.log) or not died:
                 model.expire(since)
             model.forget()  # what nothing leads to may have gone
+            gc.empty_trash(self.open())
+            model.trash.clear()
         elif logged != len(model.log):
             made = head.hex() if outcome.made is not None and head is not None else None
             model.apply(outcome, self.moment, made)
