@@ -250,7 +250,7 @@ def make_visible(io: FileIO, fd: int, temporary: Path, target: Path, *, replace:
         if replace:
             io.replace(temporary, target)
         else:
-            placed = place_new(io, temporary, target)
+            placed = _place_in_folder(io, temporary, target)
     except BaseException:
         with suppress(OSError):  # the first failure is the one to report; a leftover in tmp is swept later
             io.unlink(temporary)
@@ -258,6 +258,19 @@ def make_visible(io: FileIO, fd: int, temporary: Path, target: Path, *, replace:
     # Also when another writer was first: it may not have come to this line yet, and our caller relies on it.
     io.sync_folder(target.parent)
     return placed
+
+
+def _place_in_folder(io: FileIO, temporary: Path, target: Path) -> bool:
+    """:func:`place_new`, in a folder that a collection may find empty and remove at any moment before."""
+    for _attempt in range(_FOLDER_ATTEMPTS):
+        try:
+            return place_new(io, temporary, target)
+        except FileNotFoundError:
+            make_folders(io, target.parent)
+    return place_new(io, temporary, target)
+
+
+_FOLDER_ATTEMPTS = 2
 
 
 def discard_unfinished(io: FileIO, fd: int, temporary: Path) -> None:

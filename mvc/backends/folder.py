@@ -52,7 +52,8 @@ class FolderBackend(Backend):
         self._root = root
         self._temporary = temporary
         # Folders whose names are known to be durable up to root. Another process may have made one a moment
-        # ago and not synced its parent yet, so the first use of each pays one sync.
+        # ago and not synced its parent yet, so the first use of each pays one sync. Those below one of root's
+        # own are not among them: a collection removes them when they are empty.
         self._durable_folders = {root}
 
     def get(self, key: str) -> bytes:
@@ -101,15 +102,26 @@ class FolderBackend(Backend):
             if exists(self._io, path):
                 # Its writer synced the bytes before they got this name, but perhaps not yet the name itself.
                 self._io.sync_folder(path.parent)
+                self.sync_above(path)
                 return False
-            return write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
+            placed = write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
+            self.sync_above(path)
+            return placed
+
+    def sync_above(self, path: Path) -> None:
+        """Make the names of folders durable in which a new object lies and which may have been made anew just
+        before it came: from now on they are not empty, and stay."""
+        folder = path.parent
+        while folder not in self._durable_folders:
+            folder = folder.parent
+            self._io.sync_folder(folder)
 
     def begin(self) -> Incoming:
         """Start to put an object; its bytes go into a temporary file as they come."""
         return _FolderIncoming(self, self._io, self._temporary.new)
 
     def target_of(self, key: str) -> Path:
-        """Where an object is to lie; its folder is made, durable."""
+        """Where an object is to lie; its folder is made."""
         path = self._path(key)
         self._make_durable(path.parent)
         return path
@@ -208,8 +220,9 @@ class FolderBackend(Backend):
         self._make_durable(folder.parent)
         with suppress(FileExistsError):
             self._io.make_folder(folder)
-        self._io.sync_folder(folder.parent)
-        self._durable_folders.add(folder)
+        if folder.parent == self._root:
+            self._io.sync_folder(self._root)
+            self._durable_folders.add(folder)
 
 
 class _FolderIncoming(Incoming):
@@ -239,7 +252,9 @@ class _FolderIncoming(Incoming):
                 self.discard()
                 raise
             fd, self._fd = self._handle(), None
-            return make_visible(self._io, fd, self._temporary, target, replace=False)
+            placed = make_visible(self._io, fd, self._temporary, target, replace=False)
+            self._folder.sync_above(target)
+            return placed
 
     def discard(self) -> None:
         if self._fd is not None:
