@@ -14,7 +14,7 @@ FUZZ := $(VENV)/.installed-fuzz
 FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
 FUZZ_SECONDS ?= 3600
 
-.PHONY: demo test test-full fuzz fuzz-long bitrot check lint types floors docs peers bench bench-full clean
+.PHONY: demo test test-full fuzz fuzz-long bitrot crowd check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,10 @@ fuzz-long: $(FUZZ)
 # Every byte of a small repository turned over, cut off, zeroed, exchanged: half an hour on two cores.
 bitrot: $(STAMP)
 	$(BIN)/python -m tests.bitrot
+
+# Eight processes commit while others collect, check and read; and one process stands still at every step of it.
+crowd: $(STAMP)
+	$(BIN)/python -m tests.crowd
 
 lint: $(STAMP)
 	$(BIN)/ruff check mvc tests benchmarks
