@@ -268,7 +268,8 @@ def discard_unfinished(io: FileIO, fd: int, temporary: Path) -> None:
         io.unlink(temporary)
 
 
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What a file system says that has no hard links."""
 
 
 def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
@@ -283,7 +284,7 @@ def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
     except FileExistsError:
         placed = False
     except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+        if error.errno not in NO_HARD_LINKS:
             raise
         guard = io.open_lock(temporary.parent / "create.lock")
         try:

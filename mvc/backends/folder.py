@@ -8,9 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvc.backends.base import LOCK_SUFFIX, Backend, Incoming, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import (
+    LOCK_SUFFIX,
+    PREVIOUS_SUFFIX,
+    Backend,
+    Incoming,
+    NotFound,
+    check_key,
+    check_range,
+    folder_of,
+)
 from mvc.errors import InvalidName, RootMoved
 from mvc.fileio import (
+    NO_HARD_LINKS,
     FileIO,
     TemporaryNames,
     discard_unfinished,
@@ -105,7 +115,8 @@ class FolderBackend(Backend):
         return path
 
     def replace(self, key: str, expected: bytes | None, data: bytes) -> None:
-        """Compare and swap, under a lock beside the file that waits for its turn."""
+        """Compare and swap, under a lock beside the file that waits for its turn. What was there stays as
+        ``KEY.previous``."""
         path = self._path(key)
         with storage_errors(f"cannot replace {key}"):
             self._make_durable(path.parent)
@@ -118,9 +129,39 @@ class FolderBackend(Backend):
                     current = None
                 if current != expected:
                     raise RootMoved(f"{key} was changed by somebody else")
+                if current is not None:
+                    self._keep_previous(path, current)
                 write_durable(self._io, self._temporary.new(), path, [data], replace=True)
             finally:
                 self._io.close(lock)
+
+    def _keep_previous(self, path: Path, data: bytes) -> None:
+        """Give what is about to be replaced a second name. Its bytes were synced when they came, so a link
+        costs no sync; that of the folder comes with the new bytes.
+
+        It is a hint for repairs: that it cannot be kept must not keep anything from being replaced.
+        """
+        previous = path.with_name(path.name + PREVIOUS_SUFFIX)
+        with suppress(OSError):
+            with suppress(FileNotFoundError):
+                self._io.unlink(previous)
+            try:
+                self._io.link(path, previous)
+            except OSError as error:
+                if error.errno not in NO_HARD_LINKS:
+                    raise
+                self._copy_previous(previous, data)
+
+    def _copy_previous(self, previous: Path, data: bytes) -> None:
+        temporary = self._temporary.new()
+        fd = self._io.create(temporary)
+        try:
+            write_all(self._io, fd, data)
+        except OSError:
+            discard_unfinished(self._io, fd, temporary)
+            raise
+        self._io.close(fd)
+        self._io.replace(temporary, previous)
 
     def delete(self, key: str) -> None:
         """Remove an object's file if there is one.
@@ -149,7 +190,7 @@ class FolderBackend(Backend):
             if name.endswith("/"):
                 if name.startswith(prefix) or prefix.startswith(name):
                     yield from self._walk(name[:-1], prefix)
-            elif name.startswith(prefix) and _is_key(name):
+            elif name.startswith(prefix) and _is_key(name) and not name.endswith(PREVIOUS_SUFFIX):
                 with storage_errors("cannot list the store"):
                     try:
                         status = self._io.stat(self._root / name)
