@@ -161,12 +161,12 @@ class Changing(Opened):
             return gc(self._repository, Request(now, undo_days, dry_run, repack, best, all_refs))
 
     def repair(self, copies: Sequence[str | Path] = (), *, dry_run: bool = False) -> Repaired:
-        """Bring back what is damaged or missing: from the store itself, from files of the work tree, from other
-        ``copies`` of the repository (folders) and from remotes that are folders.
+        """Bring back what is damaged or missing: from the store itself, from files of the work tree, from
+        other ``copies`` of the repository (folders) and from remotes that are folders.
 
-        The result's ``sound`` tells whether everything is whole again, ``lost`` what is not, with the versions,
-        files and tensors that it touches. Damaged files stay in ``.mvc/damaged``. With ``dry_run`` nothing is
-        changed. A repository whose root is lost too is repaired by ``mvc repair``.
+        The result's ``sound`` tells whether everything is whole again, ``lost`` what is not, with the
+        versions, files and tensors that it touches. Damaged files stay in ``.mvc/damaged``. With ``dry_run``
+        nothing is changed. A repository whose root is lost too is repaired by ``mvc repair``.
 
         Raises:
             UserError: a copy that was given is none.

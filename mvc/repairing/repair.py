@@ -20,7 +20,7 @@ from mvc.objects import Person, Timestamp
 from mvc.odb.cache import PlainCache
 from mvc.odb.database import CACHE_BYTES
 from mvc.odb.index import Index, Keep, merge, plan_full_merge
-from mvc.odb.intents import announce
+from mvc.odb.intents import Role, announce
 from mvc.odb.pack import pack_key, read_record
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
@@ -72,9 +72,10 @@ def repair(repository: Repository, request: Request) -> Repaired:
     with ExitStack() as stack:
         if not request.dry_run:
             stack.enter_context(alone(repository))
-        role = "reader" if request.dry_run else "writer"
+        role: Role = "reader" if request.dry_run else "writer"
+        intents = repository.store / "intents"
         # it never says an epoch, and so keeps everything that was condemned where it is
-        stack.enter_context(announce(repository.io, repository.store / "intents", role))  # type: ignore[arg-type]
+        stack.enter_context(announce(repository.io, intents, role, repository.locks))
         asked = stack.enter_context(donors(repository, request.folders))
         for _attempt in range(_ATTEMPTS):
             try:
@@ -95,7 +96,9 @@ class _Repair:
         self._monitor = repository.monitor
         self._quiet = Monitor()
         scratch = MemoryBackend() if request.dry_run else None
-        self._backend = PatchedStore(repository.io, repository.store, repository.temporary, scratch)
+        self._backend = PatchedStore(
+            repository.io, repository.store, repository.temporary, repository.locks, scratch
+        )
         self._result = Repaired(request.dry_run)
         self._lost: Lost | None = None
         self._stock = Stock()

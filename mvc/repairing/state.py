@@ -16,7 +16,7 @@ from mvc.repairing.pieces import all_pieces, latest_log, log_pieces, mended, rea
 from mvc.repo import DEFAULT_BRANCH, index_of, segment_key
 from mvc.root import KEY, Root
 from mvc.tombstones import Tombstones
-from mvc.upkeep.expire import newest
+from mvc.upkeep.expire import relinked
 from mvc.upkeep.patched import PatchedStore
 
 PREVIOUS = f"{KEY}.previous"
@@ -175,8 +175,7 @@ def _settle_log(backend: PatchedStore, state: State) -> None:
         return
     state.broken += [piece_key(name) for name in log_pieces(backend, log)]
     state.told.append(f"{how}: the newest {len(operations):,} operations stay, older ones cannot be undone")
-    shorter = newest(log, backend, len(operations)) if operations else OpLog()
-    state.root = state.root.with_changes(oplog=shorter)
+    state.root = state.root.with_changes(oplog=relinked(reversed(operations), backend))
 
 
 def _settle_refs(backend: PatchedStore, state: State) -> None:

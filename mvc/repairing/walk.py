@@ -64,7 +64,7 @@ class Walk:
         stack = [(start, "") for start in starts]
         while stack:
             identity, path = stack.pop()
-            if identity in self.reached or identity in self._had:
+            if identity in self.reached or identity in self._had or identity in self._gone:
                 continue
             plain = self._plain(identity)
             if plain is None:
@@ -95,8 +95,7 @@ class Walk:
         except UnsupportedFeature:
             raise
         except MvcError as error:
-            if identity not in self._gone:
-                self.missing[identity] = error.message
+            self.missing[identity] = error.message
             return None
 
     def _children(self, identity: ObjectId, plain: bytes, path: str) -> list[tuple[ObjectId, str]]:
@@ -135,7 +134,7 @@ class Walk:
 
     def _has_piece(self, identity: BlobId) -> bool:
         """Whether a piece is there; each that is not, and each that is reached, is noted."""
-        if identity in self.reached or identity in self._had:
+        if identity in self.reached or identity in self._had or identity in self._gone:
             return True
         if identity in self.missing:
             return False

@@ -11,6 +11,7 @@ from mvc.backends import Backend, Incoming, NotFound
 from mvc.backends.folder import FolderBackend
 from mvc.errors import MvcError
 from mvc.fileio import FileIO, TemporaryNames, storage_errors, write_durable
+from mvc.locks import Locks
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase, PendingRecords
 from mvc.odb.index import Index
@@ -29,9 +30,14 @@ class PatchedStore(FolderBackend):
     """
 
     def __init__(
-        self, io: FileIO, store: Path, temporary: TemporaryNames, scratch: Backend | None = None
+        self,
+        io: FileIO,
+        store: Path,
+        temporary: TemporaryNames,
+        locks: Locks | None = None,
+        scratch: Backend | None = None,
     ) -> None:
-        super().__init__(io, store, temporary)
+        super().__init__(io, store, temporary, locks)
         self._scratch = scratch
         self._elsewhere: dict[str, Path] = {}
         self.keeps_previous = True
