@@ -74,17 +74,15 @@ class WorkFiles:
     def _stretch(self, path: str, offset: int, length: int) -> bytes:
         try:
             fd = self._io.open_read(self._root / path, follow=False)
-        except OSError:
-            return b""
-        try:
-            if not S_ISREG(self._io.stat_handle(fd).st_mode):
-                return b""
-            return self._io.read_at(fd, length, offset)
+            try:
+                if not S_ISREG(self._io.stat_handle(fd).st_mode):
+                    return b""
+                return self._io.read_at(fd, length, offset)
+            finally:
+                self._io.close(fd)
         except OSError as error:
             self._monitor.warn(f"cannot read {shown(path)}: {error.strerror}")
             return b""
-        finally:
-            self._io.close(fd)
 
     # --- cut as a commit would cut them -------------------------------------------------------------------
     def whole(self, wanted: Collection[ObjectId], kept: Kept) -> None:

@@ -94,8 +94,8 @@ class PatchedStore(FolderBackend):
         if self._scratch is not None:
             self._scratch.put(key, [data])
             return
-        target = self.target_of(key)
         with storage_errors(f"cannot write {key}"):
+            target = self.target_of(key)
             write_durable(self._io, self._temporary.new(), target, [data], replace=True)
 
 

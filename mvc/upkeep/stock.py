@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from mvc.errors import CorruptFile, StorageError
+from mvc.errors import CorruptFile
 from mvc.fileio import FileIO, storage_errors
 from mvc.odb.index import Index
 from mvc.odb.pack import HEAD_BYTES, MAGIC, MAX_PACK, scan_pack
@@ -135,22 +135,19 @@ def _with_head(data: bytes) -> bytes:
 
 
 def _content(io: FileIO, path: Path) -> bytes:
-    """A file's bytes; none where it is too large for a pack, and up to where the disk gives them."""
-    try:
-        fd = io.open_read(path, follow=False)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        if error.errno == errno.EIO:
+    """A file's bytes; none where it is too large for a pack, or the disk does not give them: a bad sector is
+    damage like any other."""
+    with storage_errors(f"cannot read {path.name}"):
+        try:
+            fd = io.open_read(path, follow=False)
+        except FileNotFoundError:
             return b""
-        with storage_errors(f"cannot read {path.name}"):
+        try:
+            size = io.stat_handle(fd).st_size
+            return io.read_at(fd, size, 0) if size <= MAX_PACK else b""
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return b""
             raise
-    try:
-        size = io.stat_handle(fd).st_size
-        return io.read_at(fd, size, 0) if size <= MAX_PACK else b""
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise StorageError(f"cannot read {path.name}: {error.strerror}") from None
-        return b""  # a bad sector is damage like any other
-    finally:
-        io.close(fd)
+        finally:
+            io.close(fd)
