@@ -21,6 +21,8 @@ from mvc.oplog import OpLog, piece_key
 from mvc.refs import RefPieces
 
 KEY = "root"
+PREVIOUS = "root.previous"
+"""The second copy that a folder keeps of the state before; a hint, which may be missing or stale."""
 MAGIC = b"mvcROOT1"
 _NONCE_BYTES = 16
 _PREFIX_BYTES = 8

@@ -14,12 +14,10 @@ from mvc.refs import BRANCHES, RefPieces, RefTable
 from mvc.repairing.donors import Donor
 from mvc.repairing.pieces import all_pieces, latest_log, log_pieces, mended, readable_operations
 from mvc.repo import DEFAULT_BRANCH, index_of, segment_key
-from mvc.root import KEY, Root
+from mvc.root import KEY, PREVIOUS, Root
 from mvc.tombstones import Tombstones
 from mvc.upkeep.expire import relinked
 from mvc.upkeep.patched import PatchedStore
-
-PREVIOUS = f"{KEY}.previous"
 
 _EPOCH_JUMP = 1 << 20
 """The epoch of a root that is lost is not known. What the new one condemns must be later than anything that
@@ -83,7 +81,7 @@ def _read(backend: PatchedStore) -> State:
         state = State(
             _later(previous),
             raw,
-            [f"root {how}: taken from root.previous, the state before"],
+            [f"root {how}: taken from root.previous, the state before the last change"],
             was_sound=False,
         )
         times = [operation.time.microseconds for operation in previous.oplog.recent]
