@@ -60,10 +60,11 @@ def _remove_empty_folders(repository: Repository) -> None:
 def _remove_strays(repository: Repository) -> None:
     backend = repository.backend
     there = [key for place in ("packs/", "segments/", "pieces/") for key, _size in backend.list(place)]
-    if oldest_epoch(repository.io, repository.store / "intents") is not None:
+    if oldest_epoch(repository.io, repository.store / "intents", repository.locks) is not None:
         return
     with repository.reading() as view:
         known = _named(view)
+    repository.locks.check()
     for key in there:
         if key not in known:
             backend.delete(key)
@@ -76,6 +77,7 @@ def _named(view: View) -> set[str]:
     packs.update(fossil.pack for fossil in root.fossils)
     pieces = [name for _first, name in root.refs.pieces]
     pieces += root.oplog.piece_names(view.backend)
+    pieces += view.tombstones.piece_names()
     following = root.oplog.next_piece()
     pieces += [] if following is None else [following]
     return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mvc.objectid import CommitId, ManifestId, ObjectId
+from mvc.odb.database import Refusal
 from mvc.oplog import Operation
 from mvc.refs import decode_target
 from mvc.repo import Repository, View
@@ -38,16 +39,22 @@ def named_by(operation: Operation) -> Iterator[ObjectId]:
 
 
 def needed(
-    repository: Repository, view: View, since: int | None = None, earlier: Marks | None = None
+    repository: Repository,
+    view: View,
+    since: int | None = None,
+    earlier: Marks | None = None,
+    refusal: Refusal | None = None,
 ) -> Marks:
-    """Marks of all that refs, HEAD, operations from ``since`` on and the stat cache reach.
+    """Marks of all that refs, HEAD, operations from ``since`` on and the stat cache reach, without what
+    ``refusal`` says is purged.
 
     Raises:
         DamageError: something of it is missing or damaged.
     """
     cache = StatCache.load(repository.io, repository.store / "index")
     unchanged = {ManifestId(entry.manifest) for entry in cache.entries.values()}
-    return mark(view.objects, starting_points(view, since), if_present=unchanged, earlier=earlier)
+    objects = view.objects if refusal is None else view.objects.with_refusal(refusal)
+    return mark(objects, starting_points(view, since), if_present=unchanged, earlier=earlier)
 
 
 def uses(view: View, marks: Marks | None) -> dict[bytes, PackUse]:

@@ -192,6 +192,8 @@ class _Walker:
         stack = [start]
         while stack:
             identity = stack.pop()
+            if self._objects.is_gone(identity):
+                continue  # purged: missing on purpose
             if self._marks.add(identity) and not isinstance(identity, BlobId):
                 stack += references(self._objects, identity)
 
@@ -219,6 +221,13 @@ def references(objects: ObjectReader, identity: ObjectId) -> list[ObjectId]:
     raise CorruptObject(f"nothing may refer to a {identity.word}")
 
 
+def _may_lean(objects: ObjectDatabase, marks: Marks, base: ObjectId) -> bool:
+    """Whether what a kept record leans on may stay: a piece by itself, unless it is being purged."""
+    if objects.refusal(base) is not None:
+        return False
+    return isinstance(base, BlobId) or marks.reached(base)
+
+
 def _mark_bases(objects: ObjectDatabase, marks: Marks) -> None:
     """Mark the pieces that marked records lean on, and what those lean on; list what must be stored anew."""
     deep: Iterable[Entry] = (entry for entry in marks.entries() if entry.depth)
@@ -227,7 +236,7 @@ def _mark_bases(objects: ObjectDatabase, marks: Marks) -> None:
         waiting = iter(deep)
         while batch := list(islice(waiting, _AT_ONCE)):
             for _entry, header in read_headers(objects.backend, batch):
-                if not all(isinstance(base.id, BlobId) or marks.reached(base.id) for base in header.bases):
+                if not all(_may_lean(objects, marks, base.id) for base in header.bases):
                     marks.unmark(header.id)
                     marks.again.add(header.id)
                     continue
