@@ -169,12 +169,16 @@ def publish(repository: Repository, request: Request) -> Planned | None:
         StorageError: the disk is full, or refuses; nothing changed.
     """
     done: Planned | None = None
+    attempt: _Attempt | None = None
 
     def change(view: View) -> Root | None:
-        nonlocal done
+        nonlocal done, attempt
+        if attempt is not None:
+            attempt.discard()  # somebody was faster
         refuse_damage(view)
         refuse_unfinished(view)
-        done, root = _Attempt(repository, view, request).made()
+        attempt = _Attempt(repository, view, request)
+        done, root = attempt.made()
         return root
 
     swap(repository, change)
@@ -199,11 +203,15 @@ class _Attempt:
         except BaseException:
             self._writer.close()
             self._packs.close()
-            written = {entry.pack for entry in (*self._writer.flushed, *self._packs.entries)}
-            for key in (*map(pack_key, written), *map(piece_key, self._pieces)):
-                with suppress(StorageError):  # of no use to anybody: a later collection tries again
-                    self._view.backend.delete(key)
+            self.discard()
             raise
+
+    def discard(self) -> None:
+        """Delete what was written: root will never name it."""
+        written = {entry.pack for entry in (*self._writer.flushed, *self._packs.entries)}
+        for key in (*map(pack_key, written), *map(piece_key, self._pieces)):
+            with suppress(StorageError):  # of no use to anybody: a later collection tries again
+                self._view.backend.delete(key)
 
     def _made(self) -> tuple[Planned | None, Root | None]:
         repository, view, request = self._repository, self._view, self._request
