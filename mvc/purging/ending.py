@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from stat import S_ISDIR
 
 from mvc.backends import NotFound
 from mvc.collection.leftovers import remove_strays, sweep_condemned
@@ -60,6 +61,7 @@ def end(repository: Repository, workspace: Workspace, wait: float = WAIT_SECONDS
     swap(repository, lambda view: view.root)
     with repository.reading() as view:
         remove_traces(repository, workspace, view)
+    _sync_deletions(repository)
     waiting = _waiting(repository)
     living = _living(repository) if waiting else ()
     with repository.reading() as view:
@@ -101,6 +103,17 @@ def _holds(view: View, name: bytes, ids: set[ObjectId]) -> bool:
         if header.id in ids or any(base.id in ids for base in header.bases):
             return True
     return False
+
+
+def _sync_deletions(repository: Repository) -> None:
+    """Names that were deleted must not be back after a power cut, as they may be where nobody cares."""
+    io, store = repository.io, repository.store
+    with storage_errors("cannot sync the store"):
+        packs = [store / "packs" / entry.name for entry in io.scan_folder(store / "packs")]
+        folders = [store, *(store / name for name in ("segments", "pieces", "packs")), *packs]
+        for folder in folders:
+            if S_ISDIR(io.stat(folder).st_mode):
+                io.sync_folder(folder)
 
 
 def _waiting(repository: Repository) -> list[bytes]:
