@@ -8,6 +8,7 @@ from itertools import islice
 
 from mvc.objectid import CommitId, ManifestId, ObjectId
 from mvc.odb.database import Refusal
+from mvc.oplog import Operation
 from mvc.refs import decode_target
 from mvc.repo import Repository, View
 from mvc.upkeep.expire import kept_count
@@ -24,12 +25,17 @@ def starting_points(view: View, since: int | None) -> Iterator[ObjectId]:
         yield view.root.head
     kept, _total = kept_count(view.root.oplog, view.backend, since)
     for operation in islice(view.operations(), kept):
-        for change in operation.changes:
-            for state in (change.before, change.after):
-                if isinstance(state, bytes):
-                    yield CommitId(state) if len(state) == 32 else decode_target(state)
-        # what a forced checkout overwrote is in no version, and undo needs it
-        yield from operation.worktree or ()
+        yield from named_by(operation)
+
+
+def named_by(operation: Operation) -> Iterator[ObjectId]:
+    """What an operation names."""
+    for change in operation.changes:
+        for state in (change.before, change.after):
+            if isinstance(state, bytes):
+                yield CommitId(state) if len(state) == 32 else decode_target(state)
+    # what a forced checkout overwrote is in no version, and undo needs it
+    yield from operation.worktree or ()
 
 
 def needed(
