@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from mvc.errors import ConflictError, MvcError, ObjectPurged, RevisionNotFound, UserError
+from mvc.errors import ConflictError, ObjectPurged, RevisionNotFound, UserError
 from mvc.history.reader import read_manifest
 from mvc.history.treediff import flatten
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ManifestId
 from mvc.ops import branch, notes, tag
+from mvc.ops.commit import Request as Commit
 from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request as Collect
 from mvc.ops.gc import gc
-from mvc.ops.commit import Request as Commit
 from mvc.ops.log import log
-from mvc.ops.merge import MergeRequest
-from mvc.ops.merge import merge
+from mvc.ops.merge import MergeRequest, merge
 from mvc.ops.purge import Purged, Request, finish, forgive, preview, purge
 from mvc.ops.restore import restore
 from mvc.ops.status import status

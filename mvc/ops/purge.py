@@ -83,17 +83,6 @@ def purge(repository: Repository, request: Request, *, wait: float = WAIT_SECOND
     """
     with locked(repository, exclusive=True) as workspace, alone(repository):
         planned = publish(repository, request)
-        if planned is None:
-            with repository.reading() as view:
-                shared = plan(repository, view, request).survey.shared
-                known = bool(view.tombstones.refused())
-            if shared.count or not known:
-                raise UserError(
-                    f"nothing is only there: {shared.count:,} of its pieces are also in {', '.join(shared.places)}"
-                    if shared.count
-                    else "there is nothing to purge",
-                    hint="name those too, or purge them --everywhere" if shared.count else "",
-                )
         lying = () if planned is None else _lying(repository, planned)
         return Purged(planned, end(repository, workspace, wait), lying, remotes_of(repository))
 

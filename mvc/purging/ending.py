@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stat import S_ISDIR
 
 from mvc.backends import NotFound
+from mvc.collection.index import merge_index
 from mvc.collection.leftovers import remove_strays, sweep_condemned
 from mvc.collection.rewriting import ROUND_BYTES, move_packs
 from mvc.collection.swapping import swap
@@ -50,6 +51,8 @@ def end(repository: Repository, workspace: Workspace, wait: float = WAIT_SECONDS
     """
     for batch in _batches(repository):
         move_packs(repository, batch)
+    # an index that mentions packs which are gone would keep one that a power cut brings back
+    merge_index(repository)
     until = time.monotonic() + wait
     while True:
         sweep_condemned(repository)
