@@ -160,7 +160,7 @@ def _saved(
     saved: dict[str, TreeEntry | None] = {}
     for path in lost:
         file = state.scan.files.get(path)
-        place = workspace.root / path
+        place = workspace.root / (path if file is None else file.link_target or path)
         with storage_errors(f"cannot store {shown(path)}"):
             seen = workspace.io.stat(place) if file is None else file.stat
             if not S_ISREG(seen.st_mode):
@@ -177,6 +177,7 @@ def _saved(
                 workspace.monitor,
                 describer=describer,
                 seen=seen,
+                beneath=workspace.root,
             )
         saved[path] = TreeEntry(
             path.rsplit("/", 1)[-1], _mode_of_status(seen) if file is None else mode_of(file), done.id

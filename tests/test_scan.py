@@ -32,9 +32,16 @@ class WatchedIO(FileIO):
         self._check(path)
         return super().open_read(path, follow=follow)
 
-    def scan_folder(self, path: Path) -> list[os.DirEntry[str]]:
-        self.listed.append(path)
-        self._check(path)
+    def open_beneath(self, root: Path, path: str, *, folder: bool = False) -> int:
+        if not folder:
+            self.opened.append(root / path)
+        self._check(root / path if path else root)
+        return super().open_beneath(root, path, folder=folder)
+
+    def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
+        place = Path(os.readlink(f"/proc/self/fd/{path}")) if isinstance(path, int) else path
+        self.listed.append(place)
+        self._check(place)
         return super().scan_folder(path)
 
     def stat(self, path: Path) -> os.stat_result:
