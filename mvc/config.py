@@ -41,7 +41,8 @@ KNOWN: dict[str, Setting] = {
     "gc.standalone": Setting(
         str, "what stands alone after mvc gc --repack; heads if not set", ("heads", "refs")
     ),
-    "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 30 if not set"),
+    "gc.trash-days": Setting(int, "days for which gc --undo can bring back what gc took; 7 if not set"),
+    "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 90 if not set"),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),
     "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),

@@ -106,6 +106,13 @@ class ObjectPurged(UserError):
     """An object that was purged: it is gone on purpose, and may not come back."""
 
 
+def refused(path: str, error: ObjectPurged) -> ObjectPurged:
+    """That a file is not stored, since something of it was purged."""
+    return ObjectPurged(
+        f"{path} is not stored: {error.message}", hint=f"list it in .mvcignore, or remove it; {error.hint}"
+    )
+
+
 class FileChanged(UserError):
     """A work file kept changing while it was read."""
 

@@ -269,7 +269,7 @@ def make_visible(io: FileIO, fd: int, temporary: Path, target: Path, *, replace:
         if replace:
             io.replace(temporary, target)
         else:
-            placed = place_new(io, temporary, target)
+            placed = _place_in_folder(io, temporary, target)
     except BaseException:
         with suppress(OSError):  # the first failure is the one to report; a leftover in tmp is swept later
             io.unlink(temporary)
@@ -277,6 +277,19 @@ def make_visible(io: FileIO, fd: int, temporary: Path, target: Path, *, replace:
     # Also when another writer was first: it may not have come to this line yet, and our caller relies on it.
     io.sync_folder(target.parent)
     return placed
+
+
+def _place_in_folder(io: FileIO, temporary: Path, target: Path) -> bool:
+    """:func:`place_new`, in a folder that a collection may find empty and remove at any moment before."""
+    for _attempt in range(_FOLDER_ATTEMPTS):
+        try:
+            return place_new(io, temporary, target)
+        except FileNotFoundError:
+            make_folders(io, target.parent)
+    return place_new(io, temporary, target)
+
+
+_FOLDER_ATTEMPTS = 2
 
 
 def discard_unfinished(io: FileIO, fd: int, temporary: Path) -> None:
@@ -287,7 +300,8 @@ def discard_unfinished(io: FileIO, fd: int, temporary: Path) -> None:
         io.unlink(temporary)
 
 
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What a file system says that has no hard links."""
 
 
 def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
@@ -302,7 +316,7 @@ def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
     except FileExistsError:
         placed = False
     except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+        if error.errno not in NO_HARD_LINKS:
             raise
         guard = io.open_lock(temporary.parent / "create.lock")
         try:

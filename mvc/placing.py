@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mvc.errors import DamageError, StorageError, damage_in
+from mvc.errors import DamageError, ObjectPurged, StorageError, damage_in
 from mvc.fileio import storage_errors
 from mvc.filling import Filler
 from mvc.objectid import ManifestId
@@ -118,7 +118,7 @@ def _old_manifest(view: View, plan: Plan, path: str) -> Manifest | None:
         return None
     try:
         return view.manifests.manifest(identity)
-    except DamageError:
+    except (DamageError, ObjectPurged):
         return None  # damage in the version that goes must not keep the other one from coming
 
 

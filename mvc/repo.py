@@ -73,9 +73,13 @@ class View:
         self.root = root
         self.raw = raw
         self.backend = backend
+        self._monitor = monitor
+        self._cache = cache
         self.refs = RefTable(root.refs, backend)
         self.index = index_of(root, backend)
-        self.objects = ObjectDatabase(backend, self.index, monitor, cache)
+        self.tombstones = Tombstones(root.tombstones, backend)
+        """What was purged."""
+        self.objects = ObjectDatabase(backend, self.index, monitor, cache, self.tombstones.refusal)
 
     # --- what revisions are resolved against (history.revisions.Refs)
     # --------------------------------------------
@@ -157,10 +161,9 @@ class View:
         """Reads as ``objects`` does, and parses each manifest once: for who looks at few versions."""
         return Remembering(self.objects)
 
-    @cached_property
-    def tombstones(self) -> Tombstones:
-        """What was purged."""
-        return Tombstones(self.root.tombstones, self.backend)
+    def with_root(self, root: Root, cache: PlainCache | None = None) -> View:
+        """What this state would be with another root, one that is about to be swapped in."""
+        return View(root, self.raw, self.backend, self._monitor, cache or self._cache)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""
@@ -255,7 +258,7 @@ class Repository:
             if text.startswith("mvc repository format "):
                 raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
             raise CorruptFile(f"{path} is damaged")
-        for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches"):
+        for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash"):
             _refuse_link(io, worktree / STORE / name)
         return cls(io, worktree, monitor, cache_bytes=cache_bytes)
 
@@ -295,6 +298,10 @@ class Repository:
     def write_config(self, text: str) -> None:
         """Replace the repository's settings."""
         self._write("config", text)
+
+    def forget_decoded(self) -> None:
+        """Empty the cache of decoded objects."""
+        self._cache.clear()
 
     def sweep(self) -> None:
         """Remove temporary files whose owners are gone."""

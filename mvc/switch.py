@@ -18,8 +18,9 @@ from mvc.objects import EXECUTABLE, FILE, Tree, TreeEntry
 from mvc.paths import shown
 from mvc.placing import place, remember_placed
 from mvc.repo import View
+from mvc.tombstones import purged_error
 from mvc.transaction import Transaction, Update
-from mvc.workspace import Workspace, files_of
+from mvc.workspace import Workspace, files_left, without_purged
 from mvc.worktree.apply import Applied
 from mvc.worktree.compare import WorkState, mode_of
 from mvc.worktree.transition import plan, refuse_losses
@@ -50,10 +51,14 @@ def switch(
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set; or work was written while
             this ran.
         RefMoved: HEAD was moved meanwhile.
+        ObjectPurged: nothing of ``target`` is left; single files that were purged are left out, and told.
     """
     view = tx.view
     build(view)
-    current = dict(files_of(view, view.head_commit()) if version is None else version)
+    target = _had(workspace, view, target)
+    version = files_left(view, view.head_commit()) if version is None else version
+    # a purged file counts as no version's: what lies at its path is left alone
+    current, _gone = without_purged(view, version)
     state = workspace.state(view, current, workspace.scan())
     with storage_errors("cannot read the work tree"):
         result = plan(
@@ -100,6 +105,16 @@ def switch(
         return len(result.write), len(result.remove)
     remember_placed(workspace, result, placed, state.fresh)
     return len(result.write), len(result.remove)
+
+
+def _had(workspace: Workspace, view: View, target: Mapping[str, TreeEntry]) -> dict[str, TreeEntry]:
+    """What can be had of a version's files; those that were purged are told."""
+    files, gone = without_purged(view, target)
+    for path, purge in gone.items():
+        workspace.monitor.warn(f"{shown(path)} is left out: it was purged {purge.told}")
+    if gone and not files:
+        raise purged_error("every file that is asked for", next(iter(gone.values())))
+    return files
 
 
 def _present_entry(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mvc.afterwards import FAILURES, unfinished
 from mvc.errors import Busy, CorruptFile, MvcError, RefMoved, RootMoved, StorageError
 from mvc.locators import segments_needed, write_locator
-from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
+from mvc.objectid import KINDS, CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.odb.index import Merge, merge, plan_merge
 from mvc.odb.intents import Intent, announce
@@ -136,6 +136,7 @@ class Transaction:
         if view.root.epoch == self.view.root.epoch:
             return
         for identity in self.writer.relied:
+            view.objects.refuse_purged(identity)
             if identity not in view.objects:
                 raise _moved(identity)
         for identity, depth in self.writer.leaned_on.items():
@@ -197,9 +198,17 @@ def _head_value(head: str | CommitId | None) -> HeadValue:
 
 
 def add_entries(repository: Repository, view: View, entries: list[Entry]) -> Root:
-    """Root with new index entries: a segment of their own, merged with others as the policy says."""
+    """Root with new index entries: a segment of their own, merged with others as the policy says.
+
+    Raises:
+        ObjectPurged: one of them is of an object that may not come back.
+    """
     if not entries:
         return view.root
+    if view.tombstones:
+        # a purge that was faster; whatever has an index entry made comes through here
+        for entry in entries:
+            view.objects.refuse_purged(KINDS[entry.kind](entry.id))
 
     def store(name: bytes, data: bytes) -> None:
         repository.backend.put(segment_key(name), [data])

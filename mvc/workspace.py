@@ -6,14 +6,15 @@ import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from mvc.errors import InvalidPath, StorageError
+from mvc.errors import InvalidPath, ObjectPurged, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import flatten
 from mvc.locks import Held
-from mvc.objectid import CommitId, TreeId
+from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Tree, TreeEntry
 from mvc.paths import shown
 from mvc.repo import Repository, View, exists
+from mvc.tombstones import Purge
 from mvc.worktree.apply import recover
 from mvc.worktree.compare import WorkState, compare
 from mvc.worktree.index import IndexEntry, Moment, StatCache, file_system_time
@@ -83,6 +84,39 @@ class Workspace:
 def files_of(view: View, commit: CommitId | None) -> dict[str, TreeEntry]:
     """A version's files by path; none before the first commit."""
     return {} if commit is None else flatten(view.objects, view.commit(commit).tree)
+
+
+def files_left(view: View, commit: CommitId | None) -> dict[str, TreeEntry]:
+    """A version's files as far as they can be had: none of one that was purged whole."""
+    try:
+        return files_of(view, commit)
+    except ObjectPurged:
+        return {}
+
+
+def without_purged(
+    view: View, files: Mapping[str, TreeEntry]
+) -> tuple[dict[str, TreeEntry], dict[str, Purge]]:
+    """The files that can be had whole, and the others, each with the purge that took (part of) it."""
+    if not view.tombstones:
+        return dict(files), {}
+    gone: dict[str, Purge] = {}
+    for path, entry in files.items():
+        purge = _purge_of(view, entry.id)
+        if purge is not None:
+            gone[path] = purge
+    return {path: entry for path, entry in files.items() if path not in gone}, gone
+
+
+def _purge_of(view: View, file: ManifestId | TreeId) -> Purge | None:
+    if view.objects.is_gone(file):
+        return view.tombstones.find(file)
+    if not isinstance(file, ManifestId):
+        return None
+    for part in view.manifests.manifest(file).parts:
+        if part.blob is not None and view.objects.is_gone(part.blob):
+            return view.tombstones.find(part.blob)
+    return None
 
 
 def files_of_tree(view: View, tree: TreeId) -> dict[str, TreeEntry]:

@@ -39,7 +39,7 @@ class WatchedIO(FileIO):
         return super().open_beneath(root, path, folder=folder)
 
     def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
-        place = Path(os.readlink(f"/proc/self/fd/{path}")) if isinstance(path, int) else path
+        place = place_of(path)
         self.listed.append(place)
         self._check(place)
         return super().scan_folder(path)
@@ -47,6 +47,11 @@ class WatchedIO(FileIO):
     def stat(self, path: Path) -> os.stat_result:
         self.statted.append(path)
         return super().stat(path)
+
+
+def place_of(path: Path | int) -> Path:
+    """The folder that is listed, which may be given by its handle."""
+    return Path(os.readlink(f"/proc/self/fd/{path}")) if isinstance(path, int) else path
 
 
 @pytest.fixture
@@ -301,9 +306,9 @@ def test_a_vanished_file_or_folder_counts_as_absent(root: Path) -> None:
     make(root, "a", "b", "gone/x")
 
     class Vanishing(FileIO):
-        def scan_folder(self, path: Path) -> list[os.DirEntry[str]]:
+        def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
             entries = super().scan_folder(path)
-            if path == root:
+            if place_of(path) == root:
                 (root / "a").unlink()
                 (root / "gone/x").unlink()
                 (root / "gone").rmdir()
@@ -350,8 +355,8 @@ def test_a_failing_disk_is_an_error_and_not_a_skipped_file(root: Path) -> None:
     make(root, "sub/x")
 
     class Failing(FileIO):
-        def scan_folder(self, path: Path) -> list[os.DirEntry[str]]:
-            if path == root / "sub":
+        def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
+            if place_of(path) == root / "sub":
                 raise OSError(5, "Input/output error", str(path))
             return super().scan_folder(path)
 

@@ -8,10 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvc.backends.base import Backend, Incoming, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import (
+    PREVIOUS_SUFFIX,
+    Backend,
+    Incoming,
+    NotFound,
+    check_key,
+    check_range,
+    folder_of,
+)
 from mvc.backends.successors import Successors
 from mvc.errors import InvalidName, RootMoved
 from mvc.fileio import (
+    NO_HARD_LINKS,
     FileIO,
     TemporaryNames,
     discard_unfinished,
@@ -48,7 +57,8 @@ class FolderBackend(Backend):
         self._root = root
         self._temporary = temporary
         # Folders whose names are known to be durable up to root. Another process may have made one a moment
-        # ago and not synced its parent yet, so the first use of each pays one sync.
+        # ago and not synced its parent yet, so the first use of each pays one sync. Those below one of root's
+        # own are not among them: a collection removes them when they are empty.
         self._durable_folders = {root}
 
     def get(self, key: str) -> bytes:
@@ -102,21 +112,33 @@ class FolderBackend(Backend):
             if exists(self._io, path):
                 # Its writer synced the bytes before they got this name, but perhaps not yet the name itself.
                 self._io.sync_folder(path.parent)
+                self.sync_above(path)
                 return False
-            return write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
+            placed = write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
+            self.sync_above(path)
+            return placed
+
+    def sync_above(self, path: Path) -> None:
+        """Make the names of folders durable in which a new object lies and which may have been made anew just
+        before it came: from now on they are not empty, and stay."""
+        folder = path.parent
+        while folder not in self._durable_folders:
+            folder = folder.parent
+            self._io.sync_folder(folder)
 
     def begin(self) -> Incoming:
         """Start to put an object; its bytes go into a temporary file as they come."""
         return _FolderIncoming(self, self._io, self._temporary.new)
 
     def target_of(self, key: str) -> Path:
-        """Where an object is to lie; its folder is made, durable."""
+        """Where an object is to lie; its folder is made."""
         path = self._path(key)
         self._make_durable(path.parent)
         return path
 
     def replace(self, key: str, expected: bytes | None, data: bytes) -> None:
-        """Compare and swap, under a lock beside the file that waits for its turn."""
+        """Compare and swap, under a lock beside the file that waits for its turn. What was there stays as
+        ``KEY.previous``."""
         path = self._path(key)
         with storage_errors(f"cannot replace {key}"):
             self._make_durable(path.parent)
@@ -124,12 +146,16 @@ class FolderBackend(Backend):
                 self._refuse_moved(key, expected)
                 successors.put(key, expected, data)
                 # From here on it has happened; this only saves readers the way through the successors.
+                if expected is not None:
+                    self._keep_previous(path, expected)
                 write_durable(self._io, self._temporary.new(), path, [data], replace=True)
                 return
             held = self._locks.take(key, exclusive=True, wait=True)
             try:
                 self._locks.refuse_late_sharing()
                 self._refuse_moved(key, expected)
+                if expected is not None:
+                    self._keep_previous(path, expected)
                 write_durable(self._io, self._temporary.new(), path, [data], replace=True)
             finally:
                 if held is not None:
@@ -148,6 +174,34 @@ class FolderBackend(Backend):
         if leases is None:
             return None
         return Successors(self._io, self._root / SHARED_FOLDER, self._temporary.new, leases)
+
+    def _keep_previous(self, path: Path, data: bytes) -> None:
+        """Give what is about to be replaced a second name. Its bytes were synced when they came, so a link
+        costs no sync; that of the folder comes with the new bytes.
+
+        It is a hint for repairs: that it cannot be kept must not keep anything from being replaced.
+        """
+        previous = path.with_name(path.name + PREVIOUS_SUFFIX)
+        with suppress(OSError):
+            with suppress(FileNotFoundError):
+                self._io.unlink(previous)
+            try:
+                self._io.link(path, previous)
+            except OSError as error:
+                if error.errno not in NO_HARD_LINKS:
+                    raise
+                self._copy_previous(previous, data)
+
+    def _copy_previous(self, previous: Path, data: bytes) -> None:
+        temporary = self._temporary.new()
+        fd = self._io.create(temporary)
+        try:
+            write_all(self._io, fd, data)
+        except OSError:
+            discard_unfinished(self._io, fd, temporary)
+            raise
+        self._io.close(fd)
+        self._io.replace(temporary, previous)
 
     def delete(self, key: str) -> None:
         """Remove an object's file if there is one.
@@ -176,7 +230,7 @@ class FolderBackend(Backend):
             if name.endswith("/"):
                 if name.startswith(prefix) or prefix.startswith(name):
                     yield from self._walk(name[:-1], prefix)
-            elif name.startswith(prefix) and _is_key(name):
+            elif name.startswith(prefix) and _is_key(name) and not name.endswith(PREVIOUS_SUFFIX):
                 with storage_errors("cannot list the store"):
                     try:
                         status = self._io.stat(self._root / name)
@@ -194,8 +248,9 @@ class FolderBackend(Backend):
         self._make_durable(folder.parent)
         with suppress(FileExistsError):
             self._io.make_folder(folder)
-        self._io.sync_folder(folder.parent)
-        self._durable_folders.add(folder)
+        if folder.parent == self._root:
+            self._io.sync_folder(self._root)
+            self._durable_folders.add(folder)
 
 
 class _FolderIncoming(Incoming):
@@ -225,7 +280,9 @@ class _FolderIncoming(Incoming):
                 self.discard()
                 raise
             fd, self._fd = self._handle(), None
-            return make_visible(self._io, fd, self._temporary, target, replace=False)
+            placed = make_visible(self._io, fd, self._temporary, target, replace=False)
+            self._folder.sync_above(target)
+            return placed
 
     def discard(self) -> None:
         if self._fd is not None:
