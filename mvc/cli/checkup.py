@@ -17,7 +17,9 @@ from mvc.collection.trash import Trash
 from mvc.context import Context
 from mvc.errors import DamageError, MvcError, RepositoryNotFound
 from mvc.fileio import FileIO
+from mvc.locks import Locks
 from mvc.monitor import Monitor
+from mvc.mounts import file_system_type
 from mvc.odb.intents import TemporaryNames, oldest_epoch
 from mvc.refs import BRANCHES, TAGS
 from mvc.repo import STORE, Repository, View
@@ -61,7 +63,10 @@ def findings(context: Context, io: FileIO) -> Iterator[Finding]:
         return
     yield from _repository(store, io)
     yield from _file_system(store, io)
-    yield from _leftovers(store, io)
+    locks = Repository(io, store.parent, Monitor()).locks
+    yield _locks(locks, store, io)
+    yield from _leftovers(store, io, locks)
+    locks.close()
 
 
 def version() -> str:
@@ -235,7 +240,23 @@ def _trash(store: Path, io: FileIO) -> Iterator[Finding]:
         yield Finding("ok", "trash", "empty")
 
 
-def _leftovers(store: Path, io: FileIO) -> Iterator[Finding]:
+def _locks(locks: Locks, store: Path, io: FileIO) -> Finding:
+    try:
+        kind = file_system_type(io, store) or "of unknown type"
+        leases = locks.leases
+    except OSError as error:
+        return Finding("problem", "locks", f"cannot be taken: {error.strerror}", "check its permissions")
+    if leases is None:
+        return Finding("ok", "locks", f"the kernel's; the file system is {kind}")
+    return Finding(
+        "ok",
+        "locks",
+        f"leases, as several machines may be using this folder; the file system is {kind}",
+        "mvc config core.shared always|never decides otherwise",
+    )
+
+
+def _leftovers(store: Path, io: FileIO, locks: Locks) -> Iterator[Finding]:
     files = [path for path in (store / "tmp").glob("*") if path.suffix != ".lock" and path.is_file()]
     if files:
         total = sum(path.stat().st_size for path in files)
@@ -247,7 +268,7 @@ def _leftovers(store: Path, io: FileIO) -> Iterator[Finding]:
     if (store / "journal").exists():
         yield Finding("warning", "checkout", "one was interrupted", "'mvc status' settles it")
     try:
-        epoch = oldest_epoch(io, store / "intents")
+        epoch = oldest_epoch(io, store / "intents", locks)
     except MvcError as error:
         yield _trouble("other commands", error)
         return
