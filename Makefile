@@ -14,7 +14,7 @@ FUZZ := $(VENV)/.installed-fuzz
 FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
 FUZZ_SECONDS ?= 3600
 # What make faults runs.
-FAULTS ?= kills strace power full-disk bitrot model
+FAULTS ?= kills strace power full-disk bitrot crowd model
 # Sequences in each of two processes.
 MODEL_EXAMPLES ?= 2000
 
@@ -81,6 +81,11 @@ full-disk: $(STAMP)
 faults:
 	for target in $(FAULTS); do $(MAKE) $$target || exit 1; done
 	$(BIN)/python -m tests.counts
+
+# Eight processes commit while others collect, check and read; and one process stands still at every step of it.
+.PHONY: crowd
+crowd: $(STAMP)
+	$(BIN)/python -m tests.crowd
 
 # Sequences of commands against a model of dicts of bytes: about an hour; MODEL_EXAMPLES says otherwise.
 model: $(STAMP)
