@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -15,18 +16,21 @@ from mvc.consolidation import consolidate
 from mvc.errors import Busy, DamageError, UserError
 from mvc.fileio import FileIO
 from mvc.history.reader import read_manifest
-from mvc.objectid import KINDS, BlobId
+from mvc.objectid import KINDS, BlobId, ManifestId
 from mvc.odb.intents import announce
 from mvc.oplog import OpLog
 from mvc.ops import branch, tag
+from mvc.ops.cat import cat
 from mvc.ops.commit import Request as CommitRequest
 from mvc.ops.commit import commit
 from mvc.ops.gc import Request, gc
 from mvc.ops.oplog import operations
+from mvc.ops.reset import reset
 from mvc.ops.undo import undo
 from mvc.repo import Repository
 from mvc.transaction import Update, begin
 from mvc.workspace import files_of
+from mvc.worktree.index import StatCache
 from tests.engine import (
     ME,
     assert_sound,
@@ -236,6 +240,41 @@ def test_detached_head_and_branches_keep_what_they_name(tmp_path):
     switch_to(repository, "side")
     assert history(repository) == [one]
     assert_sound(folder)
+
+
+def test_what_only_a_tag_names_stays(tmp_path):
+    """An annotated tag is an object that leads to its version."""
+    repository = make_repository(tmp_path)
+    (tmp_path / "file").write_bytes(noise(1))
+    snapshot(repository)
+    switch_to(repository, "HEAD", new_branch="side")
+    (tmp_path / "file").write_bytes(noise(2))
+    snapshot(repository)
+    tag.create(repository, "v", "HEAD", ME, now(), message="kept")
+    switch_to(repository, "main")
+    branch.delete(repository, "side", ME, now(), force=True)
+    gc(repository, everything())
+    with open_repository(tmp_path).reading() as view:
+        assert b"".join(cat(view, "v:file")) == noise(2)
+    assert_sound(tmp_path)
+
+
+def test_what_the_stat_cache_knows_stays(tmp_path):
+    """A commit does not read again what it believes unchanged, so that must be there."""
+    repository = make_repository(tmp_path)
+    (tmp_path / "file").write_bytes(noise(1))
+    snapshot(repository)
+    (tmp_path / "new").write_bytes(noise(2))
+    sleep(0.05)  # the clock of the file system has to move before a file is believed
+    snapshot(repository)
+    reset(repository, "HEAD~1", ME, now(), mode="soft")
+    gc(repository, everything())
+    with open_repository(tmp_path).reading() as view:
+        known = StatCache.load(repository.io, repository.store / "index").entries["new"]
+        manifest = read_manifest(view.objects, ManifestId(known.manifest))
+        assert all(part.blob is None or part.blob in view.objects for part in manifest.parts)
+    snapshot(repository)
+    assert_sound(tmp_path)
 
 
 def test_files_that_killed_commands_left_go(tmp_path):
