@@ -23,6 +23,7 @@ NOTES = "refs/notes/commits"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 NEW = "the version that this makes"
+MARKER = b"<<<<<<< "
 
 
 class Refused(Exception):
@@ -84,6 +85,15 @@ class Operation:
     changes: dict[str, Change]
     worktree: tuple[Files, Files] | None = None
     undoes: int | None = None
+
+
+class Thrown(NamedTuple):
+    """What one collection threw away, and what was before the log then."""
+
+    time: int
+    operations: tuple[Operation, ...]
+    versions: Mapping[Id, Version]
+    began: tuple[Head, dict[str, Any]]
 
 
 @dataclass
@@ -200,7 +210,7 @@ class Model:
     number: int = 0
     began: tuple[Head, dict[str, Any]] = field(default_factory=lambda: (MAIN, {}))
     """HEAD and refs before the oldest operation of the log."""
-    purged: set[Id] = field(default_factory=set)
+    trash: list[Thrown] = field(default_factory=list)
 
     # --- what is asked -----------------------------------------------------------------------------------
     @property
@@ -231,6 +241,24 @@ class Model:
     @property
     def clean(self) -> bool:
         return self.work == self.tracked
+
+    @property
+    def unresolved(self) -> set[str]:
+        """Conflicts whose files are as the merge left them, or have its markers still."""
+        if self.pending is None:
+            return set()
+        left = dict(self.pending.files)
+        return {
+            path
+            for path in self.pending.conflicts
+            if self.work.get(path) == left.get(path)
+            or (
+                path in self.work
+                and path in left
+                and MARKER in self.work[path][0]
+                and MARKER in left[path][0]
+            )
+        }
 
     def resolve(self, revision: str) -> Id:
         if revision == "HEAD":
@@ -360,6 +388,8 @@ class Model:
         return self.to(NEW, made=Version(parents, files, time))
 
     def _concluded(self, pending: UnderWay, time: int, *, empty: bool) -> Outcome:
+        if self.unresolved:
+            raise Refused("in conflict")
         files, merge = dict(self.work), pending.kind == "merge"
         if not merge and not empty and files == self.files(pending.ours):
             raise Refused("the pick changes nothing")
@@ -618,16 +648,40 @@ class Model:
         head, refs, _files = self.known(first)
         self.began = (head, refs)
         self.log = self.log[first:]
-        self.forget()
-
-    def forget(self) -> None:
-        """What nothing leads to is not known any more."""
-        needed = self.needed() | self.ancestors([one for one in [self.meant(*self.began)] if one])
-        self.versions = {commit: version for commit, version in self.versions.items() if commit in needed}
 
     def garbage(self) -> set[Id]:
-        """Versions that a collection may drop."""
+        """Versions that a collection throws away."""
         return set(self.versions) - self.needed()
+
+    def forget(self) -> None:
+        """What nothing leads to is not there any more."""
+        for commit in self.garbage():
+            del self.versions[commit]
+
+    def collect(self, time: int, since: int | None, oldest: int, *, keep: bool) -> set[Id]:
+        """``gc``: what goes comes into the trash, unless ``keep`` is False, and what lies there from before
+        ``oldest`` is gone for good. Gives the versions that went."""
+        log, began = self.log, self.began
+        self.expire(since)
+        garbage = self.garbage()
+        operations = tuple(log[: len(log) - len(self.log)])
+        versions = {commit: self.versions[commit] for commit in garbage}
+        self.trash = [thrown for thrown in self.trash if thrown.time >= oldest]
+        if keep and (operations or versions):
+            self.trash.append(Thrown(time, operations, versions, began))
+        self.forget()
+        return garbage
+
+    def bring_back(self) -> Thrown:
+        """``gc --undo``."""
+        if not self.trash:
+            raise Refused("nothing in the trash")
+        thrown = self.trash.pop()
+        self.versions.update(thrown.versions)
+        if thrown.operations:
+            self.log = [*thrown.operations, *self.log]
+            self.began = thrown.began
+        return thrown
 
 
 def three_way(

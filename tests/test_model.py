@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ from mvc.underway.pending import parse_pending
 from mvc.workspace import files_of_tree
 from tests import model as plain
 from tests.engine import ME, tree
+from tests.faults import FaultIO, run_killed
 from tests.model import NOTES, PENDING, Model, NoteBook, Outcome, Refused, Target, UnderWay, Version
 from tests.model_files import KINDS, PATHS, average, content, is_plain
 
@@ -248,10 +249,11 @@ class Commands(RuleBasedStateMachine):
     def amend(self) -> None:
         self.commit(amend=True, message=None)
 
+    @precondition(lambda self: self.model.pending is None)
     @rule(what=st.sampled_from(["branch", "tag", "note", "commit", "gc", "gc now"]), which=WHICH)
     def commit_while(self, what: str, which: int) -> None:
         """Another process is faster."""
-        began, revision = self.model.commit, self.revision(which)
+        began = self.model.commit
         first = self.request("first")
 
         def meanwhile() -> None:
@@ -265,11 +267,10 @@ class Commands(RuleBasedStateMachine):
                 case "commit":
                     self.commit(message="faster")
                 case "gc":
-                    self.collect(days=None, repack=True)
+                    self.collect(days=None, repack=True, trash=99)
                 case "gc now":
-                    self.collect(days=0, repack=False)
+                    self.collect(days=0, repack=False, trash=0)
 
-        assert revision
         slow = self.open(Interrupted(meanwhile))
         try:
             made = commit.commit(slow, first)
@@ -567,17 +568,42 @@ class Commands(RuleBasedStateMachine):
             return [one.id.hex() for one in oplog.operations(view)][back]
 
     # --- care --------------------------------------------------------------------------------------------
-    @rule(days=st.sampled_from([None, 0, 1, 3, 10]), repack=st.booleans())
-    def collect(self, days: int | None, repack: bool) -> None:
-        asked = gc.Request(self.now(), days, repack=repack, all_refs=repack and self.steps % 3 == 0)
+    @rule(days=st.sampled_from([None, 0, 1, 3, 10]), repack=st.booleans(), trash=st.sampled_from([0, 2, 99]))
+    def collect(self, days: int | None, repack: bool, trash: int) -> None:
+        everything = repack and self.steps % 3 == 0
+        asked = gc.Request(self.now(), days, repack=repack, all_refs=everything, trash_days=trash)
         gc.gc(self.repository, asked)
-        self.model.expire(asked.since)
-        garbage = self.model.garbage()
+        gone = self.model.collect(self.moment, asked.since, self.moment - trash * DAY, keep=trash > 0)
         with self.open().reading() as view:
-            for one in garbage:
+            for one in gone:
                 assert CommitId.fromhex(one) not in view.objects, "what nothing leads to is there still"
-        self.model.forget()
-        self.check_versions(self.model.needed())
+        self.check_versions(self.model.versions)
+
+    @rule()
+    def bring_back(self) -> None:
+        """``gc --undo``: versions that nothing leads to can be read again, and older operations be undone."""
+        try:
+            thrown = self.model.bring_back()
+        except Refused:
+            with suppress(AnswerIsNo):  # at most there are objects of no version
+                assert gc.undo_gc(self.repository).operations == 0
+            return
+        while True:
+            back = gc.undo_gc(self.repository)
+            assert back.time is not None and back.time >= thrown.time
+            assert (back.lost, back.lost_operations) == (0, 0)
+            if back.time == thrown.time:
+                break
+            assert back.operations == 0  # objects of no version: of commands that were refused
+        assert back.operations == len(thrown.operations)
+        self.check_versions(self.model.versions)
+
+    @rule()
+    def empty_trash(self) -> None:
+        gc.empty_trash(self.repository)
+        self.model.trash.clear()
+        with pytest.raises(AnswerIsNo):
+            gc.undo_gc(self.repository)
 
     @rule(days=st.sampled_from([None, 0, 3]))
     def look_at_garbage(self, days: int | None) -> None:
@@ -624,6 +650,64 @@ class Commands(RuleBasedStateMachine):
         self.readers.clear()
         self.held.close()
 
+    @rule(
+        verb=st.sampled_from(["commit", "amend", "checkout", "reset", "undo", "oplog restore", "gc"]),
+        which=WHICH,
+        at=st.integers(1, 120),
+    )
+    def killed(self, verb: str, which: int, at: int) -> None:
+        """A process is killed in the middle: what it began has happened or has not."""
+        model, revision, now = self.model, self.revision(which), self.now()
+        request = commit.Request("killed", ME, now, amend=verb == "amend")
+        back = which % max(len(model.log), 1)
+        if verb == "oplog restore" and not model.log:
+            return
+        named = self.operation(back) if verb == "oplog restore" else ""
+        cases: dict[str, tuple[Callable[[], Outcome], Callable[[Repository], object]]] = {
+            "commit": (lambda: model.snapshot(self.moment), lambda it: commit.commit(it, request)),
+            "amend": (lambda: model.snapshot(self.moment, amend=True), lambda it: commit.commit(it, request)),
+            "checkout": (
+                lambda: model.switch(revision, force=True),
+                lambda it: checkout.checkout(it, revision, ME, now, force=True),
+            ),
+            "reset": (
+                lambda: model.reset(revision, "hard"),
+                lambda it: reset.reset(it, revision, ME, now, mode="hard"),
+            ),
+            "undo": (lambda: model.undo(force=True), lambda it: undo.undo(it, ME, now, force=True)),
+            "oplog restore": (
+                lambda: model.go_back(len(model.log) - 1 - back, force=True),
+                lambda it: oplog.restore(it, named, ME, now, force=True),
+            ),
+            "gc": (Outcome, lambda it: gc.gc(it, gc.Request(now, 3, repack=which % 2 == 0))),
+        }
+        expected, real = cases[verb]
+        try:
+            outcome = expected()
+        except Refused:
+            return
+
+        def work(faulty: FaultIO) -> None:
+            real(Repository.open(faulty, self.folder, Monitor()))
+
+        died = run_killed(work, at)
+        status.status(self.open())  # any command settles what was begun
+        with self.open().reading() as view:
+            logged, head = len(list(view.operations())), view.head_commit()
+        if verb == "gc":
+            since = gc.Request(now, 3).since
+            if logged != len(model.log) or not died:
+                model.expire(since)
+            model.forget()  # what nothing leads to may have gone
+            gc.empty_trash(self.open())
+            model.trash.clear()
+        elif logged != len(model.log):
+            made = head.hex() if outcome.made is not None and head is not None else None
+            model.apply(outcome, self.moment, made)
+        else:
+            assert died, "a command that came to its end did nothing"
+        self.check_versions(model.needed())
+
     # --- comparing ---------------------------------------------------------------------------------------
     @invariant()
     def alike(self) -> None:
@@ -644,6 +728,7 @@ class Commands(RuleBasedStateMachine):
             path for path in files.keys() & model.work.keys() if files[path] != model.work[path]
         }
         assert (seen.pending is None) == (model.pending is None)
+        assert {conflict.path for conflict in seen.unresolved} == model.unresolved
         if self.steps % 6 == 0:
             self.check_versions(model.needed())
         if self.steps % 15 == 0:
