@@ -391,6 +391,7 @@ def lay(folder: Path, case: Case) -> None:
         place = folder / ".mvc" / path
         place.unlink(missing_ok=True)
         if data is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
 
 

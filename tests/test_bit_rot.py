@@ -30,7 +30,7 @@ from tests.rot import (
     try_case,
 )
 
-SOME = 40  # cases of each way
+SOME = 30  # cases of each way
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,11 @@ def test_damage_is_seen_and_never_read(scene, way):
     assert judge(scene, "put back") == (False, 0)
 
 
-def test_every_byte_of_a_packs_head(scene):
+def test_the_head_of_a_pack(scene):
     """No record lies there, so only the pack's own hash tells."""
     for path, data in scene.store.items():
         if path.startswith("packs/"):
-            for at in range(HEAD_BYTES):
+            for at in range(0, HEAD_BYTES, 5):
                 case = {path: changed(data, at, bytes([data[at] ^ 1]))}
                 assert try_case(scene, f"{path} at {at}", case).detected
 

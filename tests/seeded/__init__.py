@@ -105,8 +105,8 @@ def put_in(place: Path, item: Fault) -> Iterator[None]:
             path.write_bytes(data)
 
 
-def run_tests(place: Path, tests: tuple[str, ...]) -> Outcome:
-    """Run tests in the copy until one fails."""
+def run_tests(place: Path, tests: tuple[str, ...], patience: float = PATIENCE) -> Outcome:
+    """Run tests in the copy until one fails; ``patience`` in seconds."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "--tb=line", "-rfE"]
     command += ["-p", "no:cacheprovider", "-p", "no:randomly", f"--basetemp={place / 'temporary'}", *tests]
     kept = {
@@ -115,10 +115,10 @@ def run_tests(place: Path, tests: tuple[str, ...]) -> Outcome:
     environment = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(place), "COLUMNS": "400"}
     try:
         ran = subprocess.run(
-            command, cwd=place, env=environment, capture_output=True, text=True, timeout=PATIENCE
+            command, cwd=place, env=environment, capture_output=True, text=True, timeout=patience
         )
     except subprocess.TimeoutExpired:
-        return Outcome(False, "", f"the tests did not end within {PATIENCE} s")
+        return Outcome(False, "", f"the tests did not end within {patience} s")
     if ran.returncode == 0:
         return Outcome(False, "", "all tests passed")
     found = _REASON.findall(ran.stdout)

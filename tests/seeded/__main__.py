@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.counts import record
-from tests.seeded import Outcome, attempt, copy_of_all, run_tests
+from tests.seeded import PATIENCE, Fault, Outcome, attempt, copy_of_all, run_tests
 from tests.seeded.faults import FAULTS
 
 
@@ -30,25 +30,18 @@ def main() -> int:
         print(listed())
         return 0
     started = time.monotonic()
-    missed = 0
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(given.jobs) as pool:
         copies = [copy_of_all(Path(place) / str(number)) for number in range(given.jobs)]
         tests = tuple(dict.fromkeys(test for item in chosen for test in item.tests))
-        without = run_tests(copies[0], tests)
+        without = run_tests(copies[0], tests, PATIENCE * len(tests))
         if without.by or without.why != "all tests passed":
             print(f"without any fault: {without.by} {without.why}", file=sys.stderr)
             return 1
 
-        def lane(number: int) -> list[tuple[str, Outcome]]:
-            return [(item.name, attempt(copies[number], item)) for item in chosen[number :: given.jobs]]
+        def lane(number: int) -> int:
+            return sum(not told(item, attempt(copies[number], item)) for item in chosen[number :: given.jobs])
 
-        for name, outcome in (found for lane_ in pool.map(lane, range(given.jobs)) for found in lane_):
-            missed += not outcome.caught
-            by = outcome.by.rpartition("::")[2]
-            print(
-                f"{'caught' if outcome.caught else 'MISSED':7} {name:40} {by:70} {outcome.why[:80]}",
-                flush=True,
-            )
+        missed = sum(pool.map(lane, range(given.jobs)))
     seconds = round(time.monotonic() - started, 1)
     print(f"{len(chosen) - missed} of {len(chosen)} caught in {seconds} s")
     if not given.only:
@@ -56,6 +49,14 @@ def main() -> int:
             "seeded faults", faults=len(chosen), caught=len(chosen) - missed, missed=missed, seconds=seconds
         )
     return 1 if missed else 0
+
+
+def told(item: Fault, outcome: Outcome) -> bool:
+    """Print how a fault fared; whether it was caught."""
+    by = outcome.by.rpartition("::")[2]
+    word = "caught" if outcome.caught else "MISSED"
+    print(f"{word:7} {item.name:50} {by:70} {outcome.why[:80]}", flush=True)
+    return outcome.caught
 
 
 def listed() -> str:
