@@ -45,8 +45,9 @@ from tests.make_files import finetuned, random_weights, safetensors_bytes
 LOCAL = ("tmp", "intents", "root.lock", "worktree.lock", "gc.lock", "config", "hints", ".gitignore")
 """Nothing of a version lies there: who is at work, and the user's own settings."""
 
-DERIVED = ("locators", "index", "weights", "sketches", "root.previous")
-"""Made again when they are lost; no check looks at them, so nothing may depend on them."""
+DERIVED = ("locators", "index", "weights", "sketches", "root.previous", "trash")
+"""Made again when they are lost, a hint for repairs, or garbage: no check looks at them, so nothing that a
+version tells may depend on them."""
 
 Case = Mapping[str, bytes | None]
 
