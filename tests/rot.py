@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from pathlib import Path
@@ -368,6 +369,22 @@ def _read(folder: Path, right: Seen, case: str, expect: tuple[type[MvcError], ..
             except expect:
                 refused += 1
     return refused
+
+
+def readable(scene: Scene) -> set[str]:
+    """Names of contents that can be read, all of them right."""
+    found = set()
+    repository = opened(scene.folder)
+    try:
+        with repository.reading() as view:
+            for name, content in scene.seen.contents.items():
+                with suppress(DamageError):
+                    if b"".join(cat(view, name)) != content:
+                        raise Wrong(f"other bytes for {name}")
+                    found.add(name)
+    except (DamageError, *REFUSALS["format"]):
+        return found
+    return found
 
 
 def lay_out_all(scene: Scene, place: Path, case: str) -> None:

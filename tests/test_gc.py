@@ -12,12 +12,15 @@ import pytest
 
 from mvc.cli.main import main
 from mvc.collection import collect, index, log
+from mvc.collection.leftovers import sweep_condemned
 from mvc.consolidation import consolidate
 from mvc.errors import Busy, DamageError, UserError
 from mvc.fileio import FileIO
 from mvc.history.reader import read_manifest
 from mvc.objectid import KINDS, BlobId, ManifestId
 from mvc.odb.intents import announce
+from mvc.odb.record import Base
+from mvc.odb.writer import Hint
 from mvc.oplog import OpLog
 from mvc.ops import branch, tag
 from mvc.ops.cat import cat
@@ -44,6 +47,7 @@ from tests.engine import (
     two_versions,
     weights_versions,
 )
+from tests.faults import Recorder
 
 KEEP_ALL = Request(now(), None)
 
@@ -366,6 +370,23 @@ def test_a_reader_keeps_what_it_reads(tmp_path):
     assert_sound(folder)
 
 
+def test_what_condemns_is_durable_before_anything_is_deleted(tmp_path):
+    """Who swapped it in may have died before it was: a power cut must not bring the old root back then."""
+    repository = many_versions(tmp_path)
+    (tmp_path / "undone").write_bytes(noise(1))
+    snapshot(repository)
+    undo(repository, ME, now())
+    with open_repository(tmp_path).reading():
+        assert gc(repository, everything()).waiting_bytes
+    repository.temporary.close()
+    io = Recorder()
+    sweep_condemned(open_repository(tmp_path, io))
+    steps = [(step.name, step.path) for step in io.trace]
+    deleted = [n for n, (name, path) in enumerate(steps) if name == "unlink" and path.endswith(".pack")]
+    assert deleted
+    assert ("sync_folder", str(tmp_path / ".mvc")) in steps[: deleted[0]]
+
+
 def test_a_commit_between_look_up_and_swap_hears_that_what_it_relied_on_went(tmp_path):
     folder = tmp_path / "repo"
     repository = many_versions(folder, 2)
@@ -383,6 +404,26 @@ def test_a_commit_between_look_up_and_swap_hears_that_what_it_relied_on_went(tmp
     (tmp_path / "again").rename(folder / "again")
     snapshot(repository, "again")
     assert_sound(folder)
+
+
+def test_a_commit_hears_that_what_its_records_lean_on_went(tmp_path):
+    """A base is no part of the version, so it is not among what was found instead of written."""
+    repository = many_versions(tmp_path, 2)
+    plain = noise(8, 10_000)
+    (tmp_path / "again").write_bytes(plain)
+    snapshot(repository)
+    undo(repository, ME, now())
+    (tmp_path / ".mvc" / "index").unlink()
+    (tmp_path / "again").unlink(missing_ok=True)
+    base = BlobId.of(plain)
+    with begin(open_repository(tmp_path), "commit", ME, now()) as tx:
+        depth = tx.view.objects.entries(base)[0].depth
+        tx.writer.put(BlobId, plain[:-1], Hint(bases=(Base(base, 0, len(plain)),), depth=depth))
+        assert tx.writer.leaned_on == {base: depth} and base not in tx.writer.relied
+        gc(repository, everything())
+        with pytest.raises(Busy, match="was moved while"):
+            tx.publish(lambda view: Update())
+    assert_sound(tmp_path)
 
 
 def test_a_commit_made_while_garbage_is_looked_for_keeps_what_it_took_up(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.seeded import HERE, Edit, attempt, copy_of_all, run_tests, seeded
+from tests.seeded import HERE, PASSED, Edit, attempt, copy_of_all, run_tests, seeded
 from tests.seeded.faults import FAULTS
 
 TRIED = ("swap that does not compare", "piece's hash skipped")
@@ -42,4 +42,4 @@ def test_some_faults_are_caught_and_a_harmless_one_is_not(tmp_path):
         outcome = attempt(place, item)
         assert outcome.caught, outcome
     # and with everything put back they pass
-    assert run_tests(place, chosen[-1].tests).why == "all tests passed"
+    assert run_tests(place, chosen[-1].tests).why == PASSED

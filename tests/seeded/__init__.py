@@ -23,6 +23,8 @@ HERE = Path(__file__).parents[2]
 PATIENCE = 300
 """Seconds after which a run of tests counts as hanging, which no fault may be caught by."""
 
+PASSED = "all tests passed"
+
 _REASON = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*?\])?(?: - (.*))?$", re.MULTILINE)
 _NOT_CAUGHT = (
     "ImportError",
@@ -120,7 +122,7 @@ def run_tests(place: Path, tests: tuple[str, ...], patience: float = PATIENCE) -
     except subprocess.TimeoutExpired:
         return Outcome(False, "", f"the tests did not end within {patience} s")
     if ran.returncode == 0:
-        return Outcome(False, "", "all tests passed")
+        return Outcome(False, "", PASSED)
     found = _REASON.findall(ran.stdout)
     if ran.returncode != 1 or not found:
         return Outcome(
