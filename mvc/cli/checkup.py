@@ -12,6 +12,8 @@ from shutil import which
 from typing import NamedTuple
 
 import mvc
+from mvc.collection.disk import room
+from mvc.collection.trash import Trash
 from mvc.context import Context
 from mvc.errors import DamageError, MvcError, RepositoryNotFound
 from mvc.fileio import FileIO
@@ -216,6 +218,23 @@ def _links(probe: Path, second: Path) -> Finding:
     return Finding("ok", "hard links", "work")
 
 
+def _trash(store: Path, io: FileIO) -> Iterator[Finding]:
+    try:
+        damaged = [entry for entry in Trash(io, store).entries() if entry.damage is not None]
+        held = room(io, store).trash
+    except MvcError as error:
+        yield _trouble("trash", error)
+        return
+    if damaged:
+        says = f"{damaged[0].damage}: which operations left the log is lost, objects can come back"
+        yield Finding("warning", "trash", says, "'mvc gc --undo', then 'mvc gc --empty-trash'")
+    elif held:
+        hint = "'mvc gc --undo' brings it back, 'mvc gc --empty-trash' deletes it"
+        yield Finding("ok", "trash", f"{size(held)} that gc threw away; {hint}")
+    else:
+        yield Finding("ok", "trash", "empty")
+
+
 def _leftovers(store: Path, io: FileIO) -> Iterator[Finding]:
     files = [path for path in (store / "tmp").glob("*") if path.suffix != ".lock" and path.is_file()]
     if files:
@@ -224,6 +243,7 @@ def _leftovers(store: Path, io: FileIO) -> Iterator[Finding]:
         yield Finding("warning", "leftovers", f"{count(len(files), 'temporary file')}, {size(total)}", hint)
     else:
         yield Finding("ok", "leftovers", "none")
+    yield from _trash(store, io)
     if (store / "journal").exists():
         yield Finding("warning", "checkout", "one was interrupted", "'mvc status' settles it")
     try:

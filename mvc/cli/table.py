@@ -46,6 +46,7 @@ COMMANDS: dict[str, Row] = {
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "gc": Row("care", "Throw away what nothing needs, and keep the store small"),
+    "purge": Row("care", "Take a version, file or tensor out for good"),
     "config": Row("care", "Read and change settings"),
     "doctor": Row("care", "Check this installation, this machine and this repository"),
     "completion": Row("care", "Print a shell's completion script"),
