@@ -1,5 +1,5 @@
-"""Bit rot, repaired: from a second copy everything comes back; without one nothing that could be read is lost,
-and what stays lost is told. Some cases of each way; ``make bitrot`` tries them all."""
+"""Bit rot, repaired: from a second copy everything comes back; without one nothing that could be read is
+lost, and what stays lost is told. Some cases of each way; ``make bitrot`` tries them all."""
 
 from __future__ import annotations
 
