@@ -56,6 +56,11 @@ fuzz-long: $(FUZZ)
 bitrot: $(STAMP)
 	$(BIN)/python -m tests.bitrot
 
+# Eight processes commit while others collect, check and read; and one process stands still at every step of it.
+.PHONY: crowd
+crowd: $(STAMP)
+	$(BIN)/python -m tests.crowd
+
 # Sequences of commands against a model of dicts of bytes: about an hour; MODEL_EXAMPLES says otherwise.
 model: $(STAMP)
 	$(BIN)/python -m tests.play_model --examples $(MODEL_EXAMPLES) --steps 60 --jobs 2

@@ -28,11 +28,15 @@ class Setting(NamedTuple):
 
 
 COLOUR_CHOICES = ("auto", "always", "never")
+SHARED_CHOICES = ("auto", "always", "never")
 
 KNOWN: dict[str, Setting] = {
     "commit.code": Setting(bool, "whether commits record the Git commit of the code; true if not set"),
     "commit.environment": Setting(
         bool, "whether commits record Python, platform and frameworks; true if not set"
+    ),
+    "core.shared": Setting(
+        str, "whether several machines use the repository's folder; auto if not set", SHARED_CHOICES
     ),
     "gc.standalone": Setting(
         str, "what stands alone after mvc gc --repack; heads if not set", ("heads", "refs")

@@ -21,6 +21,7 @@
     │   ├── RootMoved                a compare-and-swap lost; retried by its caller
     │   ├── WouldOverwrite
     │   └── Busy
+    │       └── LeaseLost            another machine took this process for dead
     └── DamageError               5  stored bytes are missing or wrong
         ├── ObjectMissing
         ├── CorruptObject
@@ -135,6 +136,10 @@ class WouldOverwrite(ConflictError):
 
 class Busy(ConflictError):
     """Another mvc process holds what is needed."""
+
+
+class LeaseLost(Busy):
+    """Another machine took this process for dead, because it stood still for longer than its lease."""
 
 
 class DamageError(MvcError):

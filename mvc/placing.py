@@ -65,7 +65,8 @@ def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Ite
             _after(workspace, max(mtime for _size, mtime in written.values()))
         groups = _groups(names, plan)
         try:
-            applied = apply(io, workspace.root, repository.store, placements, token, groups)
+            repository.locks.check()
+            applied = apply(io, workspace.root, repository.store, placements, token, groups, repository.locks)
         except BaseException:
             # gigabytes that would stay until the next command sweeps; a journal that is left needs them
             if not exists(io, repository.store / "journal"):

@@ -9,7 +9,7 @@ from stat import S_ISREG, S_IXUSR
 
 from mvc.bases import BaseFinder, SketchStore, no_bases
 from mvc.describing import Describer
-from mvc.errors import MvcError, RefMoved, StorageError
+from mvc.errors import LeaseLost, MvcError, RefMoved, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
 from mvc.ingest import ingest_file
@@ -98,8 +98,8 @@ def switch(
         _settle(tx, applied, error)
         raise
     try:
-        applied.finish()
-    except StorageError as error:
+        _finish(tx, applied)
+    except (StorageError, LeaseLost) as error:
         # done and durable; the journal that stays tells the next command so
         workspace.monitor.warn(f"{error.message}; the next command tidies up")
         return len(result.write), len(result.remove)
@@ -135,13 +135,23 @@ def _present_entry(
     return current.get(path)
 
 
+def _finish(tx: Transaction, applied: Applied) -> None:
+    try:
+        tx.check_alive()
+    except MvcError:
+        applied.abandon()  # others have settled it by now, or will
+        raise
+    applied.finish()
+
+
 def _settle(tx: Transaction, applied: Applied, error: BaseException) -> None:
     """After a failure: a swap that failed may have taken place all the same; root decides, as it does after
-    a crash."""
+    a crash. Who was taken for dead leaves it to those who did."""
     try:
+        tx.check_alive()
         published = tx.is_published()
     except MvcError as second:
-        error.add_note(f"root cannot be read ({second}); the next mvc command settles the work tree")
+        error.add_note(f"it cannot be settled now ({second}); the next mvc command settles the work tree")
         applied.abandon()
         return
     if published:

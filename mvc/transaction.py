@@ -92,6 +92,14 @@ class Transaction:
         """Whether root holds this transaction's operation, asked of root itself."""
         return any(operation.token == self.token for operation in self._repository.read().operations())
 
+    def check_alive(self) -> None:
+        """Make sure that no other machine took this process for dead.
+
+        Raises:
+            LeaseLost: one did.
+        """
+        self._repository.locks.check()
+
     def _check_relied(self, view: View) -> None:
         """Look up again what was found instead of written, if packs were condemned since."""
         if view.root.epoch == self.view.root.epoch:
@@ -199,7 +207,7 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
 @contextmanager
 def begin(repository: Repository, command: str, who: Person, now: Timestamp) -> Iterator[Transaction]:
     """Start a command's changes. Nothing is visible until :meth:`Transaction.publish` returns."""
-    with announce(repository.io, repository.store / "intents", "writer") as intent:
+    with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
         transaction = Transaction(repository, intent, command, who, now)
         try:
             yield transaction

@@ -517,10 +517,10 @@ class Stage:
     """Commands that were played once without a fault in ``place``, a folder of ours: what is seen before the
     first, and after each."""
 
-    def __init__(self, name: str, place: Path) -> None:
+    def __init__(self, name: str, place: Path, scene: Scene | None = None) -> None:
         self.name = name
         self.start, self.work = place / "start", place / "work"
-        scene = SCENES.get(name)
+        scene = scene or SCENES.get(name)
         if scene is None:
             session = SESSIONS[name]
             self.prepare, self.quiet = session.prepare, False
@@ -554,11 +554,12 @@ class Stage:
         """Of a quiet command all but the log, which it shortens in steps."""
         return seen._replace(log=()) if self.quiet else seen
 
-    def copy(self) -> Path:
-        """The prepared folder, anew."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        shutil.copytree(self.start, self.work, symlinks=True)
-        return self.work
+    def copy(self, to: Path | None = None) -> Path:
+        """The prepared folder, anew, in a place of ours or elsewhere."""
+        place = to or self.work
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(self.start, place, symlinks=True)
+        return place
 
     def act(self, folder: Path, io: FileIO) -> None:
         """All commands."""

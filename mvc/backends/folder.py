@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvc.backends.base import (
-    LOCK_SUFFIX,
     PREVIOUS_SUFFIX,
     Backend,
     Incoming,
@@ -18,6 +17,7 @@ from mvc.backends.base import (
     check_range,
     folder_of,
 )
+from mvc.backends.successors import Successors
 from mvc.errors import InvalidName, RootMoved
 from mvc.fileio import (
     NO_HARD_LINKS,
@@ -30,6 +30,7 @@ from mvc.fileio import (
     write_all,
     write_durable,
 )
+from mvc.locks import SHARED_FOLDER, Locks
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -44,11 +45,15 @@ class FolderBackend(Backend):
     """Objects in files below ``root``, which must exist.
 
     ``temporary`` names files that are not yet visible; its folder must be on the same file system. If it lies
-    below ``root``, it is not listed.
+    below ``root``, it is not listed. ``locks`` are the store's, if it has some already.
+
+    What lies in a folder is write-once; only what lies at the top is ever replaced. Where several machines
+    use the store, that is read and replaced through :class:`Successors`.
     """
 
-    def __init__(self, io: FileIO, root: Path, temporary: TemporaryNames) -> None:
+    def __init__(self, io: FileIO, root: Path, temporary: TemporaryNames, locks: Locks | None = None) -> None:
         self._io = io
+        self._locks = locks or Locks(io, root)
         self._root = root
         self._temporary = temporary
         # Folders whose names are known to be durable up to root. Another process may have made one a moment
@@ -59,7 +64,12 @@ class FolderBackend(Backend):
     def get(self, key: str) -> bytes:
         """All bytes of an object."""
         with self._reading(key) as (fd, size):
-            return self._io.read_at(fd, size, 0)
+            data = self._io.read_at(fd, size, 0)
+        if "/" not in key:
+            with storage_errors(f"cannot read {key}"):
+                successors = self._successors()
+                return data if successors is None else successors.newest(key, data)
+        return data
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``offset``."""
@@ -132,20 +142,38 @@ class FolderBackend(Backend):
         path = self._path(key)
         with storage_errors(f"cannot replace {key}"):
             self._make_durable(path.parent)
-            lock = self._io.open_lock(path.with_name(path.name + LOCK_SUFFIX))
+            if (successors := self._successors()) is not None:
+                self._refuse_moved(key, expected)
+                successors.put(key, expected, data)
+                # From here on it has happened; this only saves readers the way through the successors.
+                if expected is not None:
+                    self._keep_previous(path, expected)
+                write_durable(self._io, self._temporary.new(), path, [data], replace=True)
+                return
+            held = self._locks.take(key, exclusive=True, wait=True)
             try:
-                self._io.lock(lock, exclusive=True, wait=True)
-                try:
-                    current = self.get(key)
-                except NotFound:
-                    current = None
-                if current != expected:
-                    raise RootMoved(f"{key} was changed by somebody else")
-                if current is not None:
-                    self._keep_previous(path, current)
+                self._locks.refuse_late_sharing()
+                self._refuse_moved(key, expected)
+                if expected is not None:
+                    self._keep_previous(path, expected)
                 write_durable(self._io, self._temporary.new(), path, [data], replace=True)
             finally:
-                self._io.close(lock)
+                if held is not None:
+                    held.release()
+
+    def _refuse_moved(self, key: str, expected: bytes | None) -> None:
+        try:
+            current: bytes | None = self.get(key)
+        except NotFound:
+            current = None
+        if current != expected:
+            raise RootMoved(f"{key} was changed by somebody else")
+
+    def _successors(self) -> Successors | None:
+        leases = self._locks.leases
+        if leases is None:
+            return None
+        return Successors(self._io, self._root / SHARED_FOLDER, self._temporary.new, leases)
 
     def _keep_previous(self, path: Path, data: bytes) -> None:
         """Give what is about to be replaced a second name. Its bytes were synced when they came, so a link

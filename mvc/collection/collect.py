@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,21 +32,16 @@ def alone(repository: Repository) -> Iterator[None]:
     Raises:
         Busy: there is one.
     """
-    io = repository.io
     with storage_errors("cannot lock the store for a collection"):
-        handle = io.open_lock(repository.store / "gc.lock")
-        try:
-            free = io.lock(handle, exclusive=True, wait=False)
-        except OSError:
-            io.close(handle)
-            raise
+        held = repository.locks.take("gc", exclusive=True, wait=False)
+    if held is None:
+        raise Busy("another gc is running", hint="wait until it has finished")
     try:
-        if not free:
-            raise Busy("another gc is running", hint="wait until it has finished")
+        with storage_errors("cannot see who uses the store"):
+            repository.locks.settle()
         yield
     finally:
-        with suppress(OSError):  # closed, and so unlocked, all the same
-            io.close(handle)
+        held.release()
 
 
 @dataclass(frozen=True, slots=True)

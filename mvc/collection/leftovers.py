@@ -60,10 +60,11 @@ def _remove_empty_folders(repository: Repository) -> None:
 def _remove_strays(repository: Repository) -> None:
     backend = repository.backend
     there = [key for place in ("packs/", "segments/", "pieces/") for key, _size in backend.list(place)]
-    if oldest_epoch(repository.io, repository.store / "intents") is not None:
+    if oldest_epoch(repository.io, repository.store / "intents", repository.locks) is not None:
         return
     with repository.reading() as view:
         known = _named(view)
+    repository.locks.check()
     for key in there:
         if key not in known:
             backend.delete(key)

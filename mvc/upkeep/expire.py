@@ -35,8 +35,9 @@ def expired(oplog: OpLog, backend: Backend, since: int | None) -> tuple[OpLog, l
     return newest(oplog, backend, *kept_count(oplog, backend, since))
 
 
-def newest(oplog: OpLog, backend: Backend, kept: int, total: int) -> tuple[OpLog, int]:
-    """The log of which only the newest ``kept`` of ``total`` operations are left, and how many went."""
+def newest(oplog: OpLog, backend: Backend, kept: int, total: int) -> tuple[OpLog, list[Operation]]:
+    """The log of which only the newest ``kept`` of ``total`` operations are left, and those that went, oldest
+    first."""
     if kept == total:
         return oplog, []
     operations = list(oplog.newest_first(backend))[::-1]
