@@ -24,6 +24,7 @@ from mvc.odb.intents import TemporaryNames, oldest_epoch
 from mvc.refs import BRANCHES, TAGS
 from mvc.repo import STORE, Repository, View
 from mvc.text import count, size
+from mvc.upkeep.stock import DAMAGED
 
 DISTRIBUTION = "modelvc"
 LIBRARIES = {  # module -> distribution
@@ -127,7 +128,7 @@ def _repository(store: Path, io: FileIO) -> Iterator[Finding]:
     try:
         repository = Repository.open(io, store.parent, Monitor())
     except RepositoryNotFound:
-        hint = "if 'mvc init' was interrupted, run it again; else bring the file back from a copy"
+        hint = "if 'mvc init' was interrupted, run it again; else 'mvc repair'"
         yield Finding("problem", "repository", f"{store} has no file 'format'", hint)
         return
     except MvcError as error:
@@ -172,7 +173,7 @@ def _config(repository: Repository) -> Finding:
 def _trouble(what: str, error: MvcError) -> Finding:
     if isinstance(error, DamageError):
         return Finding(
-            "damage", what, error.message, "bring .mvc back from a copy, or clone the repository anew"
+            "damage", what, error.message, "'mvc repair' brings back what can be; 'mvc repair -n' only tells"
         )
     return Finding("problem", what, error.message, error.hint)
 
@@ -265,6 +266,9 @@ def _leftovers(store: Path, io: FileIO, locks: Locks) -> Iterator[Finding]:
     else:
         yield Finding("ok", "leftovers", "none")
     yield from _trash(store, io)
+    if (store / DAMAGED).exists():
+        hint = "what repairs took out of use: delete it once 'mvc fsck --full' finds everything sound"
+        yield Finding("warning", DAMAGED, str(store / DAMAGED), hint)
     if (store / "journal").exists():
         yield Finding("warning", "checkout", "one was interrupted", "'mvc status' settles it")
     try:
