@@ -1,4 +1,4 @@
-"""``python -m tests.measure FOLDER``: what looking at each file of a folder costs, as JSON, one line for each.
+"""``python -m tests.measure FOLDER``: what looking at each file of a folder costs, a line of JSON each.
 
 Each file is looked at in a process of its own, forked from one that has imported everything: processor time
 and memory are those of this file alone, children's included, and say nothing of how busy the machine is.

@@ -107,8 +107,9 @@ class _TensorWalk:
         self.steps += _size(value)
         if self.steps > MAX_STEPS:
             raise NotThisFormat("a pickle of too many values, or whose values refer to each other too often")
-        plain_list = isinstance(value, (list, tuple))  # often long, and of numbers alone
-        for key, child in _of_items(value, _SCALARS) if plain_list else children(value):
+        # lists are often long, and of numbers alone
+        inside = _of_items(value, _SCALARS) if isinstance(value, (list, tuple)) else children(value)
+        for key, child in inside:
             if type(child) not in _SCALARS:
                 inner = joined(name, key)
                 if len(inner) <= MAX_NAME_CHARACTERS:
@@ -217,7 +218,7 @@ def _size(value: object) -> int:
 
 
 def _of_items(
-    items: list[object] | tuple[object, ...], without: frozenset[type] = frozenset()
+    items: list[object] | tuple[object, ...], without: frozenset[object] = frozenset()
 ) -> Iterator[tuple[str, object]]:
     return ((str(index), item) for index, item in enumerate(items) if type(item) not in without)
 

@@ -1,4 +1,4 @@
-"""Views of other things than whole files: a stretch of one, bytes in memory, and one that may be read so much."""
+"""Views of other things than whole files: a stretch of one, bytes in memory, one that may cost so much."""
 
 from __future__ import annotations
 
