@@ -13,8 +13,10 @@ FUZZ := $(VENV)/.installed-fuzz
 # Real files to begin with, for fuzz-long; without them the seeds of our own making have to do.
 FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
 FUZZ_SECONDS ?= 3600
+# Sequences in each of two processes.
+MODEL_EXAMPLES ?= 2000
 
-.PHONY: demo test test-full fuzz fuzz-long check lint types floors docs peers bench bench-full clean
+.PHONY: demo test test-full fuzz fuzz-long bitrot model check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +51,19 @@ fuzz: $(FUZZ)
 # An hour on two cores, some ten million inputs and more; FUZZ_SECONDS says otherwise.
 fuzz-long: $(FUZZ)
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(if $(FUZZ_CORPUS),--corpus $(FUZZ_CORPUS))
+
+# Every byte of a small repository turned over, cut off, zeroed, exchanged: half an hour on two cores.
+bitrot: $(STAMP)
+	$(BIN)/python -m tests.bitrot
+
+# Eight processes commit while others collect, check and read; and one process stands still at every step of it.
+.PHONY: crowd
+crowd: $(STAMP)
+	$(BIN)/python -m tests.crowd
+
+# Sequences of commands against a model of dicts of bytes: about an hour; MODEL_EXAMPLES says otherwise.
+model: $(STAMP)
+	$(BIN)/python -m tests.play_model --examples $(MODEL_EXAMPLES) --steps 60 --jobs 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check mvc tests benchmarks

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mvc.errors import DamageError
+from mvc.errors import DamageError, ObjectPurged
 from mvc.fileio import FileIO
 from mvc.objectid import ManifestId, ObjectId
 from mvc.objects import Manifest
@@ -120,7 +120,7 @@ def text_hints(
             continue
         try:
             plain = database.get(identity)
-        except DamageError as error:
+        except (DamageError, ObjectPurged) as error:
             _note(database, error)
             continue
         bases.append(Base(identity, 0, len(plain)))
@@ -128,9 +128,10 @@ def text_hints(
     return Hint(None, tuple(bases), depth) if bases else NO_HINT
 
 
-def _note(database: ObjectDatabase, error: DamageError) -> None:
+def _note(database: ObjectDatabase, error: DamageError | ObjectPurged) -> None:
     """An old version that cannot be read must not keep a new one from being stored."""
-    database.note_damage(f"{error.message}; stored without it as a base")
+    if isinstance(error, DamageError):  # what was purged is no damage
+        database.note_damage(f"{error.message}; stored without it as a base")
 
 
 class BaseFinder:
@@ -167,7 +168,7 @@ class BaseFinder:
         if identity is not None:
             try:
                 earlier = self._read(identity)
-            except DamageError as error:
+            except (DamageError, ObjectPurged) as error:
                 _note(self._database, error)
         return FileBases(self._database, earlier, self._recipes(path, spans, read, identity, earlier))
 

@@ -25,7 +25,7 @@ from mvc.repo import Repository, View
 from mvc.transaction import Transaction, Update
 from mvc.underway.pending import refuse_pending
 from mvc.weighing import Weigher
-from mvc.workspace import files_of
+from mvc.workspace import files_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Job(ABC):
     @cached_property
     def before(self) -> dict[str, TreeEntry]:
         """The files of the version that HEAD had at the beginning."""
-        return files_of(self._tx.view, self._tx.view.head_commit())
+        return files_left(self._tx.view, self._tx.view.head_commit())
 
     @cached_property
     def finder(self) -> BaseFinder:
@@ -179,7 +179,7 @@ class Job(ABC):
         head = view.head_commit()
         if request.amend and head != self._tx.view.head_commit():
             raise RefMoved("another commit was made meanwhile", hint="look at 'mvc log', then amend again")
-        before = files_of(view, head)
+        before = files_left(view, head)
         after = self._after(head, before, files)
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self.tree(view, head, after)

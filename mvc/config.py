@@ -28,16 +28,21 @@ class Setting(NamedTuple):
 
 
 COLOUR_CHOICES = ("auto", "always", "never")
+SHARED_CHOICES = ("auto", "always", "never")
 
 KNOWN: dict[str, Setting] = {
     "commit.code": Setting(bool, "whether commits record the Git commit of the code; true if not set"),
     "commit.environment": Setting(
         bool, "whether commits record Python, platform and frameworks; true if not set"
     ),
+    "core.shared": Setting(
+        str, "whether several machines use the repository's folder; auto if not set", SHARED_CHOICES
+    ),
     "gc.standalone": Setting(
         str, "what stands alone after mvc gc --repack; heads if not set", ("heads", "refs")
     ),
-    "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 30 if not set"),
+    "gc.trash-days": Setting(int, "days for which gc --undo can bring back what gc took; 7 if not set"),
+    "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 90 if not set"),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),
     "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),

@@ -17,7 +17,7 @@ def consolidate(repository: Repository) -> int:
 
     Not finding the time because others keep committing is no failure: a later commit does it.
     """
-    with announce(repository.io, repository.store / "intents", "writer") as intent:
+    with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
         view = repository.read()
         intent.announce_epoch(view.root.epoch)
         names = small_packs(repository.backend, view.index)

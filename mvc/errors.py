@@ -21,6 +21,7 @@
     │   ├── RootMoved                a compare-and-swap lost; retried by its caller
     │   ├── WouldOverwrite
     │   └── Busy
+    │       └── LeaseLost            another machine took this process for dead
     └── DamageError               5  stored bytes are missing or wrong
         ├── ObjectMissing
         ├── CorruptObject
@@ -104,6 +105,13 @@ class ObjectPurged(UserError):
     """An object that was purged: it is gone on purpose, and may not come back."""
 
 
+def refused(path: str, error: ObjectPurged) -> ObjectPurged:
+    """That a file is not stored, since something of it was purged."""
+    return ObjectPurged(
+        f"{path} is not stored: {error.message}", hint=f"list it in .mvcignore, or remove it; {error.hint}"
+    )
+
+
 class FileChanged(UserError):
     """A work file kept changing while it was read."""
 
@@ -128,6 +136,10 @@ class WouldOverwrite(ConflictError):
 
 class Busy(ConflictError):
     """Another mvc process holds what is needed."""
+
+
+class LeaseLost(Busy):
+    """Another machine took this process for dead, because it stood still for longer than its lease."""
 
 
 class DamageError(MvcError):

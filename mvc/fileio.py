@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from mvc.errors import StorageError
 
@@ -250,7 +250,7 @@ def make_visible(io: FileIO, fd: int, temporary: Path, target: Path, *, replace:
         if replace:
             io.replace(temporary, target)
         else:
-            placed = place_new(io, temporary, target)
+            placed = _place_in_folder(io, temporary, target)
     except BaseException:
         with suppress(OSError):  # the first failure is the one to report; a leftover in tmp is swept later
             io.unlink(temporary)
@@ -258,6 +258,19 @@ def make_visible(io: FileIO, fd: int, temporary: Path, target: Path, *, replace:
     # Also when another writer was first: it may not have come to this line yet, and our caller relies on it.
     io.sync_folder(target.parent)
     return placed
+
+
+def _place_in_folder(io: FileIO, temporary: Path, target: Path) -> bool:
+    """:func:`place_new`, in a folder that a collection may find empty and remove at any moment before."""
+    for _attempt in range(_FOLDER_ATTEMPTS):
+        try:
+            return place_new(io, temporary, target)
+        except FileNotFoundError:
+            make_folders(io, target.parent)
+    return place_new(io, temporary, target)
+
+
+_FOLDER_ATTEMPTS = 2
 
 
 def discard_unfinished(io: FileIO, fd: int, temporary: Path) -> None:
@@ -268,7 +281,8 @@ def discard_unfinished(io: FileIO, fd: int, temporary: Path) -> None:
         io.unlink(temporary)
 
 
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What a file system says that has no hard links."""
 
 
 def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
@@ -283,7 +297,7 @@ def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
     except FileExistsError:
         placed = False
     except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+        if error.errno not in NO_HARD_LINKS:
             raise
         guard = io.open_lock(temporary.parent / "create.lock")
         try:
@@ -310,18 +324,54 @@ def exists(io: FileIO, path: Path | str, *, folder: int | None = None) -> bool:
 # --- who lives ---------------------------------------------------------------------------------------------
 
 
-def create_locked(io: FileIO, folder: Path, name: Callable[[], str]) -> tuple[Path, int]:
-    """Create a file that proves by its lock that its owner lives; returns its path and its locked handle.
+class Owners(Protocol):
+    """How files of living owners are told from those that dead ones left behind."""
 
-    ``name`` gives a fresh random name each time. Between creation and lock the file looks like a dead
-    owner's, and a sweeper may lock and remove it: then it no longer stands at its path once we hold its lock,
-    and another name is tried.
+    def new_id(self) -> str:
+        """16 hexadecimal digits that no other file has in its name, for one that is to be ours."""
+
+    def claim(self, handle: int, path: Path) -> bool:
+        """Make a file that was just created ours; False if somebody took it for a dead owner's meanwhile, or
+        another name is needed."""
+
+    def is_dead(self, handle: int, identity: str) -> bool:
+        """Whether the owner of an open file, which has that id in its name, is gone."""
+
+
+class KernelOwners(Owners):
+    """By locks, which the kernel drops when a process dies, however it dies."""
+
+    def __init__(self, io: FileIO) -> None:
+        self._io = io
+
+    def new_id(self) -> str:
+        """Random digits."""
+        return os.urandom(8).hex()
+
+    def claim(self, handle: int, path: Path) -> bool:
+        """Lock it. Between creation and lock the file looks like a dead owner's, and a sweeper may lock and
+        remove it: then it no longer stands at its path once we hold its lock."""
+        return self._io.lock(handle, exclusive=True, wait=False) and is_at(self._io, handle, path)
+
+    def is_dead(self, handle: int, identity: str) -> bool:
+        """Whether the lock can be had; it is ours then, until the handle is closed."""
+        return self._io.lock(handle, exclusive=True, wait=False)
+
+
+def create_locked(
+    io: FileIO, folder: Path, name: Callable[[], str], owners: Owners | None = None
+) -> tuple[Path, int]:
+    """Create a file that proves that its owner lives, by its lock unless ``owners`` do it otherwise;
+    returns its path and its handle, to be kept.
+
+    ``name`` gives a fresh name each time, with an id of ``owners`` in it.
     """
+    owners = owners or KernelOwners(io)
     while True:
         path = folder / name()
         fd = io.create(path)
         try:
-            if io.lock(fd, exclusive=True, wait=False) and is_at(io, fd, path):
+            if owners.claim(fd, path):
                 return path, fd
         except BaseException:
             io.close(fd)
@@ -345,16 +395,18 @@ class TemporaryNames:
     """Fresh paths in a store's folder of temporary files, marked as ours while we live.
 
     The files are called ``OWNER-RANDOM``; ``OWNER.lock`` beside them is locked for as long as this object or
-    a forked child of its process lives, and the kernel drops the lock when they die, however they die. So
+    a forked child of its process lives, and the kernel drops the lock when they die, however they die (other
+    ``owners`` than :class:`KernelOwners` know it by the name). So
     ``sweep_temporary`` (:mod:`mvc.odb.intents`) can tell a crash's leftovers from files in use without a
     clock and without trusting process numbers, which are reused. Keep the object while its files matter.
     """
 
     _NAME = re.compile(r"([0-9]+-[0-9a-f]{16})(?:\.lock|-[^/\0]+)")
 
-    def __init__(self, io: FileIO, folder: Path) -> None:
+    def __init__(self, io: FileIO, folder: Path, owners: Owners | None = None) -> None:
         self.folder = folder
         self._io = io
+        self._owners = owners or KernelOwners(io)
         self._guard = threading.Lock()
         self._owner = ""
         self._lock_path: Path | None = None
@@ -370,14 +422,14 @@ class TemporaryNames:
 
     def _claim(self) -> None:
         def name() -> str:
-            self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
+            self._owner = f"{os.getpid()}-{self._owners.new_id()}"
             return f"{self._owner}.lock"
 
         try:
-            self._lock_path, fd = create_locked(self._io, self.folder, name)
+            self._lock_path, fd = create_locked(self._io, self.folder, name, self._owners)
         except FileNotFoundError:
             make_folders(self._io, self.folder)
-            self._lock_path, fd = create_locked(self._io, self.folder, name)
+            self._lock_path, fd = create_locked(self._io, self.folder, name, self._owners)
         self._process = os.getpid()
         # Not through the IO layer: it runs at collection, and it touches no disk.
         self._closer = weakref.finalize(self, os.close, fd)

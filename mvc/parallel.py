@@ -1,5 +1,5 @@
-"""The one place where work is spread over threads: an ordered map with a bounded window, and calls that run
-behind their caller, one after the other.
+"""The one place where work is spread over threads: an ordered map with a bounded window, calls that run
+behind their caller, one after the other, and a call that is repeated every few seconds.
 
 numpy, zstandard, blake3 and hashlib release the interpreter lock on large buffers, so threads use the cores
 without copying data between processes.
@@ -121,6 +121,31 @@ class Behind:
     def _refuse_failed(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+class Repeating:
+    """Runs a call every so many seconds, in a thread of its own that does not keep the process alive."""
+
+    def __init__(self, call: Callable[[], object], seconds: float) -> None:
+        import threading  # only where one is started
+
+        self._over = threading.Event()
+        self._process = os.getpid()
+
+        def run() -> None:
+            while not self._over.wait(seconds):
+                call()
+
+        self._thread = threading.Thread(target=run, name="mvc-repeating", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; a call that runs is finished first. In a forked child there is nothing to end."""
+        import threading
+
+        self._over.set()
+        if self._process == os.getpid() and threading.current_thread() is not self._thread:
+            self._thread.join()
 
 
 def batches(items: Iterable[_In], size: Callable[[_In], int], least: int) -> Iterator[list[_In]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mvc.errors import DamageError, damage_in
+from mvc.errors import DamageError, ObjectPurged, damage_in
 from mvc.fileio import storage_errors
 from mvc.filling import Filler
 from mvc.objectid import ManifestId
@@ -65,7 +65,8 @@ def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Ite
             _after(workspace, max(mtime for _size, mtime in written.values()))
         groups = _groups(names, plan)
         try:
-            applied = apply(io, workspace.root, repository.store, placements, token, groups)
+            repository.locks.check()
+            applied = apply(io, workspace.root, repository.store, placements, token, groups, repository.locks)
         except BaseException:
             # gigabytes that would stay until the next command sweeps; a journal that is left needs them
             if not exists(io, repository.store / "journal"):
@@ -107,7 +108,7 @@ def _old_manifest(view: View, plan: Plan, path: str) -> Manifest | None:
         return None
     try:
         return view.manifests.manifest(identity)
-    except DamageError:
+    except (DamageError, ObjectPurged):
         return None  # damage in the version that goes must not keep the other one from coming
 
 

@@ -8,14 +8,23 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR
+from typing import cast
 
 from mvc.backends import NotFound
 from mvc.backends.folder import FolderBackend
 from mvc.config import Config
-from mvc.errors import CorruptFile, InvalidName, RepositoryNotFound, UnsupportedFeature, UserError
+from mvc.errors import (
+    ConfigError,
+    CorruptFile,
+    InvalidName,
+    RepositoryNotFound,
+    UnsupportedFeature,
+    UserError,
+)
 from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
 from mvc.history.reader import Remembering
 from mvc.history.refnames import check_ref_name, short_ref_name
+from mvc.locks import SHARED_FOLDER, Locks, Sharing
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
 from mvc.objects import Commit
@@ -64,9 +73,13 @@ class View:
         self.root = root
         self.raw = raw
         self.backend = backend
+        self._monitor = monitor
+        self._cache = cache
         self.refs = RefTable(root.refs, backend)
         self.index = index_of(root, backend)
-        self.objects = ObjectDatabase(backend, self.index, monitor, cache)
+        self.tombstones = Tombstones(root.tombstones, backend)
+        """What was purged."""
+        self.objects = ObjectDatabase(backend, self.index, monitor, cache, self.tombstones.refusal)
 
     # --- what revisions are resolved against (history.revisions.Refs)
     # --------------------------------------------
@@ -148,10 +161,9 @@ class View:
         """Reads as ``objects`` does, and parses each manifest once: for who looks at few versions."""
         return Remembering(self.objects)
 
-    @cached_property
-    def tombstones(self) -> Tombstones:
-        """What was purged."""
-        return Tombstones(self.root.tombstones, self.backend)
+    def with_root(self, root: Root, cache: PlainCache | None = None) -> View:
+        """What this state would be with another root, one that is about to be swapped in."""
+        return View(root, self.raw, self.backend, self._monitor, cache or self._cache)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""
@@ -168,17 +180,25 @@ def _check_head(head: str | CommitId | None) -> None:
 
 
 class Repository:
-    """Database, root, work tree and settings in one place. ``monitor`` hears what happens."""
+    """Database, root, work tree and settings in one place. ``monitor`` hears what happens; ``locks`` are the
+    store's own unless a test has others."""
 
     def __init__(
-        self, io: FileIO, worktree: Path, monitor: Monitor, *, cache_bytes: int = CACHE_BYTES
+        self,
+        io: FileIO,
+        worktree: Path,
+        monitor: Monitor,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        locks: Locks | None = None,
     ) -> None:
         self.io = io
         self.worktree = worktree
         self.store = worktree / STORE
         self.monitor = monitor
-        self.temporary = TemporaryNames(io, self.store / "tmp")
-        self.backend = FolderBackend(io, self.store, self.temporary)
+        self.locks = locks or Locks(io, self.store, self._sharing)
+        self.temporary = TemporaryNames(io, self.store / "tmp", self.locks)
+        self.backend = FolderBackend(io, self.store, self.temporary, self.locks)
         self.roots = RootStore(self.backend)
         self._cache = PlainCache(cache_bytes)
 
@@ -236,7 +256,7 @@ class Repository:
             if text.startswith("mvc repository format "):
                 raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
             raise CorruptFile(f"{path} is damaged")
-        for name in (*FOLDERS, "weights", "sketches"):
+        for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash"):
             _refuse_link(io, worktree / STORE / name)
         return cls(io, worktree, monitor, cache_bytes=cache_bytes)
 
@@ -248,7 +268,7 @@ class Repository:
     @contextmanager
     def reading(self) -> Iterator[View]:
         """The state now. What it leads to stays on disk until the block ends."""
-        with announce(self.io, self.store / "intents", "reader") as intent:
+        with announce(self.io, self.store / "intents", "reader", self.locks) as intent:
             view = self.read()
             intent.announce_epoch(view.root.epoch)
             yield view
@@ -262,13 +282,28 @@ class Repository:
         path = self.store / "config"
         return Config(read_text(self.io, path) if exists(self.io, path) else "", str(path))
 
+    def _sharing(self) -> Sharing:
+        """What the settings say of other machines."""
+        try:
+            value = self.config().string("core.shared")
+        except ConfigError as error:
+            # Who reads settings for their own sake refuses; this must not keep anybody from mending them. A
+            # store that was once used from several machines stays so whatever the settings say.
+            self.monitor.warn(error.message)
+            value = None
+        return cast(Sharing, value or "auto")
+
     def write_config(self, text: str) -> None:
         """Replace the repository's settings."""
         self._write("config", text)
 
+    def forget_decoded(self) -> None:
+        """Empty the cache of decoded objects."""
+        self._cache.clear()
+
     def sweep(self) -> None:
         """Remove temporary files whose owners are gone."""
-        sweep_temporary(self.io, self.store / "tmp")
+        sweep_temporary(self.io, self.store / "tmp", self.locks)
 
     def _write(self, name: str, text: str) -> None:
         with storage_errors(f"cannot write {name}"):

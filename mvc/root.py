@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from mvc import canonical
-from mvc.backends import Backend
+from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.fields import damaged, parse_bytes, parse_count, parse_head, parse_list, parse_map, parse_row
 from mvc.objectid import ID_BYTES, CommitId
@@ -178,8 +178,16 @@ class RootStore:
         self._backend = backend
 
     def read(self) -> tuple[Root, bytes]:
-        """Root, and its exact bytes for :meth:`swap`."""
-        data = self._backend.get(KEY)
+        """Root, and its exact bytes for :meth:`swap`.
+
+        Raises:
+            CorruptFile: it is damaged, or there is none: every store has one from its first moment on.
+            UnsupportedFeature: a newer mvc requires something.
+        """
+        try:
+            data = self._backend.get(KEY)
+        except NotFound:
+            raise CorruptFile("root is missing", hint="run 'mvc doctor'") from None
         return Root.from_bytes(data), data
 
     def swap(self, expected: bytes | None, root: Root) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mvc.bases import BaseFinder
 from mvc.committing import Job, Request
 from mvc.describing import Describer
-from mvc.errors import DamageError, FileChanged, UserError
+from mvc.errors import DamageError, FileChanged, ObjectPurged, UserError, refused
 from mvc.fileio import storage_errors
 from mvc.history.reader import read_manifest
 from mvc.history.treediff import overlay
@@ -18,7 +18,7 @@ from mvc.objects import TreeEntry
 from mvc.paths import is_below, shown
 from mvc.repo import Repository
 from mvc.transaction import Transaction
-from mvc.workspace import Workspace, files_of, refuse_names
+from mvc.workspace import Workspace, files_left, refuse_names
 from mvc.worktree.compare import index_entry, mode_of, was_skipped
 from mvc.worktree.index import IndexEntry
 from mvc.worktree.recheck import same_content
@@ -77,13 +77,13 @@ class WorkTreeJob(Job):
         if cached is not None and self._tx.writer.known(ManifestId(cached)):
             return ManifestId(cached)
         entry = self.before.get(path)
-        if entry is None or not self._tx.writer.known(entry.id):
+        if entry is None or self._tx.view.objects.is_gone(entry.id) or not self._tx.writer.known(entry.id):
             return None
         try:
             manifest = read_manifest(self._tx.view.objects, ManifestId(entry.id))
             if manifest.size and same_content(self._workspace.io, self._workspace.root / path, manifest):
                 return ManifestId(entry.id)
-        except (DamageError, OSError):
+        except (DamageError, ObjectPurged, OSError):
             return None  # it is read, and stored, like any other; what is wrong is told there
         return None
 
@@ -107,6 +107,8 @@ class WorkTreeJob(Job):
                         describer=self._describer,
                         seen=now.stat,
                     )
+            except ObjectPurged as error:
+                raise refused(shown(path), error) from error
             except FileChanged:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -148,6 +150,6 @@ class WorkTreeJob(Job):
         began = self._tx.view.head_commit()
         if head == began:
             return ours
-        base = files_of(self._tx.view, began)
+        base = files_left(self._tx.view, began)
         kept = {path: entry for path, entry in theirs.items() if ours.get(path) == base.get(path)}
         return overlay(kept, {path: entry for path, entry in ours.items() if entry != base.get(path)})

@@ -19,7 +19,7 @@ def sweep(repository: Repository, now: Root, following: Root) -> Root:
     """
     if not now.retired and all(fossil.deleted for fossil in now.fossils):
         return following
-    oldest = oldest_epoch(repository.io, repository.store / "intents")
+    oldest = oldest_epoch(repository.io, repository.store / "intents", repository.locks)
 
     def free(epoch: int) -> bool:
         return oldest is None or epoch <= oldest
@@ -30,6 +30,7 @@ def sweep(repository: Repository, now: Root, following: Root) -> Root:
         # who swapped in the root that condemns them may have died before it was durable
         with storage_errors("cannot sync the store"):
             repository.io.sync_folder(repository.store)
+            repository.locks.check()
     for key in gone:
         repository.backend.delete(key)
     for pack in dead:

@@ -9,7 +9,7 @@ from stat import S_ISREG, S_IXUSR
 
 from mvc.bases import BaseFinder, SketchStore, no_bases
 from mvc.describing import Describer
-from mvc.errors import MvcError, RefMoved, StorageError
+from mvc.errors import LeaseLost, MvcError, RefMoved, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
 from mvc.ingest import ingest_file
@@ -18,8 +18,9 @@ from mvc.objects import EXECUTABLE, FILE, Tree, TreeEntry
 from mvc.paths import shown
 from mvc.placing import place, remember_placed
 from mvc.repo import View
+from mvc.tombstones import purged_error
 from mvc.transaction import Transaction, Update
-from mvc.workspace import Workspace, files_of
+from mvc.workspace import Workspace, files_left, without_purged
 from mvc.worktree.apply import Applied
 from mvc.worktree.compare import WorkState, mode_of
 from mvc.worktree.transition import plan, refuse_losses
@@ -50,10 +51,14 @@ def switch(
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set; or work was written while
             this ran.
         RefMoved: HEAD was moved meanwhile.
+        ObjectPurged: nothing of ``target`` is left; single files that were purged are left out, and told.
     """
     view = tx.view
     build(view)
-    current = dict(files_of(view, view.head_commit()) if version is None else version)
+    target = _had(workspace, view, target)
+    version = files_left(view, view.head_commit()) if version is None else version
+    # a purged file counts as no version's: what lies at its path is left alone
+    current, _gone = without_purged(view, version)
     state = workspace.state(view, current, workspace.scan())
     with storage_errors("cannot read the work tree"):
         result = plan(
@@ -93,13 +98,23 @@ def switch(
         _settle(tx, applied, error)
         raise
     try:
-        applied.finish()
-    except StorageError as error:
+        _finish(tx, applied)
+    except (StorageError, LeaseLost) as error:
         # done and durable; the journal that stays tells the next command so
         workspace.monitor.warn(f"{error.message}; the next command tidies up")
         return len(result.write), len(result.remove)
     remember_placed(workspace, result, placed, state.fresh)
     return len(result.write), len(result.remove)
+
+
+def _had(workspace: Workspace, view: View, target: Mapping[str, TreeEntry]) -> dict[str, TreeEntry]:
+    """What can be had of a version's files; those that were purged are told."""
+    files, gone = without_purged(view, target)
+    for path, purge in gone.items():
+        workspace.monitor.warn(f"{shown(path)} is left out: it was purged {purge.told}")
+    if gone and not files:
+        raise purged_error("every file that is asked for", next(iter(gone.values())))
+    return files
 
 
 def _present_entry(
@@ -120,13 +135,23 @@ def _present_entry(
     return current.get(path)
 
 
+def _finish(tx: Transaction, applied: Applied) -> None:
+    try:
+        tx.check_alive()
+    except MvcError:
+        applied.abandon()  # others have settled it by now, or will
+        raise
+    applied.finish()
+
+
 def _settle(tx: Transaction, applied: Applied, error: BaseException) -> None:
     """After a failure: a swap that failed may have taken place all the same; root decides, as it does after
-    a crash."""
+    a crash. Who was taken for dead leaves it to those who did."""
     try:
+        tx.check_alive()
         published = tx.is_published()
     except MvcError as second:
-        error.add_note(f"root cannot be read ({second}); the next mvc command settles the work tree")
+        error.add_note(f"it cannot be settled now ({second}); the next mvc command settles the work tree")
         applied.abandon()
         return
     if published:

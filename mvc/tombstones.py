@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from mvc.backends import Backend
+from mvc.errors import ObjectPurged
 from mvc.fields import (
     damaged,
     parse_bytes,
@@ -25,14 +27,14 @@ from mvc.oplog import read_piece, write_piece
 MAX_IDS = 1_500
 """Ids in one piece, which keeps it below 64 KiB."""
 
-_KEYS = ("count", "pieces", "time", "what", "who", "why")
+_KEYS = ("count", "lifted", "pieces", "time", "what", "who", "why")
 _NAME_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Purge:
     """One purge: ``name`` is random; ``what`` was asked for, ``why`` is the user's reason; ``count`` ids
-    stand in ``pieces``."""
+    stand in ``pieces``. Once ``lifted`` they may be stored again; that they are missing stays no damage."""
 
     name: str
     time: Timestamp
@@ -41,11 +43,19 @@ class Purge:
     why: str
     count: int
     pieces: tuple[bytes, ...]
+    lifted: bool = False
+
+    @property
+    def told(self) -> str:
+        """When, by whom and why, for a sentence that ends in ``was purged``."""
+        day = datetime.fromtimestamp(self.time.microseconds / 1e6, UTC).date().isoformat()
+        return f"on {day} by {self.who.name or self.who.email}{f': {self.why}' if self.why else ''}"
 
     def to_value(self) -> dict[str, Any]:
         """The canonical map, without the name."""
         return {
             "count": self.count,
+            "lifted": self.lifted,
             "pieces": list(self.pieces),
             "time": list(self.time),
             "what": self.what,
@@ -69,6 +79,8 @@ class Purge:
             damaged(f"{what}'s time", "is not a time")
         who, address = parse_row(value["who"], f"{what}'s author", 2)
         pieces = parse_list(value["pieces"], f"{what}'s pieces")
+        if type(value["lifted"]) is not bool:
+            damaged(what, "does not say whether it was lifted")
         return cls(
             name,
             Timestamp(moment, offset),
@@ -77,6 +89,7 @@ class Purge:
             parse_text(value["why"], f"why {what} was made"),
             parse_count(value["count"], f"{what}'s number of ids"),
             tuple(parse_bytes(piece, f"the name of {what}'s piece", ID_BYTES) for piece in pieces),
+            value["lifted"],
         )
 
     @classmethod
@@ -118,6 +131,7 @@ class Tombstones:
         return bool(self.purges)
 
     def __contains__(self, identity: ObjectId) -> bool:
+        """Whether a purge took an object: that it is missing is no damage then, lifted or not."""
         return bool(self.purges) and identity in self._ids
 
     def find(self, identity: ObjectId) -> Purge | None:
@@ -128,6 +142,14 @@ class Tombstones:
         """
         return self._ids.get(identity) if self.purges else None
 
+    def refusal(self, identity: ObjectId, *, missing: bool = False) -> ObjectPurged | None:
+        """What to raise when an object is to be read or stored that may be neither; None where it may. If it
+        is ``missing``, also where the purge was lifted since."""
+        purge = self.find(identity)
+        if purge is None or (purge.lifted and not missing):
+            return None
+        return purged_error(f"{identity.word} {identity.short}", purge)
+
     def ids(self) -> Mapping[ObjectId, Purge]:
         """Every purged id.
 
@@ -136,16 +158,25 @@ class Tombstones:
         """
         return self._ids
 
+    def refused(self) -> set[ObjectId]:
+        """The purged ids that may not come back."""
+        return {identity for identity, purge in self._ids.items() if not purge.lifted}
+
+    def piece_names(self) -> set[bytes]:
+        """The pieces in which the ids stand."""
+        return {piece for purge in self.purges for piece in purge.pieces}
+
     @cached_property
     def _ids(self) -> dict[ObjectId, Purge]:
         found: dict[ObjectId, Purge] = {}
-        for purge in self.purges:
+        # of two purges of one id the one that still holds counts
+        for purge in sorted(self.purges, key=lambda item: item.lifted):
             for name in purge.pieces:
                 what = f"piece {name.hex()[:12]}"
                 piece = parse_exact_map(read_piece(self._backend, name), what, ("ids", "nonce"))
                 for item in parse_list(piece["ids"], f"{what}'s ids", MAX_IDS):
                     kind, raw = parse_row(item, "a purged id", 2)
-                    if kind not in KINDS:
+                    if type(kind) is not int or kind not in KINDS:
                         damaged("a purged id", "is of an unknown kind")
                     found.setdefault(KINDS[kind](parse_bytes(raw, "a purged id", ID_BYTES)), purge)
         return found
@@ -153,3 +184,18 @@ class Tombstones:
     def added(self, purge: Purge) -> dict[str, Any]:
         """Root's map with one more purge."""
         return {item.name: item.to_value() for item in (*self.purges, purge)}
+
+    def lifting(self, name: str) -> dict[str, Any]:
+        """Root's map in which a purge no longer refuses anything."""
+        return {
+            item.name: (replace(item, lifted=True) if item.name == name else item).to_value()
+            for item in self.purges
+        }
+
+
+def purged_error(what: str, purge: Purge) -> ObjectPurged:
+    """That something was purged: when, by whom and why."""
+    return ObjectPurged(
+        f"{what} was purged {purge.told}",
+        hint=f"mvc purge --list tells of it; mvc purge --forgive {purge.name[:8]} lets it come back",
+    )

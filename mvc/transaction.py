@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mvc.errors import Busy, CorruptFile, RefMoved, RootMoved
 from mvc.locators import segments_needed, write_locator
-from mvc.objectid import CommitId, ObjectId, OperationId, TreeId
+from mvc.objectid import KINDS, CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.odb.index import Merge, merge, plan_merge
 from mvc.odb.intents import Intent, announce
@@ -92,11 +92,20 @@ class Transaction:
         """Whether root holds this transaction's operation, asked of root itself."""
         return any(operation.token == self.token for operation in self._repository.read().operations())
 
+    def check_alive(self) -> None:
+        """Make sure that no other machine took this process for dead.
+
+        Raises:
+            LeaseLost: one did.
+        """
+        self._repository.locks.check()
+
     def _check_relied(self, view: View) -> None:
         """Look up again what was found instead of written, if packs were condemned since."""
         if view.root.epoch == self.view.root.epoch:
             return
         for identity in self.writer.relied:
+            view.objects.refuse_purged(identity)
             if identity not in view.objects:
                 raise _moved(identity)
         for identity, depth in self.writer.leaned_on.items():
@@ -158,9 +167,17 @@ def _head_value(head: str | CommitId | None) -> HeadValue:
 
 
 def add_entries(repository: Repository, view: View, entries: list[Entry]) -> Root:
-    """Root with new index entries: a segment of their own, merged with others as the policy says."""
+    """Root with new index entries: a segment of their own, merged with others as the policy says.
+
+    Raises:
+        ObjectPurged: one of them is of an object that may not come back.
+    """
     if not entries:
         return view.root
+    if view.tombstones:
+        # a purge that was faster; whatever has an index entry made comes through here
+        for entry in entries:
+            view.objects.refuse_purged(KINDS[entry.kind](entry.id))
 
     def store(name: bytes, data: bytes) -> None:
         repository.backend.put(segment_key(name), [data])
@@ -190,7 +207,7 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
 @contextmanager
 def begin(repository: Repository, command: str, who: Person, now: Timestamp) -> Iterator[Transaction]:
     """Start a command's changes. Nothing is visible until :meth:`Transaction.publish` returns."""
-    with announce(repository.io, repository.store / "intents", "writer") as intent:
+    with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
         transaction = Transaction(repository, intent, command, who, now)
         try:
             yield transaction

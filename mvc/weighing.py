@@ -14,7 +14,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from mvc import canonical
-from mvc.errors import CorruptObject, DamageError
+from mvc.errors import CorruptObject, DamageError, ObjectPurged
 from mvc.fileio import make_folders, storage_errors, write_all
 from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
 from mvc.history.treediff import flatten
@@ -90,6 +90,8 @@ class Weigher:
         if identity not in self._told:
             try:
                 self._told[identity] = self.folder(identity)
+            except ObjectPurged:
+                self._told[identity] = None
             except DamageError as error:
                 self.monitor.note_damage(f"{error.message}, so there is no weights id")
                 self._told[identity] = None

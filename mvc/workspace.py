@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from mvc.errors import InvalidPath, StorageError
+from mvc.errors import InvalidPath, ObjectPurged, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import flatten
-from mvc.objectid import CommitId, TreeId
+from mvc.locks import Held
+from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Tree, TreeEntry
 from mvc.paths import shown
 from mvc.repo import Repository, View, exists
+from mvc.tombstones import Purge
 from mvc.worktree.apply import recover
 from mvc.worktree.compare import WorkState, compare
 from mvc.worktree.index import IndexEntry, Moment, StatCache, file_system_time
@@ -84,6 +86,39 @@ def files_of(view: View, commit: CommitId | None) -> dict[str, TreeEntry]:
     return {} if commit is None else flatten(view.objects, view.commit(commit).tree)
 
 
+def files_left(view: View, commit: CommitId | None) -> dict[str, TreeEntry]:
+    """A version's files as far as they can be had: none of one that was purged whole."""
+    try:
+        return files_of(view, commit)
+    except ObjectPurged:
+        return {}
+
+
+def without_purged(
+    view: View, files: Mapping[str, TreeEntry]
+) -> tuple[dict[str, TreeEntry], dict[str, Purge]]:
+    """The files that can be had whole, and the others, each with the purge that took (part of) it."""
+    if not view.tombstones:
+        return dict(files), {}
+    gone: dict[str, Purge] = {}
+    for path, entry in files.items():
+        purge = _purge_of(view, entry.id)
+        if purge is not None:
+            gone[path] = purge
+    return {path: entry for path, entry in files.items() if path not in gone}, gone
+
+
+def _purge_of(view: View, file: ManifestId | TreeId) -> Purge | None:
+    if view.objects.is_gone(file):
+        return view.tombstones.find(file)
+    if not isinstance(file, ManifestId):
+        return None
+    for part in view.manifests.manifest(file).parts:
+        if part.blob is not None and view.objects.is_gone(part.blob):
+            return view.tombstones.find(part.blob)
+    return None
+
+
 def files_of_tree(view: View, tree: TreeId) -> dict[str, TreeEntry]:
     """A tree's files by path."""
     return {} if tree == EMPTY_TREE_ID else flatten(view.objects, tree)
@@ -113,27 +148,24 @@ def locked(repository: Repository, *, exclusive: bool) -> Iterator[Workspace]:
     Raises:
         StorageError: there is no lock to be had; or a checkout was killed in a store that takes no files.
     """
-    io = repository.io
-    fd = _open_lock(repository, exclusive)
-    if fd is None:
+    if not _takes_files(repository, exclusive):
         yield Workspace(repository, writable=False)
         return
+    with storage_errors("cannot lock the work tree"):
+        held = _take(repository, exclusive)
     try:
-        with storage_errors("cannot lock the work tree"):
-            _take(repository, fd, exclusive)
         repository.sweep()
         yield Workspace(repository)
     finally:
-        with suppress(OSError):  # closed, and so unlocked, all the same
-            io.close(fd)
+        held.release()
 
 
-def _open_lock(repository: Repository, exclusive: bool) -> int | None:
-    """A handle of the lock file; None for a reader where the store takes no files."""
+def _takes_files(repository: Repository, exclusive: bool) -> bool:
+    """Whether there is a lock to be had; False for a reader where the store takes no files."""
     with storage_errors("cannot lock the work tree"):
         try:
             repository.temporary.new()
-            return repository.io.open_lock(repository.store / "worktree.lock")
+            return True
         except OSError as error:
             if exclusive or error.errno not in _NOT_WRITABLE:
                 raise
@@ -142,20 +174,35 @@ def _open_lock(repository: Repository, exclusive: bool) -> int | None:
             "a checkout was interrupted, and the repository cannot be written to settle it",
             hint="run 'mvc status' where the repository can be written",
         )
-    return None
+    return False
 
 
-def _take(repository: Repository, fd: int, exclusive: bool) -> None:
-    io, journal = repository.io, repository.store / "journal"
-    alone = exclusive or exists(io, journal)
-    if not io.lock(fd, exclusive=alone, wait=False):
-        repository.monitor.warn("waiting for another mvc that is using this work tree")
-        io.lock(fd, exclusive=alone, wait=True)
-    if exists(io, journal):
+def _take(repository: Repository, exclusive: bool) -> Held:
+    journal = repository.store / "journal"
+    alone = exclusive or exists(repository.io, journal)
+    held = _lock(repository, alone)
+    if not exists(repository.io, journal):
+        return held
+    try:
         # only who is alone may settle what another left behind
         if not alone:
-            io.lock(fd, exclusive=True, wait=True)
+            held.release()
+            held = _lock(repository, True)
         _recover(repository)
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def _lock(repository: Repository, alone: bool) -> Held:
+    held = repository.locks.take("worktree", exclusive=alone, wait=False)
+    if held is None:
+        repository.monitor.warn("waiting for another mvc that is using this work tree")
+        held = repository.locks.take("worktree", exclusive=alone, wait=True)
+    if held is None:
+        raise AssertionError("who waits for a lock gets it")
+    return held
 
 
 def _recover(repository: Repository) -> None:
@@ -164,5 +211,5 @@ def _recover(repository: Repository) -> None:
             return any(operation.token == token for operation in view.operations())
 
     with storage_errors("cannot finish an interrupted checkout"):
-        if recover(repository.io, repository.worktree, repository.store, committed):
+        if recover(repository.io, repository.worktree, repository.store, committed, repository.locks):
             repository.monitor.warn("an interrupted checkout was found and settled")

@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -331,12 +331,19 @@ class PowerCut:
 
     def states(self, cut: int, count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
         """Folders as :func:`snapshot` gives them: of what is not durable nothing, all, and random parts."""
-        for keep in (lambda: False, lambda: True, *[lambda: rng.random() < 0.5] * count):
-            yield self._state(cut, keep, rng)
+        start, changes = self._play(cut)
+        # mostly lost, half of it, mostly kept: most reorderings hang on one step that happened or did not
+        some = [lambda share=share: rng.random() < share for share in (0.5, 0.15, 0.85)]
+        for keep in (lambda: False, lambda: True, *[some[number % 3] for number in range(count)]):
+            yield self._state(dict(start), changes, keep, rng)
 
-    def _state(self, cut: int, keep: Callable[[], bool], rng: random.Random) -> dict[str, Any]:
-        durable_names, changes = self._play(cut)
-        names = durable_names
+    @staticmethod
+    def _state(
+        names: dict[str, _File | None],
+        changes: Sequence[_NameChange],
+        keep: Callable[[], bool],
+        rng: random.Random,
+    ) -> dict[str, Any]:
         for change in changes:
             if change.durable or keep():
                 _apply(names, change)
@@ -448,7 +455,11 @@ def _torn(data: bytes, keep: Callable[[], bool], rng: random.Random) -> bytes:
     """What may be left of bytes that were written and not synced."""
     if keep():
         return data
-    return rng.choice([b"", data[: len(data) // 2], bytes(len(data))])
+    end = rng.randrange(len(data) + 1)
+    # a length without the bytes, a part, a part with a hole of a sector, what no write has reached
+    sector = end // 512 * 512
+    hole = data[:sector] + bytes(min(512, len(data) - sector)) + data[sector + 512 :]
+    return rng.choice([b"", data[: len(data) // 2], bytes(len(data)), data[:end], hole])
 
 
 def snapshot(root: Path) -> dict[str, Any]:
@@ -474,10 +485,13 @@ def lay_out(state: dict[str, Any], root: Path) -> None:
     """Make a folder look like a snapshot; ``root`` must not exist."""
     root.mkdir(parents=True)
     for path, item in sorted(state.items()):
+        place = os.path.join(root, path)
         if item is None:
-            (root / path).mkdir()
-        else:
-            data, mode, time_ns = item
-            (root / path).write_bytes(data)
-            (root / path).chmod(mode)
-            os.utime(root / path, ns=(time_ns, time_ns))
+            os.mkdir(place)
+            continue
+        data, mode, time_ns = item
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "wb", buffering=0) as file:
+            file.write(data)
+            os.fchmod(handle, mode)
+            os.utime(handle, ns=(time_ns, time_ns))

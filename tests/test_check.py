@@ -105,7 +105,7 @@ def test_damage_is_noted_once_and_in_time():
             report.add("blob", str(n), "someone")
     assert len(report.damage) == 20_000
     counts = {"commits", "files", "objects", "records", "packs"}
-    assert set(asdict(report)) == counts | {"damage", "damaged", "sample"}
+    assert set(asdict(report)) == counts | {"damage", "damaged", "purged", "sample"}
 
 
 # --- headers without stored bytes -------------------------------------------------------------------------

@@ -215,6 +215,17 @@ def test_every_flipped_byte_is_caught() -> None:
                     probe_all(segment, asked)
 
 
+def test_a_short_id_is_not_looked_up_among_ids_in_disorder() -> None:
+    items = simple(40)
+    (data,) = build_segments(items)
+    segment = opened(data)
+    ids = sorted(entry.id for entry in items)
+    at = segment.ids_at + 32 * 21
+    hurt = opened(data[:at] + bytes(32) + data[at + 32 :])
+    with pytest.raises(CorruptFile, match="order"):
+        list(hurt.find_prefix(ids[20], b"\xff" * 32))
+
+
 @pytest.mark.parametrize("keep", [0, 1, 63, 64, 200, -1])
 def test_a_cut_file_is_refused(keep: int) -> None:
     (data,) = build_segments(simple(40))

@@ -17,8 +17,9 @@ from mvc.dtypes import ML_DTYPES_NAMES, NUMPY_NAMES
 from mvc.history.numeric import is_numeric
 from mvc.history.reader import PartTable
 from mvc.history.spectrum import Grid, effective_rank, low_rank, rounding_noise, singular_values
+from mvc.history.stretches import Compared
 from mvc.history.tensordiff import SpanPair
-from mvc.history.tensorstats import BLOCK_BYTES, Compared, compare, delta_blocks
+from mvc.history.tensorstats import BLOCK_BYTES, compare, delta_blocks
 from mvc.objectid import BlobId
 from mvc.objects import Manifest, Part
 from mvc.spans import Span, touched_elements

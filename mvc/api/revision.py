@@ -14,7 +14,7 @@ from mvc.api.html import html_table
 from mvc.api.missing import NotThere
 from mvc.api.session import Session
 from mvc.api.state_dicts import load_state
-from mvc.errors import DamageError, UnsupportedFeature
+from mvc.errors import DamageError, ObjectPurged, UnsupportedFeature
 from mvc.history.decorations import Entry
 from mvc.history.reader import Remembering
 from mvc.history.treediff import flatten
@@ -186,7 +186,7 @@ class Revision(Mapping[str, File]):
     def _weights_told(self) -> list[tuple[str, str]]:
         try:
             return [("weights", self.weights_id)] if self.weights_id else []
-        except DamageError as error:  # a damaged version can be looked at all the same
+        except (DamageError, ObjectPurged) as error:  # a damaged version can be looked at all the same
             return [("weights", f"unknown: {error.message}")]
 
 

@@ -45,3 +45,4 @@ class Session:
         self._closed = True
         self._view = None
         self.repository.temporary.close()
+        self.repository.locks.close()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_KEY_BYTES = 512
 LOCK_SUFFIX = ".lock"
+PREVIOUS_SUFFIX = ".previous"
+"""Of the second copy that a folder keeps of what was replaced last; never listed."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 

@@ -8,9 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvc.backends.base import LOCK_SUFFIX, Backend, Incoming, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import (
+    PREVIOUS_SUFFIX,
+    Backend,
+    Incoming,
+    NotFound,
+    check_key,
+    check_range,
+    folder_of,
+)
+from mvc.backends.successors import Successors
 from mvc.errors import InvalidName, RootMoved
 from mvc.fileio import (
+    NO_HARD_LINKS,
     FileIO,
     TemporaryNames,
     discard_unfinished,
@@ -20,6 +30,7 @@ from mvc.fileio import (
     write_all,
     write_durable,
 )
+from mvc.locks import SHARED_FOLDER, Locks
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -34,21 +45,31 @@ class FolderBackend(Backend):
     """Objects in files below ``root``, which must exist.
 
     ``temporary`` names files that are not yet visible; its folder must be on the same file system. If it lies
-    below ``root``, it is not listed.
+    below ``root``, it is not listed. ``locks`` are the store's, if it has some already.
+
+    What lies in a folder is write-once; only what lies at the top is ever replaced. Where several machines
+    use the store, that is read and replaced through :class:`Successors`.
     """
 
-    def __init__(self, io: FileIO, root: Path, temporary: TemporaryNames) -> None:
+    def __init__(self, io: FileIO, root: Path, temporary: TemporaryNames, locks: Locks | None = None) -> None:
         self._io = io
+        self._locks = locks or Locks(io, root)
         self._root = root
         self._temporary = temporary
         # Folders whose names are known to be durable up to root. Another process may have made one a moment
-        # ago and not synced its parent yet, so the first use of each pays one sync.
+        # ago and not synced its parent yet, so the first use of each pays one sync. Those below one of root's
+        # own are not among them: a collection removes them when they are empty.
         self._durable_folders = {root}
 
     def get(self, key: str) -> bytes:
         """All bytes of an object."""
         with self._reading(key) as (fd, size):
-            return self._io.read_at(fd, size, 0)
+            data = self._io.read_at(fd, size, 0)
+        if "/" not in key:
+            with storage_errors(f"cannot read {key}"):
+                successors = self._successors()
+                return data if successors is None else successors.newest(key, data)
+        return data
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``offset``."""
@@ -91,36 +112,96 @@ class FolderBackend(Backend):
             if exists(self._io, path):
                 # Its writer synced the bytes before they got this name, but perhaps not yet the name itself.
                 self._io.sync_folder(path.parent)
+                self.sync_above(path)
                 return False
-            return write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
+            placed = write_durable(self._io, self._temporary.new(), path, pieces, replace=False)
+            self.sync_above(path)
+            return placed
+
+    def sync_above(self, path: Path) -> None:
+        """Make the names of folders durable in which a new object lies and which may have been made anew just
+        before it came: from now on they are not empty, and stay."""
+        folder = path.parent
+        while folder not in self._durable_folders:
+            folder = folder.parent
+            self._io.sync_folder(folder)
 
     def begin(self) -> Incoming:
         """Start to put an object; its bytes go into a temporary file as they come."""
         return _FolderIncoming(self, self._io, self._temporary.new)
 
     def target_of(self, key: str) -> Path:
-        """Where an object is to lie; its folder is made, durable."""
+        """Where an object is to lie; its folder is made."""
         path = self._path(key)
         self._make_durable(path.parent)
         return path
 
     def replace(self, key: str, expected: bytes | None, data: bytes) -> None:
-        """Compare and swap, under a lock beside the file that waits for its turn."""
+        """Compare and swap, under a lock beside the file that waits for its turn. What was there stays as
+        ``KEY.previous``."""
         path = self._path(key)
         with storage_errors(f"cannot replace {key}"):
             self._make_durable(path.parent)
-            lock = self._io.open_lock(path.with_name(path.name + LOCK_SUFFIX))
+            if (successors := self._successors()) is not None:
+                self._refuse_moved(key, expected)
+                successors.put(key, expected, data)
+                # From here on it has happened; this only saves readers the way through the successors.
+                if expected is not None:
+                    self._keep_previous(path, expected)
+                write_durable(self._io, self._temporary.new(), path, [data], replace=True)
+                return
+            held = self._locks.take(key, exclusive=True, wait=True)
             try:
-                self._io.lock(lock, exclusive=True, wait=True)
-                try:
-                    current = self.get(key)
-                except NotFound:
-                    current = None
-                if current != expected:
-                    raise RootMoved(f"{key} was changed by somebody else")
+                self._locks.refuse_late_sharing()
+                self._refuse_moved(key, expected)
+                if expected is not None:
+                    self._keep_previous(path, expected)
                 write_durable(self._io, self._temporary.new(), path, [data], replace=True)
             finally:
-                self._io.close(lock)
+                if held is not None:
+                    held.release()
+
+    def _refuse_moved(self, key: str, expected: bytes | None) -> None:
+        try:
+            current: bytes | None = self.get(key)
+        except NotFound:
+            current = None
+        if current != expected:
+            raise RootMoved(f"{key} was changed by somebody else")
+
+    def _successors(self) -> Successors | None:
+        leases = self._locks.leases
+        if leases is None:
+            return None
+        return Successors(self._io, self._root / SHARED_FOLDER, self._temporary.new, leases)
+
+    def _keep_previous(self, path: Path, data: bytes) -> None:
+        """Give what is about to be replaced a second name. Its bytes were synced when they came, so a link
+        costs no sync; that of the folder comes with the new bytes.
+
+        It is a hint for repairs: that it cannot be kept must not keep anything from being replaced.
+        """
+        previous = path.with_name(path.name + PREVIOUS_SUFFIX)
+        with suppress(OSError):
+            with suppress(FileNotFoundError):
+                self._io.unlink(previous)
+            try:
+                self._io.link(path, previous)
+            except OSError as error:
+                if error.errno not in NO_HARD_LINKS:
+                    raise
+                self._copy_previous(previous, data)
+
+    def _copy_previous(self, previous: Path, data: bytes) -> None:
+        temporary = self._temporary.new()
+        fd = self._io.create(temporary)
+        try:
+            write_all(self._io, fd, data)
+        except OSError:
+            discard_unfinished(self._io, fd, temporary)
+            raise
+        self._io.close(fd)
+        self._io.replace(temporary, previous)
 
     def delete(self, key: str) -> None:
         """Remove an object's file if there is one.
@@ -149,7 +230,7 @@ class FolderBackend(Backend):
             if name.endswith("/"):
                 if name.startswith(prefix) or prefix.startswith(name):
                     yield from self._walk(name[:-1], prefix)
-            elif name.startswith(prefix) and _is_key(name):
+            elif name.startswith(prefix) and _is_key(name) and not name.endswith(PREVIOUS_SUFFIX):
                 with storage_errors("cannot list the store"):
                     try:
                         status = self._io.stat(self._root / name)
@@ -167,8 +248,9 @@ class FolderBackend(Backend):
         self._make_durable(folder.parent)
         with suppress(FileExistsError):
             self._io.make_folder(folder)
-        self._io.sync_folder(folder.parent)
-        self._durable_folders.add(folder)
+        if folder.parent == self._root:
+            self._io.sync_folder(self._root)
+            self._durable_folders.add(folder)
 
 
 class _FolderIncoming(Incoming):
@@ -198,7 +280,9 @@ class _FolderIncoming(Incoming):
                 self.discard()
                 raise
             fd, self._fd = self._handle(), None
-            return make_visible(self._io, fd, self._temporary, target, replace=False)
+            placed = make_visible(self._io, fd, self._temporary, target, replace=False)
+            self._folder.sync_above(target)
+            return placed
 
     def discard(self) -> None:
         if self._fd is not None:

@@ -63,6 +63,7 @@ class Call:
         """
         if self._repository is not None:
             self._repository.temporary.close()
+            self._repository.locks.close()
         if self.pager is not None:
             pager, self.pager = self.pager, None
             pager.finish()

@@ -25,6 +25,7 @@ _SAMPLE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(%|[kKMGT]?B)")
     "mvc fsck --sample 200MB --seed 7",
     exits=("5 something is missing or wrong",),
     data="An object: sound, full, commits, files, objects, records, packs (how many were looked at); "
+    "purged (objects gone on purpose); "
     "sample: null, or seed, records, of_records, bytes, of_bytes; damage, as it was met: what, how, "
     "needed_by, object (an id or nothing); damaged, for each damaged object: kind, id, how, readable "
     "(another record of it is sound), dependants (objects lost with it), touched. That has versions "
@@ -59,6 +60,8 @@ def fsck(
     if full:
         looked += [count(report.records, "record"), count(report.packs, "pack")]
     call.report(f"checked {', '.join(looked)}")
+    if report.purged:
+        call.report(f"{count(report.purged, 'object')} gone on purpose; mvc purge --list tells of them")
     if report.sample is not None:
         drawn = report.sample
         share = f"{drawn.records:,} of {count(drawn.of_records, 'record')} ({_percent(report)})"

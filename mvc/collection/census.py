@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from mvc.collection.disk import room
 from mvc.repo import Repository
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What lies in a store: records that the index names, files, and the bytes of all of them and root."""
+    """What lies in a store: records that the index names, files, and the bytes of all of them and root.
+
+    ``disk_bytes`` are what the disk has allocated for the whole store but the trash, local files and folders
+    too; ``trash_bytes`` what it has for the trash.
+    """
 
     records: int
     packs: int
     segments: int
     bytes: int
+    disk_bytes: int
+    trash_bytes: int
 
 
 def census(repository: Repository) -> Census:
@@ -28,4 +35,5 @@ def census(repository: Repository) -> Census:
             total += size
     with repository.reading() as view:
         records = sum(1 for _entry in view.index.entries())
-    return Census(records, counts["packs/"], counts["segments/"], total)
+    taken = room(repository.io, repository.store)
+    return Census(records, counts["packs/"], counts["segments/"], total, taken.store, taken.trash)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mvc.collection.census import Census, census
+from mvc.collection.discarding import Discarding
 from mvc.collection.index import drop_garbage, merge_index
 from mvc.collection.leftovers import remove_derived, remove_strays, sweep_condemned
 from mvc.collection.log import expire
-from mvc.collection.needs import Garbage, garbage, needed, refuse_damage, uses
+from mvc.collection.needs import Garbage
 from mvc.collection.repacking import repack
 from mvc.collection.rewriting import rewrite_packs
+from mvc.collection.trash import Trash
 from mvc.errors import Busy
 from mvc.fileio import storage_errors
 from mvc.odb.pack import pack_key
 from mvc.repo import Repository
-from mvc.upkeep.expire import kept_count
-from mvc.upkeep.usage import MOST_GARBAGE, unused, worth_rewriting
+from mvc.upkeep.usage import MOST_GARBAGE
 
 _LEAST_GARBAGE = 0.01  # of a pack that is rewritten where everything is stored anew anyway
 
@@ -31,21 +32,16 @@ def alone(repository: Repository) -> Iterator[None]:
     Raises:
         Busy: there is one.
     """
-    io = repository.io
     with storage_errors("cannot lock the store for a collection"):
-        handle = io.open_lock(repository.store / "gc.lock")
-        try:
-            free = io.lock(handle, exclusive=True, wait=False)
-        except OSError:
-            io.close(handle)
-            raise
+        held = repository.locks.take("gc", exclusive=True, wait=False)
+    if held is None:
+        raise Busy("another gc is running", hint="wait until it has finished")
     try:
-        if not free:
-            raise Busy("another gc is running", hint="wait until it has finished")
+        with storage_errors("cannot see who uses the store"):
+            repository.locks.settle()
         yield
     finally:
-        with suppress(OSError):  # closed, and so unlocked, all the same
-            io.close(handle)
+        held.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +65,21 @@ class Effort(NamedTuple):
     all_refs: bool = False
 
 
-def collect(repository: Repository, since: int | None, effort: Effort = Effort()) -> Collected:
+class Keeping(NamedTuple):
+    """What becomes of what goes: at ``time`` (microseconds since 1970) it comes into the trash if ``trash``
+    says so, and what lies there since before ``oldest`` goes for good."""
+
+    time: int
+    oldest: int
+    trash: bool = True
+
+
+def collect(
+    repository: Repository, since: int | None, effort: Effort = Effort(), keeping: Keeping | None = None
+) -> Collected:
     """Collect garbage; operations older than ``since`` (microseconds since 1970) leave the log.
+
+    Without ``keeping`` what goes is gone, and the trash stays as it is.
 
     Raises:
         Busy: another collection is running, or others kept changing the repository.
@@ -79,8 +88,11 @@ def collect(repository: Repository, since: int | None, effort: Effort = Effort()
     """
     with alone(repository):
         before = census(repository)
-        dropped = expire(repository, since)
-        found = drop_garbage(repository)
+        discarding = None if keeping is None else _trash(repository, keeping)
+        dropped = expire(repository, since, discarding)
+        found = drop_garbage(repository, discarding)
+        if discarding is not None:
+            discarding.finish()
         sweep_condemned(repository)
         if effort.repack:
             repack(repository, best=effort.best, everything=effort.all_refs)
@@ -95,22 +107,11 @@ def collect(repository: Repository, since: int | None, effort: Effort = Effort()
         return Collected(before, census(repository), found, dropped, waiting)
 
 
-def preview(repository: Repository, since: int | None) -> Collected:
-    """What :func:`collect` would find; ``after`` leaves out what it would make and what would be copied.
-
-    Raises:
-        DamageError: something that is needed is missing or damaged.
-    """
-    before = census(repository)
-    with repository.reading() as view:
-        refuse_damage(view)
-        kept, total = kept_count(view.root.oplog, view.backend, since)
-        marks = needed(repository, view, since)
-        found = garbage(view, marks)
-        used = uses(view, marks)
-    gone, copied = unused(used), worth_rewriting(used)
-    freed = sum(used[name].size for name in gone) + sum(used[name].garbage_bytes for name in copied)
-    after = Census(
-        before.records - found.records, before.packs - len(gone), before.segments, before.bytes - freed
+def _trash(repository: Repository, keeping: Keeping) -> Discarding | None:
+    """Where to put what goes, after what has lain there long enough was deleted."""
+    trash = Trash(repository.io, repository.store)
+    trash.sweep()
+    trash.empty(
+        [entry for entry in trash.entries() if entry.time is not None and entry.time < keeping.oldest]
     )
-    return Collected(before, after, found, total - kept, 0)
+    return Discarding(repository, keeping.time) if keeping.trash else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mvc.collection.discarding import Discarding
 from mvc.collection.needs import Garbage, garbage, needed, refuse_damage, uses
 from mvc.collection.swapping import condemning, swap
 from mvc.errors import RootMoved
@@ -16,17 +17,23 @@ from mvc.upkeep.mark import Marks
 from mvc.upkeep.usage import unused
 
 
-def drop_garbage(repository: Repository) -> Garbage:
-    """Take all that nothing reaches out of the index, in one step, and condemn packs of nothing else."""
+def drop_garbage(repository: Repository, discarding: Discarding | None = None) -> Garbage:
+    """Take all that nothing reaches out of the index, in one step, and condemn packs of nothing else. What
+    goes is put into the trash before, if there is one."""
+    kept = discarding is None
     marks: Marks | None = None
     writer: ObjectWriter | None = None
     found = Garbage()
 
     def change(view: View) -> Root | None:
-        nonlocal marks, writer, found
+        nonlocal kept, marks, writer, found
         refuse_damage(view)
         marks = needed(repository, view, earlier=marks)
         found = garbage(view, marks)
+        if discarding is not None and not kept:
+            # after a lost race nothing more goes than was seen now: all that is new counts as needed
+            discarding.objects(view, marks)
+            kept = True
         writer = writer or ObjectWriter(view.objects, repository.monitor)
         for identity in sorted(marks.again):
             writer.add(writer.prepare(identity, view.objects.get(identity)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 
 from mvc.collection.swapping import swap
+from mvc.fileio import storage_errors
 from mvc.odb.intents import oldest_epoch
 from mvc.odb.pack import pack_key
 from mvc.oplog import piece_key
@@ -27,19 +29,42 @@ def sweep_condemned(repository: Repository) -> None:
 
 
 def remove_strays(repository: Repository) -> None:
-    """Delete packs, segments and pieces that root does not name: what writers left that were killed.
+    """Delete packs, segments and pieces that root does not name: what writers left that were killed; and
+    folders that are empty.
 
     Whoever put one of those that are listed first and has not named it in root yet must be alive, and then
     nothing is deleted. Nobody who comes later can put one of these names again: packs and pieces of refs have
     nonces, segments name new packs (only a collection merges without any, and there is no other one), and a
     piece of the operation log holds new operations, but for the one that the next operation makes.
     """
+    _remove_strays(repository)
+    _remove_empty_folders(repository)
+
+
+def _remove_empty_folders(repository: Repository) -> None:
+    """Remove folders of packs and locators in which nothing lies any more: each takes a block. Who is about
+    to put something there makes it again."""
+    io = repository.io
+    with storage_errors("cannot tidy the store"):
+        for place in ("packs", "locators"):
+            for entry in io.scan_folder(repository.store / place):
+                path = repository.store / place / entry.name
+                if entry.is_dir(follow_symlinks=False) and not io.scan_folder(path):
+                    try:
+                        io.remove_folder(path)
+                    except OSError as error:
+                        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                            raise
+
+
+def _remove_strays(repository: Repository) -> None:
     backend = repository.backend
     there = [key for place in ("packs/", "segments/", "pieces/") for key, _size in backend.list(place)]
-    if oldest_epoch(repository.io, repository.store / "intents") is not None:
+    if oldest_epoch(repository.io, repository.store / "intents", repository.locks) is not None:
         return
     with repository.reading() as view:
         known = _named(view)
+    repository.locks.check()
     for key in there:
         if key not in known:
             backend.delete(key)
@@ -52,6 +77,7 @@ def _named(view: View) -> set[str]:
     packs.update(fossil.pack for fossil in root.fossils)
     pieces = [name for _first, name in root.refs.pieces]
     pieces += root.oplog.piece_names(view.backend)
+    pieces += view.tombstones.piece_names()
     following = root.oplog.next_piece()
     pieces += [] if following is None else [following]
     return {

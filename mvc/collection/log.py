@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mvc.collection.discarding import Discarding
 from mvc.collection.swapping import condemning, swap
 from mvc.oplog import piece_key
 from mvc.repo import Repository, View
@@ -10,8 +11,9 @@ from mvc.upkeep.expire import expired, kept_count
 from mvc.workspace import locked
 
 
-def expire(repository: Repository, since: int | None) -> int:
-    """Drop operations older than ``since`` (microseconds since 1970) from the log; returns how many.
+def expire(repository: Repository, since: int | None, discarding: Discarding | None = None) -> int:
+    """Drop operations older than ``since`` (microseconds since 1970) from the log; returns how many. They are
+    put into the trash before, if there is one.
 
     A checkout that was killed is settled first, since the log tells whether it took place; none begins
     meanwhile.
@@ -21,9 +23,12 @@ def expire(repository: Repository, since: int | None) -> int:
     def change(view: View) -> Root | None:
         nonlocal dropped
         old = view.root.oplog
-        new, dropped = expired(old, view.backend, since)
-        if not dropped:
+        new, going = expired(old, view.backend, since)
+        dropped = len(going)
+        if not going:
             return None
+        if discarding is not None:
+            discarding.operations(going)
         kept = set(new.piece_names(view.backend))
         gone = [piece_key(name) for name in old.piece_names(view.backend) if name not in kept]
         return condemning(view.root.with_changes(oplog=new), (), gone)

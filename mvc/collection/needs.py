@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mvc.objectid import CommitId, ManifestId, ObjectId
+from mvc.odb.database import Refusal
+from mvc.oplog import Operation
 from mvc.refs import decode_target
 from mvc.repo import Repository, View
 from mvc.upkeep.expire import kept_count
@@ -23,25 +25,36 @@ def starting_points(view: View, since: int | None) -> Iterator[ObjectId]:
         yield view.root.head
     kept, _total = kept_count(view.root.oplog, view.backend, since)
     for operation in islice(view.operations(), kept):
-        for change in operation.changes:
-            for state in (change.before, change.after):
-                if isinstance(state, bytes):
-                    yield CommitId(state) if len(state) == 32 else decode_target(state)
-        # what a forced checkout overwrote is in no version, and undo needs it
-        yield from operation.worktree or ()
+        yield from named_by(operation)
+
+
+def named_by(operation: Operation) -> Iterator[ObjectId]:
+    """What an operation names."""
+    for change in operation.changes:
+        for state in (change.before, change.after):
+            if isinstance(state, bytes):
+                yield CommitId(state) if len(state) == 32 else decode_target(state)
+    # what a forced checkout overwrote is in no version, and undo needs it
+    yield from operation.worktree or ()
 
 
 def needed(
-    repository: Repository, view: View, since: int | None = None, earlier: Marks | None = None
+    repository: Repository,
+    view: View,
+    since: int | None = None,
+    earlier: Marks | None = None,
+    refusal: Refusal | None = None,
 ) -> Marks:
-    """Marks of all that refs, HEAD, operations from ``since`` on and the stat cache reach.
+    """Marks of all that refs, HEAD, operations from ``since`` on and the stat cache reach, without what
+    ``refusal`` says is purged.
 
     Raises:
         DamageError: something of it is missing or damaged.
     """
     cache = StatCache.load(repository.io, repository.store / "index")
     unchanged = {ManifestId(entry.manifest) for entry in cache.entries.values()}
-    return mark(view.objects, starting_points(view, since), if_present=unchanged, earlier=earlier)
+    objects = view.objects if refusal is None else view.objects.with_refusal(refusal)
+    return mark(objects, starting_points(view, since), if_present=unchanged, earlier=earlier)
 
 
 def uses(view: View, marks: Marks | None) -> dict[bytes, PackUse]:

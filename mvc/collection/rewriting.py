@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mvc.collection.leftovers import sweep_condemned
 from mvc.collection.needs import uses
@@ -25,16 +25,22 @@ def rewrite_packs(repository: Repository, most_garbage: float = MOST_GARBAGE) ->
     with repository.reading() as view:
         found = uses(view, None)
         waiting = [(name, found[name].size) for name in worth_rewriting(found, most_garbage)]
+    for batch in batches(waiting):
+        move_packs(repository, batch)
+
+
+def batches(packs: Iterable[tuple[bytes, int]]) -> Iterator[list[bytes]]:
+    """Packs, of which names and sizes are given, as they are rewritten together."""
     batch: list[bytes] = []
     room = ROUND_BYTES
-    for name, size in waiting:
+    for name, size in packs:
         if batch and size > room:
-            move_packs(repository, batch)
+            yield batch
             batch, room = [], ROUND_BYTES
         batch.append(name)
         room -= size
     if batch:
-        move_packs(repository, batch)
+        yield batch
 
 
 def move_packs(repository: Repository, names: Iterable[bytes]) -> None:

@@ -25,7 +25,7 @@ def swap(repository: Repository, change: Callable[[View], Root | None]) -> bool:
     Raises:
         Busy: others kept being faster.
     """
-    with announce(repository.io, repository.store / "intents", "writer") as intent:
+    with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
         for attempt in range(ATTEMPTS):
             view = repository.read()
             intent.announce_epoch(view.root.epoch)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from mvc.explaining.findings import Finding
-from mvc.explaining.relations import Elsewhere, Relating, Relation, StatedMerge
+from mvc.explaining.relation import Elsewhere, Relation, StatedMerge
+from mvc.explaining.relations import Relating
 from mvc.explaining.units import Tensor, Unit, Version, units
 from mvc.explaining.wording import told
 from mvc.history.tensornames import is_state

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from typing import Any, NamedTuple
 
@@ -13,11 +12,12 @@ import numpy as np
 
 from mvc.dtypes import DTYPES
 from mvc.explaining.rebuilding import Operands, Rebuilt, rebuild, same_bits, zeroed
+from mvc.explaining.relation import Elsewhere, Relation, StatedMerge
 from mvc.explaining.units import Tensor
 from mvc.history.reader import read_range
+from mvc.history.stretches import Compared
 from mvc.history.tensordiff import SpanPair
-from mvc.history.tensorstats import Compared, TensorStats, beyond_rounding, compare
-from mvc.odb.record import Recipe
+from mvc.history.tensorstats import TensorStats, beyond_rounding, compare
 from mvc.predictors.floats import FLOATS
 from mvc.recipes.cast import Cast
 from mvc.recipes.known import KnownTensor
@@ -41,48 +41,6 @@ _FRUITLESS = 3  # tensors that were no merge, after which no more are tried
 _LEAST_FIT = 1024  # elements: of fewer, many combinations fit by chance
 _LEAST_WEIGHT = 0.004  # of an operand in a merge
 _COMBINED = 4  # tensors elsewhere that a merge is looked for among
-
-
-class Elsewhere(NamedTuple):
-    """A tensor of another file or version, and what people call that."""
-
-    label: str
-    tensor: Tensor
-
-
-class StatedMerge(NamedTuple):
-    """What a version says that a tensor was merged from, and by which strategy."""
-
-    strategy: str
-    operands: Sequence[Elsewhere]
-    recipe: Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """How one tensor came about.
-
-    ``kind`` is same, moved, cast, master (the old one is its rounding), widened, precision (both are
-    roundings of something more exact), quantise, scale, dequantise, prune, merge, strategy (a merge as the
-    version says it was), taken, LoRA, rows, renamed, reshaped, type (another that says nothing), added.
-    ``certain`` tells that every bit follows from what is named; ``share`` how many elements do. ``sources``
-    are labels of what else went in, ``detail`` what more there is to say.
-    """
-
-    kind: str
-    name: str
-    new: Span
-    old: Span | None = None
-    certain: bool = False
-    share: float = 1.0
-    stats: TensorStats | None = None
-    sources: tuple[str, ...] = ()
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def elements(self) -> int:
-        """Of the new tensor."""
-        return element_count(self.new.shape)
 
 
 class _Made(NamedTuple):

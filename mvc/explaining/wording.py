@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Any
 
 from mvc.explaining.findings import Finding
-from mvc.explaining.relations import Relation
+from mvc.explaining.relation import Relation
 from mvc.history.tensornames import is_state, numbers_text, place_of, shortened
 from mvc.text import count, one_line, times
 

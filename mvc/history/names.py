@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from mvc.errors import AmbiguousRevision, RevisionNotFound
+from mvc.errors import AmbiguousRevision, ObjectMissing, RevisionNotFound
 from mvc.history.reader import ObjectReader, read_object, read_tag
 from mvc.history.refnames import short_ref_name
 from mvc.objectid import AliasId, CommitId, ManifestId, ObjectId, TagId, TreeId
@@ -192,10 +193,18 @@ def _find_by_id(digits: str, reader: ObjectReader, refs: Refs, wanted: Kinds) ->
     # What does not fit is kept when nothing does: "is a tree, not a commit" says more than "not found".
     fitting = [found for found in known if isinstance(found, wanted)] or known
     if not fitting:
+        _refuse_hidden(digits, reader)
         raise _not_found(digits, refs)
     if len(fitting) > 1:
         raise _ambiguous(digits, fitting)
     return _found(fitting[0], reader)
+
+
+def _refuse_hidden(digits: str, reader: ObjectReader) -> None:
+    """Damage of the index hides ids, and then nobody may say that there is none of this name: the reader
+    knows, when it is asked for an object that is not there."""
+    with suppress(ObjectMissing):
+        reader.get(CommitId(bytes.fromhex(digits.ljust(64, "0"))))
 
 
 def _ambiguous(digits: str, fitting: list[ObjectId]) -> AmbiguousRevision:

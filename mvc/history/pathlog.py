@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mvc.errors import ObjectPurged
 from mvc.history.reader import ObjectReader, read_tree
 from mvc.history.rows import OpenManifests, kept_rows
 from mvc.history.treediff import diff_trees
@@ -34,7 +35,10 @@ class EntryAt:
 
     def _inside(self, depth: int, folder: TreeId, name: str) -> TreeEntry | None:
         if (depth, folder) not in self._known:
-            entries = read_tree(self._reader, folder).entries
+            try:
+                entries = read_tree(self._reader, folder).entries
+            except ObjectPurged:
+                entries = ()  # history goes on behind a version that was purged
             self._known[depth, folder] = next((entry for entry in entries if entry.name == name), None)
         return self._known[depth, folder]
 
@@ -71,7 +75,10 @@ class Comparison:
     def _is_same_file(self, old: ManifestId | None, new: ManifestId | None) -> bool:
         if old is None or new is None or old == new:
             return old == new
-        return self._files[old].same_file(self._files[new])
+        try:
+            return self._files[old].same_file(self._files[new])
+        except ObjectPurged:
+            return False  # nobody can tell any more, and ids differ
 
     def _is_same_tensor(self, old: ManifestId | None, new: ManifestId | None, name: str) -> bool:
         if old is None or new is None or old == new:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from mvc.errors import CorruptObject, InvalidPath, UsageError
+from mvc.errors import CorruptObject, InvalidPath, ObjectPurged, UsageError
 from mvc.history.reader import ObjectReader, read_content, read_tree
 from mvc.objectid import ManifestId, ObjectId, TreeId
 from mvc.objects import EXECUTABLE, FILE, FOLDER, Tree, TreeEntry
@@ -128,7 +128,12 @@ def _mode(entry: TreeEntry | None) -> int | None:
 
 
 def _same_file(reader: ObjectReader, old: TreeEntry, new: TreeEntry, by_id: bool) -> bool:
-    return old.id == new.id or (not by_id and content_of(reader, old) == content_of(reader, new))
+    if old.id == new.id or by_id:
+        return old.id == new.id
+    try:
+        return content_of(reader, old) == content_of(reader, new)
+    except ObjectPurged:
+        return False  # nobody can tell any more, and ids differ
 
 
 def content_of(reader: ObjectReader, entry: TreeEntry) -> tuple[int, bytes]:
@@ -153,7 +158,10 @@ def pair_renames(reader: ObjectReader, changes: Iterable[Change]) -> list[Change
 
     def content(entry: TreeEntry) -> Hashable:
         if entry.id not in known:
-            known[entry.id] = content_of(reader, entry)
+            try:
+                known[entry.id] = content_of(reader, entry)
+            except ObjectPurged:
+                known[entry.id] = entry.id
         return known[entry.id]
 
     keys: tuple[_Key, ...] = (

@@ -44,3 +44,9 @@ class PlainCache:
             while self._held > self._limit:
                 _old, dropped = self._items.popitem(last=False)
                 self._held -= len(dropped[0])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._items.clear()
+            self._held = 0

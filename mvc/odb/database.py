@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mvc.backends import Backend
 from mvc.errors import (
@@ -11,6 +11,7 @@ from mvc.errors import (
     CorruptObject,
     DamageError,
     ObjectMissing,
+    ObjectPurged,
     StorageError,
     UnsupportedFeature,
 )
@@ -41,39 +42,90 @@ _SMALL_STORED = 64 << 10  # bytes of a record; to look for a larger one costs li
 _SMALL_TOGETHER = 8 << 20  # bytes of records and of plain objects that are held at once, each
 
 
+class Refusal(Protocol):
+    """Tells what was purged; :meth:`mvc.tombstones.Tombstones.refusal` is one."""
+
+    def __call__(self, identity: ObjectId, /, *, missing: bool = False) -> ObjectPurged | None:
+        """What to raise when somebody asks for an object that was purged, or stores it; None for any other.
+        If it is ``missing``, also for one that may be stored again."""
+        ...
+
+
+def _nothing_purged(_identity: ObjectId, *, missing: bool = False) -> ObjectPurged | None:
+    return None
+
+
 class ObjectDatabase:
     """Reads objects. Every object is hashed before it is handed out.
 
     An id may have several records: the one of least depth is read, another one when it is damaged (the
-    damage is told to the monitor). Safe to use from several threads.
+    damage is told to the monitor). ``refusal`` tells what was purged. Safe to use from several threads.
     """
 
     def __init__(
-        self, backend: Backend, index: Index, monitor: Monitor, cache: PlainCache | None = None
+        self,
+        backend: Backend,
+        index: Index,
+        monitor: Monitor,
+        cache: PlainCache | None = None,
+        refusal: Refusal = _nothing_purged,
     ) -> None:
         self.backend = backend
         self.index = index
+        self.refusal = refusal
         self._monitor = monitor
         self._cache = cache or PlainCache(CACHE_BYTES)
         self._pending: PendingRecords | None = None
 
     def with_pending(self, pending: PendingRecords) -> ObjectDatabase:
         """This database and records that no index names yet, with the same cache."""
-        database = ObjectDatabase(self.backend, self.index, self._monitor, self._cache)
-        database._pending = pending
-        return database
+        return self._like(pending=pending)
 
     def with_cache(self, cache: PlainCache) -> ObjectDatabase:
         """This database with another cache."""
-        database = ObjectDatabase(self.backend, self.index, self._monitor, cache)
-        database._pending = self._pending
-        return database
+        return self._like(cache=cache)
 
     def with_index(self, index: Index) -> ObjectDatabase:
         """This database with another index."""
-        database = ObjectDatabase(self.backend, index, self._monitor, self._cache)
-        database._pending = self._pending
+        return self._like(index=index)
+
+    def with_refusal(self, refusal: Refusal) -> ObjectDatabase:
+        """This database with others purged."""
+        return self._like(refusal=refusal)
+
+    def _like(
+        self,
+        *,
+        index: Index | None = None,
+        cache: PlainCache | None = None,
+        pending: PendingRecords | None = None,
+        refusal: Refusal | None = None,
+    ) -> ObjectDatabase:
+        database = ObjectDatabase(
+            self.backend,
+            index or self.index,
+            self._monitor,
+            cache or self._cache,
+            refusal or self.refusal,
+        )
+        database._pending = pending or self._pending
         return database
+
+    def is_gone(self, identity: ObjectId) -> bool:
+        """Whether an object is missing on purpose: purged, and not stored again since."""
+        return self.refusal(identity) is not None or (
+            self.refusal(identity, missing=True) is not None and identity not in self
+        )
+
+    def refuse_purged(self, identity: ObjectId) -> None:
+        """Refuse what was purged.
+
+        Raises:
+            ObjectPurged: it was.
+        """
+        error = self.refusal(identity)
+        if error is not None:
+            raise error
 
     def __contains__(self, identity: ObjectId) -> bool:
         return identity in self.index
@@ -90,8 +142,10 @@ class ObjectDatabase:
 
         Raises:
             ObjectMissing: there is no record of it.
+            ObjectPurged: it was purged.
             CorruptObject: no record of it, or of what it is built on, is sound.
         """
+        self.refuse_purged(identity)  # a cache may have it still
         return self._get(identity, MAX_DEPTH + 1, _Budget())
 
     def get_part(self, identity: ObjectId, offset: int, length: int) -> bytes:
@@ -112,6 +166,7 @@ class ObjectDatabase:
         Raises:
             ObjectMissing, CorruptObject: as :meth:`get`; also where the object is longer or shorter.
         """
+        self.refuse_purged(identity)
         plain = self._cache.get(identity, MAX_DEPTH + 1)
         if plain is None:
             entries = self.entries(identity)
@@ -139,6 +194,8 @@ class ObjectDatabase:
         entries: list[Entry] = []
         left = _SMALL_TOGETHER
         for identity in dict.fromkeys(wanted):
+            if self.refusal(identity) is not None:
+                continue  # who asks for it alone hears why
             plain = self._cache.get(identity, below)
             if plain is not None:
                 found[identity] = plain
@@ -204,9 +261,12 @@ class ObjectDatabase:
 
     def record(self, identity: ObjectId) -> Record:
         """The record that :meth:`get` would read first, verified against its checksum but not decoded."""
+        self.refuse_purged(identity)
         entries = self.entries(identity)
         if not entries:
-            raise ObjectMissing(f"{identity.word} {identity.short} is missing", hint="run 'mvc fsck'")
+            raise self.refusal(identity, missing=True) or ObjectMissing(
+                f"{identity.word} {identity.short} is missing", hint="run 'mvc fsck'"
+            )
         return self._record(identity, entries[0])
 
     def _record(self, identity: ObjectId, entry: Entry, *, verify: bool = True) -> Record:
@@ -263,7 +323,9 @@ class ObjectDatabase:
             return plain
         raise self._failure(identity, entries, trouble)
 
-    def _failure(self, identity: ObjectId, entries: list[Entry], trouble: list[Failure]) -> Failure:
+    def _failure(
+        self, identity: ObjectId, entries: list[Entry], trouble: list[Failure]
+    ) -> Failure | ObjectPurged:
         """The error for an object that no record gives."""
         name, hint = f"{identity.word} {identity.short}", "run 'mvc fsck'"
         if trouble:
@@ -272,6 +334,9 @@ class ObjectDatabase:
             return CorruptObject(f"{name} cannot be read: {trouble[0].message}", hint=hint)
         if entries:
             return CorruptObject(f"{name} has only records that lean on what leans on it", hint=hint)
+        purged = self.refusal(identity, missing=True)
+        if purged is not None:
+            return purged
         # a damaged id column hides ids; only a sound index may say that something is not there
         for damage in self.index.damage():
             return CorruptFile(f"{name} is not found, and the index is damaged: {damage.message}", hint=hint)

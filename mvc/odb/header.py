@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mvc import canonical
 from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.objectid import ObjectId
-from mvc.odb.pack import pack_key
+from mvc.odb.pack import HEAD_BYTES, pack_key
 from mvc.odb.record import PREFIX, Base, _parse, read_lengths
 from mvc.odb.segment import Entry
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 _FIRST_READ = 512  # bytes; more than nearly every record's prefix and header, so that one read does
 _STEP = 32 << 10  # from one record to the next within a read; as much costs half of opening the file again
@@ -95,11 +98,38 @@ def _header(backend: Backend, entry: Entry, head: bytes) -> RecordHeader:
         raise CorruptObject("a record's lengths do not fit its place in the index")
     if end > len(head):
         head += _read(backend, entry, entry.offset + len(head), end - len(head))
+    found = _parsed(head[PREFIX.size : end], stored_length)
+    if found.id != entry.id or found.id.kind != entry.kind:
+        raise CorruptObject("the index points to another object's record")
+    return found
+
+
+def scan_headers(data: Buffer) -> Iterator[tuple[int, int, RecordHeader | CorruptObject]]:
+    """Every record of a pack's bytes as (offset, length, header), in order; what is stored is not looked at.
+
+    A damaged one comes as the error; reading goes on at the next record's mark.
+    """
+    view = memoryview(data)
+    offset = HEAD_BYTES
+    while offset < len(view):
+        try:
+            header_length, stored_length = read_lengths(view[offset : offset + PREFIX.size])
+            length = PREFIX.size + header_length + stored_length
+            if offset + length > len(view):
+                raise CorruptObject("a record reaches behind its pack")
+            header = bytes(view[offset + PREFIX.size : offset + PREFIX.size + header_length])
+            yield offset, length, _parsed(header, stored_length)
+        except CorruptObject as error:
+            following = bytes(view[offset + 1 :]).find(b"mvcR")
+            length = len(view) - offset if following < 0 else following + 1
+            yield offset, length, error
+        offset += length
+
+
+def _parsed(header: bytes, stored_length: int) -> RecordHeader:
     # only the length of the stored bytes is asked for, and a range has one without holding anything
     unread = cast("memoryview", range(stored_length))
-    record = _parse(canonical.unpack(head[PREFIX.size : end], "record header"), unread)
-    if record.id != entry.id or record.id.kind != entry.kind:
-        raise CorruptObject("the index points to another object's record")
+    record = _parse(canonical.unpack(header, "record header"), unread)
     return RecordHeader(
         record.id,
         record.plain_length,

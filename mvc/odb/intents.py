@@ -3,7 +3,8 @@
 An intent is a file ``intents/ROLE-PID-RANDOM`` that its owner keeps locked. It is there before its owner
 reads root, and says afterwards which epoch that root had. The kernel drops the lock when the owner dies,
 however it dies: a file that somebody else can lock is a dead owner's and goes. No clock and no process number
-decides anything. Temporary files are told apart in the same way (:class:`mvc.fileio.TemporaryNames`).
+decides anything. In a store that several machines use, RANDOM says whose it is (:mod:`mvc.leases`). Temporary
+files are told apart in the same way (:class:`mvc.fileio.TemporaryNames`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from mvc import canonical
 from mvc.errors import CorruptObject, StorageError
 from mvc.fileio import (
     FileIO,
+    KernelOwners,
+    Owners,
     TemporaryNames,
     create_locked,
     exists,
@@ -33,7 +36,7 @@ __all__ = ["Intent", "Role", "TemporaryNames", "announce", "oldest_epoch", "swee
 Role = Literal["reader", "writer"]
 
 MAX_INTENT_BYTES = 4096
-_NAME = re.compile(r"(?:reader|writer)-[0-9]+-[0-9a-f]{16}")
+_NAME = re.compile(r"(?:reader|writer)-[0-9]+-([0-9a-f]{16})")
 _TAKES_NO_FILES = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _HAS_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
@@ -100,25 +103,27 @@ class Intent:
         self.close()
 
 
-def announce(io: FileIO, folder: Path, role: Role) -> Intent:
+def announce(io: FileIO, folder: Path, role: Role, owners: Owners | None = None) -> Intent:
     """Announce a reader or writer of the store whose folder of intents this is; call it before root is read.
 
     Costs a few cheap system calls and syncs nothing: after a power cut nobody lives. A reader goes on without
     an announcement where the store takes none (read-only, no permission, full, no locks); a writer does not.
+    ``owners`` says how others can tell that this process lives; by kernel locks if none is given.
 
     Raises:
         StorageError: the announcement could not be made.
     """
+    by = owners or KernelOwners(io)
 
     def name() -> str:
-        return f"{role}-{os.getpid()}-{os.urandom(8).hex()}"
+        return f"{role}-{os.getpid()}-{by.new_id()}"
 
     try:
         try:
-            path, handle = create_locked(io, folder, name)
+            path, handle = create_locked(io, folder, name, by)
         except FileNotFoundError:
             make_folders(io, folder)
-            path, handle = create_locked(io, folder, name)
+            path, handle = create_locked(io, folder, name, by)
     except OSError as error:
         if role == "reader" and error.errno in _TAKES_NO_FILES | _HAS_NO_LOCKS:
             return Intent(io, role, None, -1)
@@ -127,7 +132,7 @@ def announce(io: FileIO, folder: Path, role: Role) -> Intent:
     return Intent(io, role, path, handle)
 
 
-def oldest_epoch(io: FileIO, folder: Path) -> int | None:
+def oldest_epoch(io: FileIO, folder: Path, owners: Owners | None = None) -> int | None:
     """The least epoch that a living reader or writer may rely on; None when there is none.
 
     One that has not yet said its epoch counts as 0; the caller's own counts too. Files of dead owners are
@@ -139,16 +144,16 @@ def oldest_epoch(io: FileIO, folder: Path) -> int | None:
     oldest: int | None = None
     with storage_errors("cannot see who uses the store"):
         for name in _names(io, folder):
-            path = folder / name
-            if not _NAME.fullmatch(name):
+            match = _NAME.fullmatch(name)
+            if not match:
                 continue
-            epoch = _epoch_if_alive(io, path)
+            epoch = _epoch_if_alive(io, folder / name, match.group(1), owners or KernelOwners(io))
             if epoch is not None and (oldest is None or epoch < oldest):
                 oldest = epoch
     return oldest
 
 
-def _epoch_if_alive(io: FileIO, path: Path) -> int | None:
+def _epoch_if_alive(io: FileIO, path: Path, identity: str, owners: Owners) -> int | None:
     try:
         handle = _open_existing(io, path)
     except FileNotFoundError:
@@ -156,7 +161,7 @@ def _epoch_if_alive(io: FileIO, path: Path) -> int | None:
     except PermissionError:
         return 0  # another user's and closed to us: it may be alive, so it is taken to be
     try:
-        if io.lock(handle, exclusive=True, wait=False):
+        if owners.is_dead(handle, identity):
             with suppress(OSError):  # not ours to remove: it is dead all the same
                 io.unlink(path)
             return None
@@ -171,7 +176,7 @@ def _epoch_if_alive(io: FileIO, path: Path) -> int | None:
     return epoch if isinstance(epoch, int) else 0
 
 
-def sweep_temporary(io: FileIO, folder: Path) -> int:
+def sweep_temporary(io: FileIO, folder: Path, owners: Owners | None = None) -> int:
     """Remove a store's temporary files whose owners are gone; returns how many files went.
 
     While a ``journal`` lies beside the folder nothing of a dead owner is touched: the files are the only copy
@@ -188,11 +193,11 @@ def sweep_temporary(io: FileIO, folder: Path) -> int:
             if owner is not None:
                 owned.setdefault(owner, []).append(name)
         for owner, names in owned.items():
-            removed += _sweep_owner(io, folder, owner, names)
+            removed += _sweep_owner(io, folder, owner, names, owners or KernelOwners(io))
     return removed
 
 
-def _sweep_owner(io: FileIO, folder: Path, owner: str, names: list[str]) -> int:
+def _sweep_owner(io: FileIO, folder: Path, owner: str, names: list[str], owners: Owners) -> int:
     lock_name = f"{owner}.lock"
     # The lock is older than the files, so an owner whose lock is not there now is dead; that it was not among
     # the names means nothing, since a folder changes while it is read.
@@ -204,7 +209,7 @@ def _sweep_owner(io: FileIO, folder: Path, owner: str, names: list[str]) -> int:
     except PermissionError:
         return 0
     try:
-        if handle is not None and not io.lock(handle, exclusive=True, wait=False):
+        if handle is not None and not owners.is_dead(handle, owner.rpartition("-")[2]):
             return 0
         # Asked only now: a dead owner writes no journal any more.
         if exists(io, folder.parent / "journal"):

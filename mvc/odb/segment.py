@@ -234,7 +234,11 @@ class Segment:
         return [] if row < 0 else list(self.entries_from(row))
 
     def find_prefix(self, low: bytes, high: bytes) -> Iterator[tuple[int, bytes]]:
-        """Kind and id of all from ``low`` to ``high`` (32 bytes, both included), each id once, ascending."""
+        """Kind and id of all from ``low`` to ``high`` (32 bytes, both included), each id once, ascending.
+
+        Raises:
+            CorruptFile: the ids are not in order.
+        """
         least, _ = self._narrow(low, 0, self.count, 0)
         before = b""
         for row in range(least, self.count):
@@ -242,6 +246,8 @@ class Segment:
             id = self.data[at : at + _ID]
             if id > high:
                 return
+            if id < low:
+                raise self.damaged("has ids out of order")
             if id != before:
                 before = id
                 yield self.data[self.rows_at + _ROW.size * (row + 1) - 1], id

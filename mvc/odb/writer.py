@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mvc.dtypes import DType
-from mvc.errors import DamageError, UnsupportedFeature, UserError
+from mvc.errors import DamageError, ObjectPurged, UnsupportedFeature, UserError
 from mvc.monitor import Monitor
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase, PendingRecords
@@ -62,7 +62,12 @@ class ObjectWriter:
         self.leaned_on: dict[ObjectId, int] = {}
 
     def known(self, identity: ObjectId) -> bool:
-        """Whether the object needs no writing; remembers that it was relied upon."""
+        """Whether the object needs no writing; remembers that it was relied upon.
+
+        Raises:
+            ObjectPurged: it may not come back.
+        """
+        self.database.refuse_purged(identity)
         if identity in self._new:
             return True
         if identity in self.database:
@@ -84,10 +89,11 @@ class ObjectWriter:
             )
         try:
             prediction = self._prediction(hint, size)
-        except (DamageError, UnsupportedFeature) as error:
+        except (DamageError, ObjectPurged, UnsupportedFeature) as error:
             # an old version that cannot be read, or a recipe that cannot be calculated here, must not keep a
             # new one from being stored
-            self._monitor.note_damage(f"{error.message}; stored without it as a base")
+            if not isinstance(error, ObjectPurged):
+                self._monitor.note_damage(f"{error.message}; stored without it as a base")
             prediction = None
         if hint.dtype is None:
             encoded = encode_opaque(plain, prediction, self.effort)
@@ -96,7 +102,12 @@ class ObjectWriter:
         return _record(identity, len(memoryview(plain)), encoded, hint)
 
     def add(self, record: Record) -> None:
-        """Append a prepared record, unless the object came in meanwhile."""
+        """Append a prepared record, unless the object came in meanwhile.
+
+        Raises:
+            ObjectPurged: it may not come back.
+        """
+        self.database.refuse_purged(record.id)
         if record.id in self._new:
             return
         self._pending.add(record)
@@ -118,6 +129,11 @@ class ObjectWriter:
         """Make everything durable; returns where all objects written so far lie."""
         self._packs.flush()
         self._tell_packed()
+        return self._packs.entries
+
+    @property
+    def flushed(self) -> list[Entry]:
+        """Where the objects lie whose packs are full, or were flushed."""
         return self._packs.entries
 
     def close(self) -> None:

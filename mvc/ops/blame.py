@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mvc.errors import DamageError, RevisionNotFound, UsageError
+from mvc.errors import DamageError, ObjectPurged, RevisionNotFound, UsageError
 from mvc.history.blame import Blamed, blame
 from mvc.history.lines import LineComparison
 from mvc.history.reader import ObjectReader
@@ -94,7 +94,7 @@ def _lines(
     comparison = LineComparison(objects)
     try:
         text = comparison.lines(file)
-    except DamageError:
+    except (DamageError, ObjectPurged):
         return None  # the file as a whole can be blamed without its bytes
     if text is None:
         return None

@@ -18,7 +18,7 @@ from mvc.repo import Repository
 from mvc.source import Source
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
-from mvc.workspace import Workspace, files_of, locked
+from mvc.workspace import Workspace, files_left, files_of, locked
 from mvc.worktree.recheck import same_content
 
 
@@ -66,7 +66,7 @@ def commit_given(
 
 def _refuse_uncommitted(repository: Repository, workspace: Workspace, paths: Sequence[str]) -> None:
     with repository.reading() as view:
-        state = workspace.state(view, files_of(view, view.head_commit()), workspace.scan(paths))
+        state = workspace.state(view, files_left(view, view.head_commit()), workspace.scan(paths))
     lost = sorted({*state.added, *state.modified}.intersection(paths))
     if lost:
         raise WouldOverwrite(
@@ -108,7 +108,7 @@ def _check_out(
     """Bring the work tree from the version that HEAD named before to the commit that it names now; given
     files that were missing in it come too."""
     with begin(repository, f"checkout {commit.short}", request.author, request.time) as tx:
-        version = files_of(tx.view, before)
+        version = files_left(tx.view, before)
         there = workspace.scan(tuple(given.files)).files
         switch(
             workspace,

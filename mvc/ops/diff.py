@@ -249,7 +249,8 @@ def _compared(
 ) -> Iterator[TensorChange]:
     """The tensors that both files have, and how far they moved."""
     # here: what differs is told by ids alone, and importing numpy takes 0.1 s
-    from mvc.history.tensorstats import Compared, compare, histogram
+    from mvc.history.stretches import Compared
+    from mvc.history.tensorstats import compare, histogram
 
     every = [Compared(before, after, pair) for pair in (*found.reshaped, *found.maybe_changed)]
 

@@ -10,7 +10,7 @@ from mvc.describing import Describer
 from mvc.errors import UsageError
 from mvc.explaining.explain import Stated, explain
 from mvc.explaining.findings import Finding
-from mvc.explaining.relations import Elsewhere, StatedMerge
+from mvc.explaining.relation import Elsewhere, StatedMerge
 from mvc.explaining.units import StoredFile, Tensor, Version
 from mvc.fileio import storage_errors
 from mvc.history.graph import walk

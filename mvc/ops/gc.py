@@ -1,17 +1,35 @@
-"""Throw away what nothing needs, and keep the store's files few."""
+"""Throw away what nothing needs, keep the store's files few, and bring back what was thrown away."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvc.collection.collect import Collected, Effort, collect, preview
+from mvc.collection.collect import Collected, Effort, Keeping, alone, collect
+from mvc.collection.disk import room
+from mvc.collection.foresight import preview
+from mvc.collection.returning import Returned, bring_back, foreseen, newest
+from mvc.collection.trash import Trash
+from mvc.errors import AnswerIsNo
 from mvc.objects import Timestamp
 from mvc.repo import Repository
 
-__all__ = ["UNDO_DAYS", "Collected", "Request", "gc"]
+__all__ = [
+    "TRASH_DAYS",
+    "UNDO_DAYS",
+    "Collected",
+    "Request",
+    "Returned",
+    "empty_trash",
+    "gc",
+    "trash_bytes",
+    "undo_gc",
+]
 
-UNDO_DAYS = 30
+UNDO_DAYS = 90
 """Days for which what was undone stays, where the settings do not say."""
+
+TRASH_DAYS = 7
+"""Days for which what was thrown away lies in the trash, where the settings do not say."""
 
 _DAY = 86_400_000_000
 
@@ -23,6 +41,9 @@ class Request:
 
     ``repack`` stores everything anew so that what branches and HEAD name (``all_refs``: every ref) stands
     alone and older versions lean on it; ``best``, which includes it, takes all the time that it needs.
+
+    What goes comes into the trash, and leaves that with a collection more than ``trash_days`` later. Without
+    ``trash``, or with 0 days, it is gone at once.
     """
 
     time: Timestamp
@@ -31,6 +52,8 @@ class Request:
     repack: bool = False
     best: bool = False
     all_refs: bool = False
+    trash_days: int = TRASH_DAYS
+    trash: bool = True
 
     @property
     def since(self) -> int | None:
@@ -51,4 +74,43 @@ def gc(repository: Repository, request: Request) -> Collected:
     if request.dry_run:
         return preview(repository, request.since)
     effort = Effort(request.repack or request.best, request.best, request.all_refs)
-    return collect(repository, request.since, effort)
+    now = request.time.microseconds
+    keeping = Keeping(now, now - request.trash_days * _DAY, request.trash and request.trash_days > 0)
+    return collect(repository, request.since, effort, keeping)
+
+
+def undo_gc(repository: Repository, *, dry_run: bool = False) -> Returned:
+    """Bring back what the newest collection threw away that was not brought back yet; with ``dry_run`` only
+    tell how much that is.
+
+    The next collection takes it away again, unless something leads to it by then.
+
+    Raises:
+        AnswerIsNo: the trash is empty.
+        Busy: a collection is running, or others kept changing the repository.
+        StorageError: the disk is full, or refuses; nothing changed.
+    """
+    with alone(repository):
+        entry = newest(repository)
+        if entry is None:
+            hint = "'mvc oplog' lists what 'mvc undo' takes back"
+            raise AnswerIsNo("there is nothing in the trash", hint=hint)
+        return foreseen(repository, entry) if dry_run else bring_back(repository, entry)
+
+
+def empty_trash(repository: Repository) -> int:
+    """Delete all that lies in the trash for good; returns the bytes that the disk gets back.
+
+    Raises:
+        Busy: a collection is running.
+        StorageError: the disk refuses; what is left can be deleted again.
+    """
+    with alone(repository):
+        before = trash_bytes(repository)
+        Trash(repository.io, repository.store).empty()
+        return before - trash_bytes(repository)
+
+
+def trash_bytes(repository: Repository) -> int:
+    """What the disk has allocated for the trash."""
+    return room(repository.io, repository.store).trash

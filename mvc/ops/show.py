@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvc.errors import DamageError, RevisionNotFound, UsageError
+from mvc.errors import DamageError, ObjectPurged, RevisionNotFound, UsageError
 from mvc.history.decorations import Decorations, Entry
 from mvc.history.reader import ObjectReader, Remembering, read_manifest
 from mvc.history.revisions import lookup_path, resolve
@@ -53,6 +53,8 @@ class Shown:
                 self.changes,
                 lambda: {} if parent is None else flatten(self.objects, parent),
             )
+        except ObjectPurged:
+            return {}
         except DamageError as error:
             self.weigher.monitor.note_damage(f"{error.message}, so weights are not compared")
             return {}

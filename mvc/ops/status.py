@@ -15,7 +15,7 @@ from mvc.repo import Repository, View
 from mvc.underway.pending import Pending, read_pending
 from mvc.underway.unresolved import unresolved
 from mvc.weighing import Weigher
-from mvc.workspace import Workspace, files_of, locked
+from mvc.workspace import Workspace, files_left, locked
 from mvc.worktree.compare import WorkState
 from mvc.worktree.recheck import same_content
 from mvc.worktree.renames import renames
@@ -53,7 +53,7 @@ def status(repository: Repository) -> Status:
     """Compare the work tree with HEAD, reading only what changed since it was last looked at."""
     with locked(repository, exclusive=False) as workspace, repository.reading() as view:
         head = view.head_commit()
-        files = files_of(view, head)
+        files = files_left(view, head)
         state = workspace.state(view, files, workspace.scan())
         workspace.remember(state.fresh)
         with storage_errors("cannot read the work tree"):

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from mvc.dtypes import DTYPES
-from mvc.errors import DamageError, UnsupportedFeature
+from mvc.errors import DamageError, ObjectPurged, UnsupportedFeature
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
@@ -111,6 +111,7 @@ def plain(database: ObjectDatabase, bases: Iterable[Base] | None) -> bytes | Non
         return None
     try:
         return b"".join(database.get_part(*base) for base in bases)
-    except (DamageError, UnsupportedFeature) as error:
-        database.note_damage(f"{error.message}; stored without it as a base")
+    except (DamageError, ObjectPurged, UnsupportedFeature) as error:
+        if not isinstance(error, ObjectPurged):
+            database.note_damage(f"{error.message}; stored without it as a base")
         return None

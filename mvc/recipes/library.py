@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from mvc.errors import DamageError, UnsupportedFeature
+from mvc.errors import DamageError, ObjectPurged, UnsupportedFeature
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
 from mvc.odb.database import ObjectDatabase
@@ -80,8 +80,9 @@ class Library:
             return None
         try:
             return KnownFile(identity, self._manifest(identity))
-        except (DamageError, UnsupportedFeature) as error:
-            self.database.note_damage(f"{error.message}; stored without it as a base")
+        except (DamageError, ObjectPurged, UnsupportedFeature) as error:
+            if not isinstance(error, ObjectPurged):
+                self.database.note_damage(f"{error.message}; stored without it as a base")
             return None
 
 

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from mvc.dtypes import DTYPES
-from mvc.errors import DamageError
+from mvc.errors import DamageError, ObjectPurged
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import Base
@@ -78,7 +78,7 @@ def anchor(database: ObjectDatabase, identity: ObjectId, length: int, cap: int) 
     while depth >= cap:
         try:
             record = database.record(identity)
-        except DamageError as error:
+        except (DamageError, ObjectPurged) as error:
             database.note_damage(f"{error.message}; stored without it as a base")
             return None
         if record.recipe is not None or len(record.bases) != 1 or record.bases[0][1:] != (0, length):

@@ -14,7 +14,7 @@ from mvc.objects import EXECUTABLE, FILE, Commit, Number, Person, Scalar, Timest
 from mvc.paths import path_fault
 from mvc.refs import encode_target
 from mvc.repo import View
-from mvc.workspace import files_of, files_of_tree
+from mvc.workspace import files_left, files_of_tree
 
 PENDING = "refs/worktree/pending"
 _KEY = "pending"
@@ -174,7 +174,7 @@ def how_on(pending: Pending) -> str:
 
 def tracked_files(view: View, pending: Pending | None) -> dict[str, TreeEntry]:
     """The files that the work tree was made from: HEAD's, and what is under way made of them."""
-    head = files_of(view, view.head_commit())
+    head = files_left(view, view.head_commit())
     return head if pending is None else {**head, **files_of_tree(view, pending.tree)}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from blake3 import blake3
 
 from mvc.backends import Backend, NotFound
-from mvc.errors import CorruptFile, CorruptObject, MvcError, StorageError
+from mvc.errors import CorruptFile, CorruptObject, MvcError, ObjectPurged, StorageError
 from mvc.history.reader import read_tree
 from mvc.history.treediff import flatten
 from mvc.objectid import KINDS, CommitId, ManifestId, ObjectId, TagId, TreeId
@@ -50,6 +50,7 @@ class Report:
 
     ``damaged`` are the objects where the damage lies, each with all that it touches; ``explained`` the ids of
     what is only touched. ``sample`` says which share of the records was decoded, where not all or none was.
+    ``purged`` counts objects that versions name and that are gone on purpose.
     """
 
     commits: int = 0
@@ -60,6 +61,7 @@ class Report:
     damage: list[Damage] = field(default_factory=list)
     damaged: list[DamagedObject] = field(default_factory=list)
     sample: Share | None = None
+    purged: int = 0
 
     def __post_init__(self) -> None:
         # no fields: they are not part of what is reported
@@ -280,6 +282,9 @@ class Checker:
             seen.add(folder)
             try:
                 entries = read_tree(self._objects, folder).entries
+            except ObjectPurged:
+                self.report.purged += 1
+                continue
             except MvcError as error:
                 self._unreadable(folder, error.message, user)
                 continue
@@ -294,6 +299,8 @@ class Checker:
     def _flat(self, tree: TreeId, needed_by: str) -> None:
         try:
             flatten(self._objects, tree)
+        except ObjectPurged:
+            return  # told folder by folder
         except MvcError as error:
             self._unreadable(tree, error.message, needed_by)
 
@@ -307,20 +314,28 @@ class Checker:
         if manifest is None:
             return
         self.report.files += 1
-        self._check_blobs(manifest, needed_by)
-        if self._full:
+        whole = self._check_blobs(manifest, needed_by)
+        if self._full and whole:
             self._check_file(identity, manifest, needed_by)
 
-    def _check_blobs(self, manifest: Manifest, needed_by: str) -> None:
+    def _check_blobs(self, manifest: Manifest, needed_by: str) -> bool:
+        """False where some piece was purged."""
+        whole = True
         for part in manifest.parts:
             if part.blob is not None:
                 self.report.objects += 1
                 try:
-                    if part.blob not in self._objects:
+                    if part.blob in self._objects:
+                        continue
+                    if self._objects.is_gone(part.blob):
+                        self.report.purged += 1
+                        whole = False
+                    else:
                         self._unreadable(part.blob, "is missing", needed_by)
                 except (CorruptFile, StorageError) as error:
                     self.report.add("index", error.message)
                     self.unsound.missing(part.blob, error.message)
+        return whole
 
     def _check_file(self, identity: ManifestId, manifest: Manifest, needed_by: str) -> None:
         digest = hashlib.sha256()
@@ -345,6 +360,8 @@ class Checker:
         self.report.objects += 1
         try:
             return parse(self._objects.get(identity))
+        except ObjectPurged:
+            self.report.purged += 1
         except MvcError as error:
             self._unreadable(identity, error.message, needed_by)
         return None

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import compress, islice
 
 from mvc.errors import CorruptObject, DamageError, ObjectMissing, StorageError, UnsupportedFeature
-from mvc.history.reader import read_object
+from mvc.history.reader import ObjectReader, read_object
 from mvc.objectid import KINDS, AliasId, BlobId, CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Manifest, Tag, Tree
 from mvc.odb.database import ObjectDatabase
@@ -55,6 +55,15 @@ class Marks:
         """Every marked record outside of dead packs, in no order."""
         for row in self._index.rows:
             for entry in compress(self._index.segment(row.name), self.rows[row.name]):
+                if entry.pack not in self._index.dead_packs:
+                    yield entry
+
+    def unmarked(self) -> Iterator[Entry]:
+        """Every record outside of dead packs that is not marked, in no order; one that stands in several
+        segments comes several times."""
+        for row in self._index.rows:
+            marked = self.rows[row.name]
+            for entry in compress(self._index.segment(row.name), (not mark for mark in marked)):
                 if entry.pack not in self._index.dead_packs:
                     yield entry
 
@@ -149,7 +158,7 @@ def mark(
             if row.name not in earlier.rows:
                 for entry in objects.index.segment(row.name):
                     if entry.pack not in objects.index.dead_packs:
-                        walker.walk(_typed(entry))
+                        walker.walk(typed(entry))
         for identity in earlier.again:
             walker.walk(identity)
     for identity in starts:
@@ -161,7 +170,12 @@ def mark(
     return marks
 
 
-def _typed(entry: Entry) -> ObjectId:
+def typed(entry: Entry) -> ObjectId:
+    """The id of an entry's object.
+
+    Raises:
+        CorruptObject: of a kind that this mvc does not know.
+    """
     if entry.kind not in KINDS:
         raise CorruptObject(f"the index lists an object of the unknown kind {entry.kind}", hint="upgrade mvc")
     return KINDS[entry.kind](entry.id)
@@ -178,26 +192,40 @@ class _Walker:
         stack = [start]
         while stack:
             identity = stack.pop()
+            if self._objects.is_gone(identity):
+                continue  # purged: missing on purpose
             if self._marks.add(identity) and not isinstance(identity, BlobId):
-                stack += self._references(identity)
+                stack += references(self._objects, identity)
 
-    def _references(self, identity: ObjectId) -> list[ObjectId]:
-        read = self._objects
-        match identity:
-            case CommitId():
-                commit = read_object(read, Commit, identity)
-                return [commit.tree, *commit.parents]
-            case TreeId():
-                return [entry.id for entry in read_object(read, Tree, identity).entries]
-            case ManifestId():
-                parts = read_object(read, Manifest, identity).parts
-                return list(dict.fromkeys(part.blob for part in parts if part.blob is not None))
-            case TagId():
-                return [read_object(read, Tag, identity).target]
-            case AliasId():
-                alias = read_object(read, AliasEntry, identity)
-                return [alias.target, *([alias.previous] if alias.previous is not None else [])]
-        raise CorruptObject(f"nothing may refer to a {identity.word}")
+
+def references(objects: ObjectReader, identity: ObjectId) -> list[ObjectId]:
+    """The objects that an object names: not those that its record leans on.
+
+    Raises:
+        DamageError: it is missing or damaged.
+    """
+    match identity:
+        case CommitId():
+            commit = read_object(objects, Commit, identity)
+            return [commit.tree, *commit.parents]
+        case TreeId():
+            return [entry.id for entry in read_object(objects, Tree, identity).entries]
+        case ManifestId():
+            parts = read_object(objects, Manifest, identity).parts
+            return list(dict.fromkeys(part.blob for part in parts if part.blob is not None))
+        case TagId():
+            return [read_object(objects, Tag, identity).target]
+        case AliasId():
+            alias = read_object(objects, AliasEntry, identity)
+            return [alias.target, *([alias.previous] if alias.previous is not None else [])]
+    raise CorruptObject(f"nothing may refer to a {identity.word}")
+
+
+def _may_lean(objects: ObjectDatabase, marks: Marks, base: ObjectId) -> bool:
+    """Whether what a kept record leans on may stay: a piece by itself, unless it is being purged."""
+    if objects.refusal(base) is not None:
+        return False
+    return isinstance(base, BlobId) or marks.reached(base)
 
 
 def _mark_bases(objects: ObjectDatabase, marks: Marks) -> None:
@@ -208,7 +236,7 @@ def _mark_bases(objects: ObjectDatabase, marks: Marks) -> None:
         waiting = iter(deep)
         while batch := list(islice(waiting, _AT_ONCE)):
             for _entry, header in read_headers(objects.backend, batch):
-                if not all(isinstance(base.id, BlobId) or marks.reached(base.id) for base in header.bases):
+                if not all(_may_lean(objects, marks, base.id) for base in header.bases):
                     marks.unmark(header.id)
                     marks.again.add(header.id)
                     continue

@@ -12,18 +12,29 @@ While there is a journal, ``sweep_temporary`` touches nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from mvc.errors import Busy
-from mvc.fileio import FileIO, TemporaryNames, is_at, place_new, storage_errors, write_all
+from mvc.fileio import (
+    FileIO,
+    KernelOwners,
+    Owners,
+    TemporaryNames,
+    is_at,
+    place_new,
+    storage_errors,
+    write_all,
+)
 from mvc.worktree.journal import Journal
 from mvc.worktree.moves import Mover, WorkTree
 from mvc.worktree.placements import Placement, Planner, refuse_collisions
 
 __all__ = ["Applied", "Placement", "apply", "recover"]
 
+_TEMPORARY = re.compile(rb"[0-9]+-([0-9a-f]{16})-[0-9a-f]{16}")
 _DOING = "cannot change the work tree"
 
 
@@ -101,6 +112,7 @@ def apply(
     placements: Sequence[Placement],
     token: bytes,
     case_groups: Sequence[Sequence[str]] = (),
+    owners: Owners | None = None,
 ) -> Applied:
     """Put files in place below ``root``, all or none; when it returns they are durable there.
 
@@ -117,13 +129,13 @@ def apply(
         Busy: a journal is there: another process is at it, or :func:`recover` was not called.
         StorageError: the disk refused, or part of the work tree is on another file system.
     """
-    names = TemporaryNames(io, store / "tmp")
+    names = TemporaryNames(io, store / "tmp", owners)
     try:
         with storage_errors(_DOING):
             names.new()  # makes the folder where it is missing
             refuse_collisions(io, names, case_groups)
             journal = Planner(WorkTree(io, root), names, placements).plan(token)
-            handle = _write_journal(io, store, names, journal)
+            handle = _write_journal(io, store, names, journal, owners or KernelOwners(io))
     except BaseException:
         names.close()
         raise
@@ -140,7 +152,13 @@ def apply(
     return applied
 
 
-def recover(io: FileIO, root: Path, store: Path, committed: Callable[[bytes], bool]) -> bool:
+def recover(
+    io: FileIO,
+    root: Path,
+    store: Path,
+    committed: Callable[[bytes], bool],
+    owners: Owners | None = None,
+) -> bool:
     """Finish or take back what a killed process has left; True if there was something.
 
     ``committed`` tells whether root holds a token. Files that somebody has put in the way since are not lost:
@@ -152,7 +170,7 @@ def recover(io: FileIO, root: Path, store: Path, committed: Callable[[bytes], bo
         StorageError: the disk refused.
     """
     with storage_errors("cannot recover an interrupted checkout"):
-        handle = _open_journal(io, store / "journal")
+        handle = _open_journal(io, store / "journal", owners or KernelOwners(io))
         if handle is None:
             return False
         try:
@@ -174,14 +192,14 @@ def recover(io: FileIO, root: Path, store: Path, committed: Callable[[bytes], bo
         return True
 
 
-def _write_journal(io: FileIO, store: Path, names: TemporaryNames, journal: Journal) -> int:
+def _write_journal(io: FileIO, store: Path, names: TemporaryNames, journal: Journal, owners: Owners) -> int:
     """Write the journal, durable and locked before it is visible; returns its handle."""
     path, temporary = store / "journal", names.new()
     handle = io.create(temporary)
     try:
         write_all(io, handle, journal.to_bytes())
         io.sync(handle)
-        io.lock(handle, exclusive=True, wait=False)
+        owners.claim(handle, temporary)
         if not place_new(io, temporary, path):
             raise Busy("another checkout of this work tree is under way", hint="wait for it, then try again")
         io.sync_folder(store)
@@ -198,7 +216,7 @@ def _write_journal(io: FileIO, store: Path, names: TemporaryNames, journal: Jour
     return handle
 
 
-def _open_journal(io: FileIO, path: Path) -> int | None:
+def _open_journal(io: FileIO, path: Path, owners: Owners) -> int | None:
     """A locked handle of a dead process's journal; None if there is no journal."""
     while True:
         try:
@@ -206,7 +224,7 @@ def _open_journal(io: FileIO, path: Path) -> int | None:
         except FileNotFoundError:
             return None
         try:
-            if not io.lock(handle, exclusive=True, wait=False):
+            if not owners.is_dead(handle, _owner_in(io, handle)):
                 raise Busy("another mvc is changing this work tree", hint="wait for it, then try again")
             if is_at(io, handle, path):
                 return handle
@@ -214,3 +232,10 @@ def _open_journal(io: FileIO, path: Path) -> int | None:
             io.close(handle)
             raise
         io.close(handle)  # its owner came to the end between our opening and locking it
+
+
+def _owner_in(io: FileIO, handle: int) -> str:
+    """The id of a journal's owner, as the temporary files have it of which it speaks; zeros where there are
+    none."""
+    match = _TEMPORARY.search(io.read_at(handle, io.stat_handle(handle).st_size, 0))
+    return "0" * 16 if match is None else match.group(1).decode()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mvc.errors import ObjectPurged
 from mvc.fileio import FileIO
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, FILE, Manifest, TreeEntry
@@ -95,7 +96,10 @@ def _current(
     committed = ManifestId(entry.id)
     if known == committed:
         return known
-    manifest = read_manifest(committed)
+    try:
+        manifest = read_manifest(committed)
+    except ObjectPurged:
+        return known  # there is nothing to compare with: another file, as far as anybody can tell
     if manifest.size != file.stat.st_size:
         return known
     if known is not None:

@@ -1,0 +1,1 @@
+"""Take versions, files and tensors out of the repository for good."""
