@@ -86,12 +86,14 @@ def ingest_file(
     *,
     describer: Describer,
     seen: os.stat_result | None = None,
+    beneath: Path | None = None,
 ) -> Ingested:
     """Store a file under its repository path ``name``.
 
     ``describer`` is that of the work tree: a file beside this one may say where its tensors lie. ``seen`` is
     the status of the file that was found there and judged: another one that has taken its place, or that of
-    a folder above it, is not read.
+    a folder above it, is not read. With ``beneath``, a folder in which ``path`` lies, no link below that is
+    followed, whenever it was put there.
 
     Raises:
         FileChanged: it kept changing while it was read, or is no longer the file that was seen.
@@ -99,7 +101,12 @@ def ingest_file(
     """
     for _attempt in range(ATTEMPTS):
         try:
-            fd = io.open_read(path, follow=True)
+            if beneath is None:
+                fd = io.open_read(path, follow=True)
+            else:
+                fd = io.open_beneath(beneath, path.relative_to(beneath).as_posix())
+        except NotADirectoryError:
+            raise FileChanged(f"something came in the way of {name}", hint="run the command again") from None
         except FileNotFoundError:
             raise FileChanged(f"{name} vanished before it was read", hint="run the command again") from None
         try:

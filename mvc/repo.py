@@ -205,6 +205,8 @@ class Repository:
         self.backend = FolderBackend(io, self.store, self.temporary, self.locks)
         self.roots = RootStore(self.backend)
         self._cache = PlainCache(cache_bytes)
+        self.published: list[Operation] = []
+        """What this object's commands have published, oldest first."""
 
     @classmethod
     def create(

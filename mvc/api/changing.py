@@ -11,7 +11,7 @@ from mvc.errors import UsageError
 from mvc.ops import branch as branch_ops
 from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
-from mvc.ops.gc import UNDO_DAYS, Collected, Request, gc
+from mvc.ops.gc import TRASH_DAYS, UNDO_DAYS, Collected, Request, Returned, empty_trash, gc, undo_gc
 from mvc.ops.oplog import restore as restore_operation
 from mvc.ops.repair import Repaired, repair
 from mvc.ops.repair import Request as RepairRequest
@@ -145,6 +145,8 @@ class Changing(Opened):
         undo_days: int | None = UNDO_DAYS,
         all_refs: bool = False,
         dry_run: bool = False,
+        trash_days: int = TRASH_DAYS,
+        trash: bool = True,
     ) -> Collected:
         """Throw away what nothing needs any more, and join small files of the store; others may go on.
 
@@ -153,12 +155,36 @@ class Changing(Opened):
         (``all_refs``: every ref) are read without others, older ones are differences from them; ``best``
         takes the time to make that small. With ``dry_run`` nothing is changed.
 
+        What goes comes into the trash, and leaves that with a collection more than ``trash_days`` later;
+        without ``trash``, or with 0 days, it is gone at once.
+
         Raises:
             Busy: another collection is running.
             DamageError: something that is needed is missing or damaged; nothing was thrown away.
         """
         with self._acting() as (_who, now):
-            return gc(self._repository, Request(now, undo_days, dry_run, repack, best, all_refs))
+            request = Request(now, undo_days, dry_run, repack, best, all_refs, trash_days, trash)
+            return gc(self._repository, request)
+
+    def undo_gc(self, *, dry_run: bool = False) -> Returned:
+        """Bring back what the newest collection threw away that was not brought back yet: objects and
+        operations. The next collection takes it again, unless something leads to it by then.
+
+        Raises:
+            AnswerIsNo: the trash is empty.
+            Busy: a collection is running.
+        """
+        with self._acting():
+            return undo_gc(self._repository, dry_run=dry_run)
+
+    def empty_trash(self) -> int:
+        """Delete for good what collections threw away; returns the bytes that the disk gets back.
+
+        Raises:
+            Busy: a collection is running.
+        """
+        with self._acting():
+            return empty_trash(self._repository)
 
     def repair(self, copies: Sequence[str | Path] = (), *, dry_run: bool = False) -> Repaired:
         """Bring back what is damaged or missing: from the store itself, from files of the work tree, from

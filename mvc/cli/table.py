@@ -47,6 +47,7 @@ COMMANDS: dict[str, Row] = {
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "repair": Row("care", "Bring back what is damaged, from whatever copy there is"),
     "gc": Row("care", "Throw away what nothing needs, and keep the store small"),
+    "purge": Row("care", "Take a version, file or tensor out for good"),
     "config": Row("care", "Read and change settings"),
     "doctor": Row("care", "Check this installation, this machine and this repository"),
     "completion": Row("care", "Print a shell's completion script"),
