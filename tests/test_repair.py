@@ -315,6 +315,19 @@ def test_without_any_root_versions_get_names(broken, versions):
     assert len(history(open_repository(broken))) == len(heads) + 1
 
 
+def test_without_any_root_names_come_from_a_copy(broken, original, versions):
+    heads = history(open_repository(broken))
+    switch_to(open_repository(broken), "HEAD", new_branch="topic", force=True)
+    (broken / "more").write_text("more")
+    newest = snapshot(open_repository(broken)).id
+    no_roots(broken)
+    done = mend(broken, original)
+    assert done.sound and done.recovered == {"refs/heads/recovered/1": newest.hex()}
+    with open_repository(broken).reading() as view:
+        assert view.head_commit() == heads[0] and view.branch() == "main"
+    assert contents(broken) == versions
+
+
 def test_names_and_log_come_from_their_pieces(tmp_path):
     """After so many operations that some left root, a lost root takes few names with it."""
     folder = build(tmp_path / "repo", 1)
