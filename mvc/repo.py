@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -42,6 +43,7 @@ STORE = ".mvc"
 FORMAT = "mvc repository format 1\n"
 DEFAULT_BRANCH = "main"
 _MAKE_ONE = "'mvc init' or mvc.Repo.init() makes one"
+_NEWER = re.compile(r"mvc repository format [0-9]{1,9}\n")
 _SIGNS = ("root", "root.previous", "packs")
 """What tells a store whose file ``format`` is lost."""
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", "intents")
@@ -257,7 +259,7 @@ class Repository:
             raise RepositoryNotFound(f"no repository in {worktree}", hint=_MAKE_ONE)
         text = read_text(io, path)
         if text != FORMAT:
-            if text.startswith("mvc repository format "):
+            if _NEWER.fullmatch(text):
                 raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
             raise CorruptFile(f"{path} is damaged", hint="run 'mvc repair'")
         for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged"):
