@@ -20,8 +20,8 @@ TRASH = "trash"
 
 
 def remove_traces(repository: Repository, workspace: Workspace, view: View) -> None:
-    """Remove what local files hold of purged objects: rows of the stat cache and of sketches, all notes of weights
-    and locators (they are made again), the trash, and temporary files of the dead.
+    """Remove what local files hold of purged objects: rows of the stat cache and of sketches, all notes of
+    weights and locators (they are made again), the trash, and temporary files of the dead.
 
     Raises:
         StorageError: something cannot be removed.
@@ -45,7 +45,8 @@ def remove_traces(repository: Repository, workspace: Workspace, view: View) -> N
 
 
 def _is_whole(view: View, name: int) -> bool:
-    """Whether a file of which a row of sketches keeps this much of the id is stored, with all of its pieces."""
+    """Whether a file of which a row of sketches keeps this much of the id is stored, with all of its
+    pieces."""
     file = stored_file(view.objects, name)
     if file is None:
         return False
