@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR
 
+from mvc.collection.trash import Trash
 from mvc.errors import ObjectPurged
 from mvc.fileio import FileIO, storage_errors
 from mvc.history.reader import read_manifest
@@ -15,8 +16,6 @@ from mvc.repo import Repository, View
 from mvc.sketches import SketchIndex
 from mvc.weighing import sweep_notes
 from mvc.workspace import Workspace
-
-TRASH = "trash"
 
 
 def remove_traces(repository: Repository, workspace: Workspace, view: View) -> None:
@@ -39,8 +38,10 @@ def remove_traces(repository: Repository, workspace: Workspace, view: View) -> N
         sketches.keep(repository.temporary, lambda name: _is_whole(view, name))
     for key, _size in list(view.backend.list("locators/")):
         view.backend.delete(key)
+    trash = Trash(repository.io, repository.store)
+    trash.empty()
     with storage_errors("cannot empty the trash"):
-        remove_folder(repository.io, repository.store / TRASH)
+        remove_folder(repository.io, trash.folder)  # with what does not belong there
     repository.sweep()
 
 
