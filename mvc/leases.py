@@ -191,6 +191,7 @@ class Leases:
         try:
             turns, _ = self._list(name)
             held = bool(turns) and self._holder(name, turns[-1]) is not None
+            self._others_with(name)  # so that the files of dead ones go
         except BaseException:
             lease.release()
             raise
