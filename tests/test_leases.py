@@ -368,7 +368,23 @@ def test_a_process_taken_for_dead_publishes_nothing(repository: Path) -> None:
     (repository / ".mvc" / "shared" / f"{one.locks.leases.presence.token}.alive").unlink()
     with pytest.raises(LeaseLost):
         commit_op.commit(one, request("second"))
-    assert two.read().commit(two.read().head_commit() or pytest.fail()).message == "first"
+    with pytest.raises(LeaseLost):
+        one.locks.check()
+    head = two.read().head_commit()
+    assert head is not None
+    assert two.read().commit(head).message == "first"
+    assert commit_op.commit(one, request("third")).commit.parents == (head,), "begun anew, it is alive again"
+
+
+def test_what_is_missing_because_it_was_taken_for_dead_is_no_damage(repository: Path) -> None:
+    one, two = opened(repository, "one"), opened(repository, "two")
+    commit_op.commit(two, request("first"))
+    with pytest.raises(LeaseLost), one.reading() as view:
+        assert one.locks.leases is not None
+        (repository / ".mvc" / "shared" / f"{one.locks.leases.presence.token}.alive").unlink()
+        for segment in (repository / ".mvc" / "segments").iterdir():
+            segment.rename(segment.with_suffix(".gone"))
+        view.commit(view.head_commit() or pytest.fail("no version"))
 
 
 def test_the_setting(repository: Path) -> None:
