@@ -9,7 +9,7 @@ from stat import S_ISREG, S_IXUSR
 
 from mvc.bases import BaseFinder, SketchStore, no_bases
 from mvc.describing import Describer
-from mvc.errors import LeaseLost, MvcError, RefMoved, StorageError
+from mvc.errors import LeaseLost, MvcError, ObjectPurged, RefMoved, StorageError
 from mvc.fileio import storage_errors
 from mvc.history.treediff import build_tree, overlay
 from mvc.ingest import ingest_file
@@ -183,17 +183,22 @@ def _saved(
                 workspace.monitor.warn(f"{shown(path)} is no plain file; 'mvc undo' will not bring it back")
                 saved[path] = None
                 continue
-            done = ingest_file(
-                workspace.io,
-                place,
-                path,
-                tx.writer,
-                finder,
-                workspace.monitor,
-                describer=describer,
-                seen=seen,
-                beneath=workspace.root,
-            )
+            try:
+                done = ingest_file(
+                    workspace.io,
+                    place,
+                    path,
+                    tx.writer,
+                    finder,
+                    workspace.monitor,
+                    describer=describer,
+                    seen=seen,
+                    beneath=workspace.root,
+                )
+            except ObjectPurged as error:
+                workspace.monitor.warn(f"{shown(path)}: {error.message}; 'mvc undo' will not bring it back")
+                saved[path] = None
+                continue
         saved[path] = TreeEntry(
             path.rsplit("/", 1)[-1], _mode_of_status(seen) if file is None else mode_of(file), done.id
         )

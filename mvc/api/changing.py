@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from mvc.api.opened import Opened
@@ -10,8 +11,10 @@ from mvc.errors import UsageError
 from mvc.ops import branch as branch_ops
 from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
-from mvc.ops.gc import UNDO_DAYS, Collected, Request, gc
+from mvc.ops.gc import TRASH_DAYS, UNDO_DAYS, Collected, Request, Returned, empty_trash, gc, undo_gc
 from mvc.ops.oplog import restore as restore_operation
+from mvc.ops.repair import Repaired, repair
+from mvc.ops.repair import Request as RepairRequest
 from mvc.ops.reset import Mode, Reset, reset
 from mvc.ops.restore import Restored, Side, restore
 from mvc.ops.switch import switch, switch_orphan
@@ -142,6 +145,8 @@ class Changing(Opened):
         undo_days: int | None = UNDO_DAYS,
         all_refs: bool = False,
         dry_run: bool = False,
+        trash_days: int = TRASH_DAYS,
+        trash: bool = True,
     ) -> Collected:
         """Throw away what nothing needs any more, and join small files of the store; others may go on.
 
@@ -150,12 +155,52 @@ class Changing(Opened):
         (``all_refs``: every ref) are read without others, older ones are differences from them; ``best``
         takes the time to make that small. With ``dry_run`` nothing is changed.
 
+        What goes comes into the trash, and leaves that with a collection more than ``trash_days`` later;
+        without ``trash``, or with 0 days, it is gone at once.
+
         Raises:
             Busy: another collection is running.
             DamageError: something that is needed is missing or damaged; nothing was thrown away.
         """
         with self._acting() as (_who, now):
-            return gc(self._repository, Request(now, undo_days, dry_run, repack, best, all_refs))
+            request = Request(now, undo_days, dry_run, repack, best, all_refs, trash_days, trash)
+            return gc(self._repository, request)
+
+    def undo_gc(self, *, dry_run: bool = False) -> Returned:
+        """Bring back what the newest collection threw away that was not brought back yet: objects and
+        operations. The next collection takes it again, unless something leads to it by then.
+
+        Raises:
+            AnswerIsNo: the trash is empty.
+            Busy: a collection is running.
+        """
+        with self._acting():
+            return undo_gc(self._repository, dry_run=dry_run)
+
+    def empty_trash(self) -> int:
+        """Delete for good what collections threw away; returns the bytes that the disk gets back.
+
+        Raises:
+            Busy: a collection is running.
+        """
+        with self._acting():
+            return empty_trash(self._repository)
+
+    def repair(self, copies: Sequence[str | Path] = (), *, dry_run: bool = False) -> Repaired:
+        """Bring back what is damaged or missing: from the store itself, from files of the work tree, from
+        other ``copies`` of the repository (folders) and from remotes that are folders.
+
+        The result's ``sound`` tells whether everything is whole again, ``lost`` what is not, with the
+        versions, files and tensors that it touches. Damaged files stay in ``.mvc/damaged``. With ``dry_run``
+        nothing is changed. A repository whose root is lost too is repaired by ``mvc repair``.
+
+        Raises:
+            UserError: a copy that was given is none.
+            Busy: a collection is running.
+        """
+        folders = tuple(Path(copy) for copy in copies)
+        with self._acting() as (who, now):
+            return repair(self._repository, RepairRequest(who, now, folders, dry_run))
 
     @property
     def branches(self) -> dict[str, str]:

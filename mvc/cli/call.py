@@ -61,6 +61,10 @@ class Call:
         """What this run has changed so far, oldest first."""
         return [] if self._repository is None else self._repository.published
 
+    def adopt(self, repository: Repository) -> None:
+        """Work on this repository, which the command has found by itself."""
+        self._repository = repository
+
     def close(self) -> None:
         """Leave nothing in the store's folder of temporary files, and wait for the pager.
 

@@ -12,6 +12,8 @@ from shutil import which
 from typing import NamedTuple
 
 import mvc
+from mvc.collection.disk import room
+from mvc.collection.trash import Trash
 from mvc.context import Context
 from mvc.errors import DamageError, MvcError, RepositoryNotFound
 from mvc.fileio import FileIO
@@ -22,6 +24,7 @@ from mvc.odb.intents import TemporaryNames, oldest_epoch
 from mvc.refs import BRANCHES, TAGS
 from mvc.repo import STORE, Repository, View
 from mvc.text import count, size
+from mvc.upkeep.stock import DAMAGED
 
 DISTRIBUTION = "modelvc"
 LIBRARIES = {  # module -> distribution
@@ -125,7 +128,7 @@ def _repository(store: Path, io: FileIO) -> Iterator[Finding]:
     try:
         repository = Repository.open(io, store.parent, Monitor())
     except RepositoryNotFound:
-        hint = "if 'mvc init' was interrupted, run it again; else bring the file back from a copy"
+        hint = "if 'mvc init' was interrupted, run it again; else 'mvc repair'"
         yield Finding("problem", "repository", f"{store} has no file 'format'", hint)
         return
     except MvcError as error:
@@ -170,7 +173,7 @@ def _config(repository: Repository) -> Finding:
 def _trouble(what: str, error: MvcError) -> Finding:
     if isinstance(error, DamageError):
         return Finding(
-            "damage", what, error.message, "bring .mvc back from a copy, or clone the repository anew"
+            "damage", what, error.message, "'mvc repair' brings back what can be; 'mvc repair -n' only tells"
         )
     return Finding("problem", what, error.message, error.hint)
 
@@ -221,6 +224,23 @@ def _links(probe: Path, second: Path) -> Finding:
     return Finding("ok", "hard links", "work")
 
 
+def _trash(store: Path, io: FileIO) -> Iterator[Finding]:
+    try:
+        damaged = [entry for entry in Trash(io, store).entries() if entry.damage is not None]
+        held = room(io, store).trash
+    except MvcError as error:
+        yield _trouble("trash", error)
+        return
+    if damaged:
+        says = f"{damaged[0].damage}: which operations left the log is lost, objects can come back"
+        yield Finding("warning", "trash", says, "'mvc gc --undo', then 'mvc gc --empty-trash'")
+    elif held:
+        hint = "'mvc gc --undo' brings it back, 'mvc gc --empty-trash' deletes it"
+        yield Finding("ok", "trash", f"{size(held)} that gc threw away; {hint}")
+    else:
+        yield Finding("ok", "trash", "empty")
+
+
 def _locks(locks: Locks, store: Path, io: FileIO) -> Finding:
     try:
         kind = file_system_type(io, store) or "of unknown type"
@@ -245,6 +265,10 @@ def _leftovers(store: Path, io: FileIO, locks: Locks) -> Iterator[Finding]:
         yield Finding("warning", "leftovers", f"{count(len(files), 'temporary file')}, {size(total)}", hint)
     else:
         yield Finding("ok", "leftovers", "none")
+    yield from _trash(store, io)
+    if (store / DAMAGED).exists():
+        hint = "what repairs took out of use: delete it once 'mvc fsck --full' finds everything sound"
+        yield Finding("warning", DAMAGED, str(store / DAMAGED), hint)
     if (store / "journal").exists():
         yield Finding("warning", "checkout", "one was interrupted", "'mvc status' settles it")
     try:

@@ -17,7 +17,7 @@ from blake3 import blake3
 from mvc.collection.needs import named_by
 from mvc.collection.swapping import condemning, swap
 from mvc.collection.trash import Trash, TrashEntry, pack_name
-from mvc.errors import Busy, CorruptFile, DamageError, StorageError, UnsupportedFeature
+from mvc.errors import Busy, CorruptFile, DamageError, UnsupportedFeature
 from mvc.fileio import storage_errors
 from mvc.objectid import BlobId, ObjectId
 from mvc.odb.database import ObjectDatabase
@@ -63,9 +63,11 @@ class _Place(NamedTuple):
 
 
 def newest(repository: Repository) -> TrashEntry | None:
-    """The entry that :func:`bring_back` would take: the newest one that was not brought back yet."""
+    """The entry that :func:`bring_back` would take: the newest one that was not brought back yet; where there
+    is none, the newest of those of which something could not come back."""
     entries = Trash(repository.io, repository.store).entries()
-    return next((entry for entry in reversed(entries) if entry.state != "returned"), None)
+    waiting = [entry for entry in entries if entry.state != "returned"]
+    return next(reversed(waiting or entries), None)
 
 
 def bring_back(repository: Repository, entry: TrashEntry) -> Returned:
@@ -166,7 +168,7 @@ class _Arrival:
             record = replace(record, depth=depth)
         try:
             plain = objects.decode(record)
-        except (DamageError, StorageError, UnsupportedFeature) as error:
+        except (DamageError, UnsupportedFeature) as error:
             self._monitor.note_damage(f"{record.id.word} {record.id.short} in the trash: {error.message}")
             return False
         if record.depth > DEEPEST:
@@ -235,10 +237,21 @@ def _closed(objects: ObjectDatabase, stored: set[ObjectId], purged: Tombstones) 
                 # what was in the index before has all that it refers to there
                 known[identity] = identity in objects or identity in purged
             else:
-                named = [] if isinstance(identity, BlobId) else references(objects, identity)
+                named = _references(objects, identity)
+                if named is None:
+                    known[identity] = False
+                    continue
                 waiting.append((identity, named))
                 waiting += [(other, None) for other in named]
     return {identity for identity in stored if known[identity]}
+
+
+def _references(objects: ObjectDatabase, identity: ObjectId) -> list[ObjectId] | None:
+    """What an object refers to; None where its bytes, which are those that were hashed, say nothing."""
+    try:
+        return [] if isinstance(identity, BlobId) else references(objects, identity)
+    except DamageError:
+        return None
 
 
 def _fitting(

@@ -141,6 +141,9 @@ class Trash:
         with storage_errors("cannot empty the trash"):
             for name in self._names() if entries is None else [entry.name for entry in entries]:
                 self._remove(name)
+            with suppress(*_MISSING):
+                if not self._io.scan_folder(self.folder):
+                    self._io.remove_folder(self.folder)
 
     def sweep(self) -> None:
         """Delete folders that hold nothing that counts, of a collection that was killed at its beginning or

@@ -1,1 +1,169 @@
 """Take versions, files and tensors out of the repository for good."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from mvc.collection.collect import alone
+from mvc.collection.swapping import swap
+from mvc.errors import AmbiguousRevision, RevisionNotFound, UserError
+from mvc.objects import Person, Timestamp
+from mvc.oplog import Operation
+from mvc.purging.ending import WAIT_SECONDS, Ended, end
+from mvc.purging.publish import Planned, Request, plan, publish, refuse_unfinished
+from mvc.repo import Repository, View
+from mvc.root import Root
+from mvc.tombstones import Purge
+from mvc.workspace import locked
+from mvc.worktree.index import StatCache
+
+__all__ = [
+    "WAIT_SECONDS",
+    "Ended",
+    "Planned",
+    "Preview",
+    "Purged",
+    "Request",
+    "finish",
+    "forgive",
+    "preview",
+    "purge",
+    "purges",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a purge would take. ``lying`` are files of the work tree that a commit would refuse from then on;
+    ``remotes`` are configured ones, which keep what they have."""
+
+    planned: Planned
+    lying: tuple[str, ...]
+    remotes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did. ``planned`` is None where nothing was left to take: then it only ended an earlier one."""
+
+    planned: Planned | None
+    ended: Ended
+    lying: tuple[str, ...] = ()
+    remotes: tuple[str, ...] = ()
+
+
+def preview(repository: Repository, request: Request) -> Preview:
+    """What :func:`purge` would do; nothing is changed.
+
+    Raises:
+        RevisionNotFound: nothing is called as one of the targets.
+        UserError: the targets do not go with what is asked for.
+    """
+    with repository.reading() as view:
+        refuse_unfinished(view)
+        planned = plan(repository, view, request)
+    return Preview(planned, _lying(repository, planned), remotes_of(repository))
+
+
+def purge(repository: Repository, request: Request, *, wait: float = WAIT_SECONDS) -> Purged:
+    """Take the targets (``REV``, ``REV:PATH``, ``PATH``, each perhaps with ``#TENSOR``) out of the repository.
+
+    What nothing else has of them goes: from the index in one swap of root, which also leaves the tombstones that
+    refuse their return, then from the disk. Versions that had it keep their ids and go on naming it, unless
+    ``request.rewrite`` makes them anew without it. Operations that name what goes leave the log. Commands that may
+    be reading it are waited for, ``wait`` seconds at most; :func:`finish` goes on.
+
+    Raises:
+        RevisionNotFound: nothing is called as one of the targets.
+        UserError: all of it is in something that stays.
+        ConflictError: a merge or a bisection is under way; another collection is running.
+        DamageError: something that stays is missing or damaged; nothing changed.
+        StorageError: the disk is full, or refuses; before the swap nothing changed, after it :func:`finish` goes on.
+    """
+    with locked(repository, exclusive=True) as workspace, alone(repository):
+        planned = publish(repository, request)
+        lying = () if planned is None else _lying(repository, planned)
+        return Purged(planned, end(repository, workspace, wait), lying, remotes_of(repository))
+
+
+def finish(repository: Repository, *, wait: float = WAIT_SECONDS) -> Ended:
+    """Go on where a purge was killed, or could not delete what somebody was reading; and look for what is left.
+
+    Raises:
+        ConflictError: another collection is running.
+        StorageError: the disk is full, or refuses.
+    """
+    with locked(repository, exclusive=True) as workspace, alone(repository):
+        return end(repository, workspace, wait)
+
+
+def purges(view: View) -> tuple[Purge, ...]:
+    """All purges, oldest first."""
+    return view.tombstones.purges
+
+
+def forgive(repository: Repository, text: str, who: Person, now: Timestamp) -> Purge:
+    """Let what a purge took be stored again; ``text`` begins as the purge's name, or as the id of an object that it
+    took.
+
+    Raises:
+        RevisionNotFound: there is no such purge.
+        AmbiguousRevision: there are several.
+        UserError: it was lifted before.
+    """
+    found: Purge | None = None
+
+    def change(view: View) -> Root:
+        nonlocal found
+        found = _find(view, text)
+        root = view.root
+        operation = Operation(
+            root.oplog.head, f"purge --forgive {found.name[:8]}", who, now, (), os.urandom(16)
+        )
+        log = root.oplog.append(operation, view.backend)
+        return root.with_changes(tombstones=view.tombstones.lifting(found.name), oplog=log)
+
+    swap(repository, change)
+    assert found is not None
+    return replace(found, lifted=True)
+
+
+def _find(view: View, text: str) -> Purge:
+    wanted = text.lower()
+    found = {
+        purge.name: purge for purge in view.tombstones.purges if wanted and purge.name.startswith(wanted)
+    }
+    if not found and len(wanted) >= 8:
+        found = {p.name: p for one, p in view.tombstones.ids().items() if one.hex().startswith(wanted)}
+    if not found:
+        raise RevisionNotFound(f"no purge is called {text!r}", hint="'mvc purge --list' lists them")
+    if len(found) > 1:
+        raise AmbiguousRevision(f"{text!r} fits {len(found)} purges", hint="give more of the name")
+    purge = next(iter(found.values()))
+    if purge.lifted:
+        raise UserError(f"purge {purge.name[:8]} was lifted before")
+    return purge
+
+
+def _lying(repository: Repository, planned: Planned) -> tuple[str, ...]:
+    """Files of the work tree that have, or may have, what goes."""
+    cache = StatCache.load(repository.io, repository.store / "index")
+    known = {path for path, item in cache.entries.items() if item.manifest in planned.survey.gone}
+    gone = {item.path for item in planned.survey.files}
+    there = {path for path in {*known, *gone} if _is_there(repository, path)}
+    return tuple(sorted(there))
+
+
+def _is_there(repository: Repository, path: str) -> bool:
+    try:
+        repository.io.stat(repository.worktree / path)
+    except OSError:
+        return False
+    return True
+
+
+def remotes_of(repository: Repository) -> tuple[str, ...]:
+    """Names of the remotes that the settings know."""
+    names = {key.split(".")[1] for key, _value in repository.config().items() if key.startswith("remote.")}
+    return tuple(sorted(names))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, islice
 
+from mvc.collection.disk import room
 from mvc.history.decorations import Decorations
 from mvc.history.graph import walk
 from mvc.history.treediff import flatten
@@ -49,13 +50,16 @@ class Stats:
     """Sums over everything that refs and HEAD reach, and over the store.
 
     ``raw_bytes`` counts each distinct file once; ``copies_bytes`` is what a folder for each version would
-    take. ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them.
+    take. ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them,
+    ``disk_bytes`` what the disk has allocated for the whole store but the trash, ``trash_bytes`` for that.
     """
 
     versions: list[Version] = field(default_factory=list)
     raw_bytes: int = 0
     copies_bytes: int = 0
     stored_bytes: int = 0
+    disk_bytes: int = 0
+    trash_bytes: int = 0
     pack_bytes: int = 0
     index_bytes: int = 0
     packs: int = 0
@@ -183,3 +187,4 @@ def _add_store(result: Stats, repository: Repository) -> None:
     result.pack_bytes = sizes["packs/"]
     result.index_bytes = sizes["segments/"] + sizes["pieces/"] + sizes["locators/"] + root
     result.stored_bytes = result.pack_bytes + result.index_bytes
+    result.disk_bytes, result.trash_bytes = room(repository.io, repository.store)

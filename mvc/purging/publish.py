@@ -11,7 +11,7 @@ from mvc.bisecting.state import read_bisection
 from mvc.collection.index import merged
 from mvc.collection.needs import needed, refuse_damage, uses
 from mvc.collection.swapping import condemning, swap
-from mvc.errors import ConflictError, ObjectPurged, StorageError, UserError
+from mvc.errors import ConflictError, ObjectPurged, RevisionNotFound, StorageError, UserError
 from mvc.history.reader import read_manifest
 from mvc.objectid import CommitId, ManifestId, ObjectId
 from mvc.objects import Person, Timestamp
@@ -50,6 +50,11 @@ class Request:
     rewrite: bool = False
     everywhere: bool = False
     verify: bool | None = None
+
+    @property
+    def what(self) -> str:
+        """The targets, in one line."""
+        return " ".join(self.targets)
 
     @property
     def command(self) -> str:
@@ -169,12 +174,16 @@ def publish(repository: Repository, request: Request) -> Planned | None:
         StorageError: the disk is full, or refuses; nothing changed.
     """
     done: Planned | None = None
+    attempt: _Attempt | None = None
 
     def change(view: View) -> Root | None:
-        nonlocal done
+        nonlocal done, attempt
+        if attempt is not None:
+            attempt.discard()  # somebody was faster
         refuse_damage(view)
         refuse_unfinished(view)
-        done, root = _Attempt(repository, view, request).made()
+        attempt = _Attempt(repository, view, request)
+        done, root = attempt.made()
         return root
 
     swap(repository, change)
@@ -199,17 +208,27 @@ class _Attempt:
         except BaseException:
             self._writer.close()
             self._packs.close()
-            written = {entry.pack for entry in (*self._writer.flushed, *self._packs.entries)}
-            for key in (*map(pack_key, written), *map(piece_key, self._pieces)):
-                with suppress(StorageError):  # of no use to anybody: a later collection tries again
-                    self._view.backend.delete(key)
+            self.discard()
             raise
+
+    def discard(self) -> None:
+        """Delete what was written: root will never name it."""
+        written = {entry.pack for entry in (*self._writer.flushed, *self._packs.entries)}
+        for key in (*map(pack_key, written), *map(piece_key, self._pieces)):
+            with suppress(StorageError):  # of no use to anybody: a later collection tries again
+                self._view.backend.delete(key)
 
     def _made(self) -> tuple[Planned | None, Root | None]:
         repository, view, request = self._repository, self._view, self._request
-        planned, rewritten = _planned(view, request, self._writer)
+        try:
+            planned, rewritten = _planned(view, request, self._writer)
+        except RevisionNotFound:
+            if _done_before(view, request):
+                return None, None  # a rewritten history does not even name it any more
+            raise
         gone = planned.survey.gone
         if not gone:
+            _refuse_nothing(view, request, planned.survey)
             return None, None
         now = _now(repository, view, self._writer.flush())
         refusal = _refusing(view, gone)
@@ -223,7 +242,7 @@ class _Attempt:
             gone,
             time=request.time,
             who=request.who,
-            what=" ".join(request.targets),
+            what=request.what,
             why=request.reason,
         )
         self._pieces = purge.pieces
@@ -252,6 +271,22 @@ class _Attempt:
         root = now.root.with_changes(refs=refs, oplog=log, head=head or view.root.head)
         root = condemning(root, (), retired)
         return now.with_root(root)
+
+
+def _done_before(view: View, request: Request) -> bool:
+    return any(item.what == request.what and not item.lifted for item in view.tombstones.purges)
+
+
+def _refuse_nothing(view: View, request: Request, survey: Survey) -> None:
+    """Refuse a purge that would take nothing, unless it is one that took it before."""
+    if survey.shared.count:
+        places = ", ".join(survey.shared.places)
+        raise UserError(
+            f"nothing is only there: {survey.shared.count:,} of its pieces are also in {places}",
+            hint="name those too, or purge them --everywhere",
+        )
+    if not _done_before(view, request) and not view.tombstones.refused():
+        raise UserError("there is nothing to purge", hint="'mvc ls' lists files, 'mvc log' versions")
 
 
 def _now(repository: Repository, view: View, entries: list[Entry]) -> View:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from mvc.errors import ObjectPurged, UserError
+from mvc.errors import ObjectPurged, RevisionNotFound, UserError
 from mvc.history.reader import read_tree
 from mvc.objectid import BlobId, CommitId, ManifestId, ObjectId, TreeId
 from mvc.objects import Manifest
@@ -64,6 +64,7 @@ def look(
     go as well.
 
     Raises:
+        RevisionNotFound: no version has a tensor of that name.
         UserError: a tensor is so small that it stands in the list of its file's pieces.
         DamageError: a version cannot be read.
     """
@@ -80,6 +81,9 @@ def look(
             walk.take(value.tree, ends[commit], "", commit.short)
     for tree in sorted(versions.trees):
         walk.take(tree, _ends_of(None, aims), "", "")
+    if not walk.taken:
+        names = ", ".join(aim.text for aim in aims)
+        raise RevisionNotFound(f"no version has {names}", hint="'mvc ls REV:PATH' lists tensors")
     for commit, value in versions.named.items():
         if commit not in whole:
             walk.keep(value.tree, ends[commit], f"{commit.short}:")
