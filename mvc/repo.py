@@ -17,8 +17,10 @@ from mvc.config import Config
 from mvc.errors import (
     ConfigError,
     CorruptFile,
+    DamageError,
     InvalidName,
     RepositoryNotFound,
+    StorageError,
     UnsupportedFeature,
     UserError,
 )
@@ -304,7 +306,11 @@ class Repository:
         with announce(self.io, self.store / "intents", "reader", self.locks) as intent:
             view = self.read()
             intent.announce_epoch(view.root.epoch)
-            yield view
+            try:
+                yield view
+            except (DamageError, StorageError):
+                self.locks.check()  # what is missing may have gone because we were taken for dead
+                raise
 
     def index_of(self, root: Root) -> Index:
         """The index that a root describes."""
