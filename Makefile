@@ -87,6 +87,11 @@ faults:
 crowd: $(STAMP)
 	$(BIN)/python -m tests.crowd
 
+# Faults put into the product on purpose, one by one: the tests of make test must catch each.
+.PHONY: seeded
+seeded: $(STAMP)
+	$(BIN)/python -m tests.seeded
+
 # Sequences of commands against a model of dicts of bytes: about an hour; MODEL_EXAMPLES says otherwise.
 model: $(STAMP)
 	$(BIN)/python -m tests.play_model --examples $(MODEL_EXAMPLES) --steps 60 --jobs 2

@@ -270,11 +270,15 @@ class Stage:
         shutil.copytree(self._start, self._work, symlinks=True)
         return self._work
 
-    def steps(self, pair: Pair) -> int:
-        """How many steps the one that is to be stopped takes when it is alone."""
+    def names(self, pair: Pair) -> list[str]:
+        """The steps that the one that is to be stopped takes when it is alone."""
         io = FaultIO()
         pair.sleeps(open_repository(self.copy(), io))
-        return io.steps
+        return io.names
+
+    def steps(self, pair: Pair) -> int:
+        """How many they are."""
+        return len(self.names(pair))
 
     def meet(self, pair: Pair, step: int) -> str:
         """Stop one before a step, let the other one act, let the first go on; returns how that went.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from pathlib import Path
@@ -45,8 +46,9 @@ from tests.make_files import finetuned, random_weights, safetensors_bytes
 LOCAL = ("tmp", "intents", "root.lock", "worktree.lock", "gc.lock", "config", "hints", ".gitignore")
 """Nothing of a version lies there: who is at work, and the user's own settings."""
 
-DERIVED = ("locators", "index", "weights", "sketches", "root.previous")
-"""Made again when they are lost; no check looks at them, so nothing may depend on them."""
+DERIVED = ("locators", "index", "weights", "sketches", "root.previous", "trash")
+"""Made again when they are lost, a hint for repairs, or garbage: no check looks at them, so nothing that a
+version tells may depend on them."""
 
 Case = Mapping[str, bytes | None]
 
@@ -369,6 +371,22 @@ def _read(folder: Path, right: Seen, case: str, expect: tuple[type[MvcError], ..
     return refused
 
 
+def readable(scene: Scene) -> set[str]:
+    """Names of contents that can be read, all of them right."""
+    found = set()
+    repository = opened(scene.folder)
+    try:
+        with repository.reading() as view:
+            for name, content in scene.seen.contents.items():
+                with suppress(DamageError):
+                    if b"".join(cat(view, name)) != content:
+                        raise Wrong(f"other bytes for {name}")
+                    found.add(name)
+    except (DamageError, *REFUSALS["format"]):
+        return found
+    return found
+
+
 def lay_out_all(scene: Scene, place: Path, case: str) -> None:
     """As a checkout does it: every version's files in a folder, right or refused."""
     repository = opened(scene.folder)
@@ -391,6 +409,7 @@ def lay(folder: Path, case: Case) -> None:
         place = folder / ".mvc" / path
         place.unlink(missing_ok=True)
         if data is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
 
 

@@ -29,3 +29,20 @@ def test_one_stands_still_while_another_acts(stage, name):
     steps = stage.steps(pair)
     went = Counter(stage.meet(pair, 1 + steps * number // FEW) for number in range(FEW))
     assert went["not stopped"] <= 1, went
+
+
+def test_a_reader_that_stands_still_at_its_first_steps(stage):
+    """Where it has announced itself and not read root, or read it and not told its epoch."""
+    pair = PAIRS["reader, collection"]
+    announced = stage.names(pair).index("create") + 1
+    went = Counter(stage.meet(pair, step) for step in range(announced, announced + 9))
+    assert went["not stopped"] == 0, went
+
+
+def test_a_writer_that_stands_still_before_its_swap(stage):
+    """Its packs are there, and root does not name them yet."""
+    pair = PAIRS["commit, collection"]
+    names = stage.names(pair)
+    swap = len(names) - names[::-1].index("replace")
+    went = Counter(stage.meet(pair, step) for step in (swap, *range(swap - 20, swap - 3, 4)))
+    assert went["not stopped"] == 0, went

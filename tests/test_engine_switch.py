@@ -199,6 +199,31 @@ def test_a_branch_that_is_moved_meanwhile_is_not_checked_out_half(tmp_path):
     assert status(repository).clean
 
 
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_head_that_is_moved_meanwhile_keeps_its_files(tmp_path, detached):
+    """The files that are there were compared with what HEAD was, not with what it is now."""
+    folder = tmp_path / "repo"
+    repository, one, two = two_versions(folder)
+    branch.create(repository, "side", one.hex(), ME, now())
+    if detached:
+        switch_to(repository, two.hex())
+    before = tree(folder)
+
+    def move() -> None:
+        with begin(open_repository(folder), "move", ME, now()) as tx:
+            refs = {} if detached else {"refs/heads/main": encode_target(one)}
+            tx.publish(lambda _view: Update(refs=refs, head=one if detached else None))
+
+    other = meanwhile(folder, move)
+    with pytest.raises(RefMoved):
+        switch_to(other, "side")
+    assert other.monitor.action is None
+    assert tree(folder) == before
+    with repository.reading() as view:
+        assert view.head_commit() == one
+        assert view.branch() == (None if detached else "main")
+
+
 def test_other_refs_may_move_meanwhile(tmp_path):
     folder = tmp_path / "repo"
     repository, one, two = two_versions(folder)

@@ -5,28 +5,35 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
 
 from mvc.cli.main import main
 from mvc.collection import collect, index, log
+from mvc.collection.leftovers import sweep_condemned
 from mvc.consolidation import consolidate
 from mvc.errors import Busy, DamageError, UserError
 from mvc.fileio import FileIO
 from mvc.history.reader import read_manifest
-from mvc.objectid import KINDS, BlobId
+from mvc.objectid import KINDS, BlobId, ManifestId
 from mvc.odb.intents import announce
+from mvc.odb.record import Base
+from mvc.odb.writer import Hint
 from mvc.oplog import OpLog
 from mvc.ops import branch, tag
+from mvc.ops.cat import cat
 from mvc.ops.commit import Request as CommitRequest
 from mvc.ops.commit import commit
 from mvc.ops.gc import Request, gc
 from mvc.ops.oplog import operations
+from mvc.ops.reset import reset
 from mvc.ops.undo import undo
 from mvc.repo import Repository
 from mvc.transaction import Update, begin
 from mvc.workspace import files_of
+from mvc.worktree.index import StatCache
 from tests.engine import (
     ME,
     assert_sound,
@@ -40,6 +47,7 @@ from tests.engine import (
     two_versions,
     weights_versions,
 )
+from tests.faults import Recorder
 
 KEEP_ALL = Request(now(), None)
 
@@ -238,6 +246,41 @@ def test_detached_head_and_branches_keep_what_they_name(tmp_path):
     assert_sound(folder)
 
 
+def test_what_only_a_tag_names_stays(tmp_path):
+    """An annotated tag is an object that leads to its version."""
+    repository = make_repository(tmp_path)
+    (tmp_path / "file").write_bytes(noise(1))
+    snapshot(repository)
+    switch_to(repository, "HEAD", new_branch="side")
+    (tmp_path / "file").write_bytes(noise(2))
+    snapshot(repository)
+    tag.create(repository, "v", "HEAD", ME, now(), message="kept")
+    switch_to(repository, "main")
+    branch.delete(repository, "side", ME, now(), force=True)
+    gc(repository, everything())
+    with open_repository(tmp_path).reading() as view:
+        assert b"".join(cat(view, "v:file")) == noise(2)
+    assert_sound(tmp_path)
+
+
+def test_what_the_stat_cache_knows_stays(tmp_path):
+    """A commit does not read again what it believes unchanged, so that must be there."""
+    repository = make_repository(tmp_path)
+    (tmp_path / "file").write_bytes(noise(1))
+    snapshot(repository)
+    (tmp_path / "new").write_bytes(noise(2))
+    sleep(0.05)  # the clock of the file system has to move before a file is believed
+    snapshot(repository)
+    reset(repository, "HEAD~1", ME, now(), mode="soft")
+    gc(repository, everything())
+    with open_repository(tmp_path).reading() as view:
+        known = StatCache.load(repository.io, repository.store / "index").entries["new"]
+        manifest = read_manifest(view.objects, ManifestId(known.manifest))
+        assert all(part.blob is None or part.blob in view.objects for part in manifest.parts)
+    snapshot(repository)
+    assert_sound(tmp_path)
+
+
 def test_files_that_killed_commands_left_go(tmp_path):
     folder = tmp_path / "repo"
     repository = many_versions(folder, 2)
@@ -327,6 +370,23 @@ def test_a_reader_keeps_what_it_reads(tmp_path):
     assert_sound(folder)
 
 
+def test_what_condemns_is_durable_before_anything_is_deleted(tmp_path):
+    """Who swapped it in may have died before it was: a power cut must not bring the old root back then."""
+    repository = many_versions(tmp_path)
+    (tmp_path / "undone").write_bytes(noise(1))
+    snapshot(repository)
+    undo(repository, ME, now())
+    with open_repository(tmp_path).reading():
+        assert gc(repository, everything()).waiting_bytes
+    repository.temporary.close()
+    io = Recorder()
+    sweep_condemned(open_repository(tmp_path, io))
+    steps = [(step.name, step.path) for step in io.trace]
+    deleted = [n for n, (name, path) in enumerate(steps) if name == "unlink" and path.endswith(".pack")]
+    assert deleted
+    assert ("sync_folder", str(tmp_path / ".mvc")) in steps[: deleted[0]]
+
+
 def test_a_commit_between_look_up_and_swap_hears_that_what_it_relied_on_went(tmp_path):
     folder = tmp_path / "repo"
     repository = many_versions(folder, 2)
@@ -344,6 +404,26 @@ def test_a_commit_between_look_up_and_swap_hears_that_what_it_relied_on_went(tmp
     (tmp_path / "again").rename(folder / "again")
     snapshot(repository, "again")
     assert_sound(folder)
+
+
+def test_a_commit_hears_that_what_its_records_lean_on_went(tmp_path):
+    """A base is no part of the version, so it is not among what was found instead of written."""
+    repository = many_versions(tmp_path, 2)
+    plain = noise(8, 10_000)
+    (tmp_path / "again").write_bytes(plain)
+    snapshot(repository)
+    undo(repository, ME, now())
+    (tmp_path / ".mvc" / "index").unlink()
+    (tmp_path / "again").unlink(missing_ok=True)
+    base = BlobId.of(plain)
+    with begin(open_repository(tmp_path), "commit", ME, now()) as tx:
+        depth = tx.view.objects.entries(base)[0].depth
+        tx.writer.put(BlobId, plain[:-1], Hint(bases=(Base(base, 0, len(plain)),), depth=depth))
+        assert tx.writer.leaned_on == {base: depth} and base not in tx.writer.relied
+        gc(repository, everything())
+        with pytest.raises(Busy, match="was moved while"):
+            tx.publish(lambda view: Update())
+    assert_sound(tmp_path)
 
 
 def test_a_commit_made_while_garbage_is_looked_for_keeps_what_it_took_up(tmp_path, monkeypatch):

@@ -189,7 +189,8 @@ def probe_all(segment: Segment, ids: list[bytes]) -> None:
     for id in ids:
         with suppress(CorruptFile):
             assert len(segment.find(id)) <= segment.count
-    assert len(list(segment.find_prefix(bytes(32), b"\xff" * 32))) <= segment.count
+    with suppress(CorruptFile):
+        assert len(list(segment.find_prefix(bytes(32), b"\xff" * 32))) <= segment.count
     with suppress(CorruptFile):
         assert len(list(segment)) == segment.count
 

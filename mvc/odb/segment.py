@@ -239,18 +239,30 @@ class Segment:
         Raises:
             CorruptFile: the ids are not in order.
         """
-        least, _ = self._narrow(low, 0, self.count, 0)
         before = b""
-        for row in range(least, self.count):
+        for row in range(*self._rows_of(low, high)):
             at = self.ids_at + _ID * row
             id = self.data[at : at + _ID]
-            if id > high:
-                return
-            if id < low:
+            if id < before:
+                # bytes that rotted: what is looked for may be among them
                 raise self.damaged("has ids out of order")
-            if id != before:
-                before = id
+            if low <= id <= high and id != before:
                 yield self.data[self.rows_at + _ROW.size * (row + 1) - 1], id
+            before = id
+
+    def _rows_of(self, low: bytes, high: bytes) -> tuple[int, int]:
+        """The rows of all buckets that hold ids from ``low`` to ``high``, told by the table of the head."""
+        first, last = (int.from_bytes(id[:8], "big") for id in (low, high))
+        if first > self._last or last < self._first:
+            return 0, 0
+        start, stop = max(first, self._first), min(last, self._last)
+        least, end = _PAIR(self.data, self._fanout_at + ((start - self._first >> self._shift) << 2))
+        _, most = _PAIR(self.data, self._fanout_at + ((stop - self._first >> self._shift) << 2))
+        if not least <= end <= most <= self.count:
+            raise self.damaged("has a fan-out that leaves the id column")
+        if end - least > _BISECT_ABOVE:
+            least, _ = self._narrow(low, least, end, 0)
+        return least, most
 
     def __iter__(self) -> Iterator[Entry]:
         """Every entry, in the order of the rows.

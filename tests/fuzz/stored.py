@@ -207,7 +207,8 @@ def _ask_segment(data: bytes) -> None:
     for at in range(0, 32 * segment.count, 32):
         with contextlib.suppress(OURS):
             segment.find(data[segment.ids_at + at : segment.ids_at + at + 32])
-    assert len(list(segment.find_prefix(bytes(32), b"\xff" * 32))) <= segment.count
+    with contextlib.suppress(OURS):
+        assert len(list(segment.find_prefix(bytes(32), b"\xff" * 32))) <= segment.count
     for ask in (partial(list, segment), segment.verify):
         with contextlib.suppress(OURS):
             ask()
