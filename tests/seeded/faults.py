@@ -459,6 +459,6 @@ FAULTS: tuple[Fault, ...] = (
         "mvc/odb/database.py",
         "        for damage in self.index.damage():\n",
         "        for damage in ():\n",
-        "tests/test_bit_rot.py::test_every_id_of_the_index",
+        "tests/test_bit_rot.py::test_ids_of_the_index",
     ),
 )
