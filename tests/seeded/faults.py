@@ -428,13 +428,16 @@ FAULTS: tuple[Fault, ...] = (
         "            if False:\n",
         "tests/test_root_hostile.py::test_the_log_is_followed_from_id_to_id",
     ),
-    fault(
+    Fault(
         "depth rule not followed",
         "records that lean on each other are followed for ever",
-        "mvc/odb/database.py",
-        "            if entry.depth >= below:\n",
-        "            if False:\n",
-        "tests/test_database.py::test_records_that_lean_on_each_other_end_in_an_error",
+        (
+            Edit("mvc/odb/database.py", "            if entry.depth >= below:\n", "            if False:\n"),
+            Edit(
+                "mvc/odb/database.py", "                if record.depth >= below:\n", "                if False:\n"
+            ),
+        ),
+        ("tests/test_database.py::test_records_that_lean_on_each_other_end_in_an_error",),
     ),
     fault(
         "memory for bases not bounded",
