@@ -13,10 +13,12 @@ FUZZ := $(VENV)/.installed-fuzz
 # Real files to begin with, for fuzz-long; without them the seeds of our own making have to do.
 FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
 FUZZ_SECONDS ?= 3600
+# What make faults runs.
+FAULTS ?= kills strace power full-disk bitrot crowd model
 # Sequences in each of two processes.
 MODEL_EXAMPLES ?= 2000
 
-.PHONY: demo test test-full fuzz fuzz-long bitrot model check lint types floors docs peers bench bench-full clean
+.PHONY: demo test test-full fuzz fuzz-long bitrot model kills strace power full-disk faults check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +57,30 @@ fuzz-long: $(FUZZ)
 # Every byte of a small repository turned over, cut off, zeroed, exchanged: half an hour on two cores.
 bitrot: $(STAMP)
 	$(BIN)/python -m tests.bitrot
+
+# Killed, and the next command too, at every step of every scene; docs/testing.md says how to read these four.
+kills: $(STAMP)
+	$(BIN)/python -m tests.kills
+
+# Real command lines killed, and then refused, at every system call that writes; needs strace.
+strace: $(STAMP)
+	$(BIN)/python -m tests.straced
+	$(BIN)/python -m tests.straced --error ENOSPC
+
+# More than 100,000 states that a power cut may leave; a quarter of an hour and more on two cores.
+power: $(STAMP)
+	$(BIN)/python -m tests.power
+
+# Every step refused; disks that are really full; one that fills up in the middle of a commit of real weights.
+full-disk: $(STAMP)
+	$(BIN)/python -m tests.refusals
+	$(BIN)/python -m tests.full_disk
+	$(BIN)/python -m tests.full_disk $(BENCH_DATA)/checkpoints
+
+# All long forms, one after the other; what they counted is printed at the end.
+faults:
+	for target in $(FAULTS); do $(MAKE) $$target || exit 1; done
+	$(BIN)/python -m tests.counts
 
 # Eight processes commit while others collect, check and read; and one process stands still at every step of it.
 .PHONY: crowd

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mvc.errors import RepositoryNotFound as RepositoryNotFound
     from mvc.errors import RevisionNotFound as RevisionNotFound
     from mvc.errors import StorageError as StorageError
+    from mvc.errors import Unfinished as Unfinished
     from mvc.errors import UnsupportedFeature as UnsupportedFeature
     from mvc.errors import UsageError as UsageError
     from mvc.errors import UserError as UserError
@@ -34,8 +35,8 @@ _EXPORTS = {
     "mvc.api": ("Diff", "File", "Log", "Repo", "Revision", "TensorInfo", "Tensors", "WorkStatus"),
     "mvc.errors": (
         *("AmbiguousRevision", "AnswerIsNo", "ConflictError", "DamageError", "MvcError"),
-        *("RepositoryNotFound", "RevisionNotFound", "StorageError", "UnsupportedFeature", "UsageError"),
-        *("UserError", "WouldOverwrite"),
+        *("RepositoryNotFound", "RevisionNotFound", "StorageError", "Unfinished"),
+        *("UnsupportedFeature", "UsageError", "UserError", "WouldOverwrite"),
     ),
     "mvc.monitor": ("Monitor",),
 }

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from mvc.afterwards import forget, noted
 from mvc.bases import BaseFinder, Given, SketchStore, text_hint
 from mvc.consolidation import consolidate
 from mvc.errors import AnswerIsNo, MvcError, RefMoved, UserError
@@ -69,7 +70,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The new version. ``read_bytes`` were read and hashed, ``stored_bytes`` were added to packs."""
+    """The new version. ``read_bytes`` were read and hashed, ``stored_bytes`` were added to packs. ``already``
+    tells that an earlier try had made it, which failed only afterwards."""
 
     id: CommitId
     commit: Commit
@@ -79,6 +81,7 @@ class Committed:
     read_bytes: int
     stored_bytes: int
     seconds: float
+    already: bool = False
 
 
 def command_of(request: Request) -> str:
@@ -129,6 +132,7 @@ class Job(ABC):
         self._files = files
         self._weigher = Weigher(repository, tx.view.objects)
         self._new: tuple[CommitId, Commit] | None = None
+        self._already = False
         self._changed = 0
         self._read_bytes = 0
         if request.fast:
@@ -184,9 +188,14 @@ class Job(ABC):
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self.tree(view, head, after)
         previous = None if head is None else view.commit(head)
-        if previous is not None and previous.tree == tree and self._is_idle(head):
+        if head is not None and previous is not None and self._is_made(view, previous, tree):
+            self.made(head, previous)
+            self._already = True
+            forget(self._repository)
+            return None
+        if head is not None and previous is not None and previous.tree == tree and self._is_idle(head):
             raise AnswerIsNo(
-                f"nothing to commit: {self.what} as the last version",
+                f"nothing to commit: {self.what} as the last version, {head.short}",
                 hint="an empty commit must be allowed (--allow-empty, allow_empty=True)",
             )
         if previous is None and not after and not request.allow_empty:
@@ -218,6 +227,7 @@ class Job(ABC):
             read_bytes=self._read_bytes,
             stored_bytes=self._tx.writer.written_bytes,
             seconds=clock.perf_counter() - began,
+            already=self._already,
         )
 
     def tree(self, view: View, head: CommitId | None, files: Mapping[str, TreeEntry]) -> TreeId:
@@ -229,6 +239,19 @@ class Job(ABC):
             return self._tx.writer.put(TreeId, data, text_hint(self._tx.view.objects, previous, len(data)))
 
         return build_tree(files, put)
+
+    def _is_made(self, view: View, previous: Commit, tree: TreeId) -> bool:
+        """Whether HEAD is what is asked for, made by an earlier try that failed behind it."""
+        request = self._request
+        if previous.tree != tree or request.message not in (None, previous.message):
+            return False
+        newest = noted(self._repository, view)
+        if newest is None or newest.command != command_of(request) or newest.who != request.author:
+            return False
+        for asked, made in ((request.metrics, previous.metrics), (request.params, previous.params)):
+            if any(made.get(name) != value for name, value in asked.items()):
+                return False
+        return all(previous.data.get(name) == item for name, item in request.data.items())
 
     def _is_idle(self, head: CommitId | None) -> bool:
         """Whether a commit of the tree that HEAD has already would say nothing; not when another commit,

@@ -61,7 +61,7 @@ class Describer:
         place = path.rpartition("/")[0]
         folder = self._folders.get(place)
         if folder is None:
-            folder = self._folders[place] = _Folder(self._io, self._root / place)
+            folder = self._folders[place] = _Folder(self._io, self._root, place)
         with folder.opened() as sibling:
             description = describe(view, sibling)
         if description.layout.format != OPAQUE:
@@ -78,8 +78,9 @@ class Describer:
 class _Folder:
     """The plain files of one folder, opened by their bare names."""
 
-    def __init__(self, io: FileIO, path: Path) -> None:
+    def __init__(self, io: FileIO, root: Path, path: str) -> None:
         self._io = io
+        self._root = root
         self._path = path
         self._listed: frozenset[str] | None = None
         self._layouts: Mapping[str, Layout] | None = None
@@ -125,7 +126,7 @@ class _Folder:
         if name not in self._names():
             return None
         try:
-            fd = self._io.open_read(self._path / name, follow=False)
+            fd = self._io.open_beneath(self._root, f"{self._path}/{name}" if self._path else name)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None
@@ -138,8 +139,12 @@ class _Folder:
     def _names(self) -> frozenset[str]:
         if self._listed is None:
             try:
-                entries = self._io.scan_folder(self._path)
-                self._listed = frozenset(e.name for e in entries if e.is_file(follow_symlinks=False))
+                handle = self._io.open_beneath(self._root, self._path, folder=True)
+                try:
+                    entries = self._io.scan_folder(handle)
+                    self._listed = frozenset(e.name for e in entries if e.is_file(follow_symlinks=False))
+                finally:
+                    self._io.close(handle)
             except OSError as error:
                 if error.errno not in _NOT_THERE:
                     raise

@@ -22,10 +22,11 @@
     │   ├── WouldOverwrite
     │   └── Busy
     │       └── LeaseLost            another machine took this process for dead
-    └── DamageError               5  stored bytes are missing or wrong
-        ├── ObjectMissing
-        ├── CorruptObject
-        └── CorruptFile
+    ├── DamageError               5  stored bytes are missing or wrong
+    │   ├── ObjectMissing
+    │   ├── CorruptObject
+    │   └── CorruptFile
+    └── Unfinished                6  the change is made and recorded; what follows it failed
 """
 
 from __future__ import annotations
@@ -158,6 +159,19 @@ class CorruptObject(DamageError):
 
 class CorruptFile(DamageError):
     """A file of the repository (root, segment, pack, piece) with wrong bytes."""
+
+
+class Unfinished(MvcError):
+    """The change is made and recorded, and what follows it failed: nothing is to be done again.
+
+    ``operation`` is the id of the operation that the log has for it, in hexadecimal.
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, hint: str = "", operation: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
 
 
 @contextmanager

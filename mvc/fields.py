@@ -25,7 +25,7 @@ _VALUE_BYTES = {CommitId.kind: 33, TagId.kind: 65, AliasId.kind: 33}
 
 def damaged(what: str, how: str) -> NoReturn:
     """Refuse a part of root or of a piece."""
-    raise CorruptFile(f"{what} {how}", hint="run 'mvc doctor'")
+    raise CorruptFile(f"{what} {how}", hint="run 'mvc repair'")
 
 
 def parse_map(value: Any, what: str, required: Collection[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from mvc.beneath import Beneath
 from mvc.errors import StorageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ _FICLONE = 0x40049409  # of <linux/fs.h>
 
 class FileIO:
     """The real disk. Handles are plain file descriptors."""
+
+    beneath = Beneath()
+    """How paths of the work tree are opened, so that no link leads out of it."""
 
     # --- reading -------------------------------------------------------------------------------------------
     def open_read(self, path: Path, *, follow: bool = True) -> int:
@@ -75,6 +79,21 @@ class FileIO:
             return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         finally:
             os.close(fd)
+
+    def open_beneath(self, root: Path, path: str, *, folder: bool = False) -> int:
+        """Open a regular file, or a folder, below ``root`` for reading, following no link below it; never
+        blocks on a FIFO. The empty path is ``root`` itself, whose own name may be a link.
+
+        Raises:
+            NotADirectoryError: a link is in the way, or in its place.
+        """
+        top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
+        if not path:
+            return top
+        try:
+            return self.beneath.open(top, path, os.O_RDONLY | (os.O_DIRECTORY if folder else os.O_NONBLOCK))
+        finally:
+            os.close(top)
 
     def open_folder(self, path: Path | str, *, folder: int | None = None) -> int:
         """Open a folder; inside ``folder`` a symbolic link in its place is refused."""

@@ -86,12 +86,14 @@ def ingest_file(
     *,
     describer: Describer,
     seen: os.stat_result | None = None,
+    beneath: Path | None = None,
 ) -> Ingested:
     """Store a file under its repository path ``name``.
 
     ``describer`` is that of the work tree: a file beside this one may say where its tensors lie. ``seen`` is
     the status of the file that was found there and judged: another one that has taken its place, or that of
-    a folder above it, is not read.
+    a folder above it, is not read. With ``beneath``, a folder in which ``path`` lies, no link below that is
+    followed, whenever it was put there.
 
     Raises:
         FileChanged: it kept changing while it was read, or is no longer the file that was seen.
@@ -99,7 +101,12 @@ def ingest_file(
     """
     for _attempt in range(ATTEMPTS):
         try:
-            fd = io.open_read(path, follow=True)
+            if beneath is None:
+                fd = io.open_read(path, follow=True)
+            else:
+                fd = io.open_beneath(beneath, path.relative_to(beneath).as_posix())
+        except NotADirectoryError:
+            raise FileChanged(f"something came in the way of {name}", hint="run the command again") from None
         except FileNotFoundError:
             raise FileChanged(f"{name} vanished before it was read", hint="run the command again") from None
         try:
@@ -164,8 +171,11 @@ def _check_same(source: OpenFile, seen: os.stat_result | None, name: str) -> Non
         raise FileChanged(f"{name} was replaced before it was read", hint="run the command again")
 
 
-def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor, *, describer: Describer) -> Manifest:
-    """The manifest that :func:`ingest_file` would give a file, without storing anything.
+def measure_file(
+    io: FileIO, path: Path, name: str, monitor: Monitor, *, describer: Describer, sink: Sink | None = None
+) -> Manifest:
+    """The manifest that :func:`ingest_file` would give a file, without storing anything; ``sink`` gets the
+    pieces, to do with them what it likes.
 
     Raises:
         FileChanged: it was written to while it was read.
@@ -173,7 +183,7 @@ def measure_file(io: FileIO, path: Path, name: str, monitor: Monitor, *, describ
     fd = io.open_read(path)
     try:
         source = OpenFile(io, fd, name.rsplit("/", 1)[-1])
-        manifest = _ingest(source, describer.describe(name, source), _Hashing(), None, monitor, None)
+        manifest = _ingest(source, describer.describe(name, source), sink or _Hashing(), None, monitor, None)
         if source.changed():
             raise FileChanged(f"{name} changed while it was read", hint="wait until it is written")
         return manifest
@@ -185,14 +195,20 @@ def _no_sibling(_name: str) -> View | None:
     return None
 
 
-class _Sink(Protocol):
+class Sink(Protocol):
     """Where pieces go; :class:`ObjectWriter` is the one that stores them."""
 
-    def known(self, identity: ObjectId, /) -> bool: ...
+    def known(self, identity: ObjectId, /) -> bool:
+        """Whether a piece need not be encoded."""
+        ...
 
-    def prepare(self, identity: ObjectId, plain: Buffer, hint: Hint, /) -> Record: ...
+    def prepare(self, identity: ObjectId, plain: Buffer, hint: Hint, /) -> Record:
+        """Encode a piece; called from several threads."""
+        ...
 
-    def add(self, record: Record, /) -> None: ...
+    def add(self, record: Record, /) -> None:
+        """Take an encoded piece, in the order of the file."""
+        ...
 
 
 class _Hashing:
@@ -211,7 +227,7 @@ class _Hashing:
 def _ingest(
     source: Source,
     description: Description,
-    writer: _Sink,
+    writer: Sink,
     bases: FileBases | None,
     monitor: Monitor,
     passing: PassingDigests | None,
@@ -315,7 +331,7 @@ class _Buffers:
             self._free.append(data.obj)
 
 
-def _encode(batch: list[_Piece], writer: _Sink, bases: FileBases | None) -> list[_Done]:
+def _encode(batch: list[_Piece], writer: Sink, bases: FileBases | None) -> list[_Done]:
     parts = [_part(piece) for piece in batch]
     plans = [
         None if part.blob is None or writer.known(part.blob) else _plan(piece, bases)
@@ -329,7 +345,7 @@ def _encode(batch: list[_Piece], writer: _Sink, bases: FileBases | None) -> list
     ]
 
 
-def _record(identity: ObjectId, piece: _Piece, plan: Hint | Choice, writer: _Sink) -> Record:
+def _record(identity: ObjectId, piece: _Piece, plan: Hint | Choice, writer: Sink) -> Record:
     """Encode a piece; the first of a tensor that has several recipes tries them, and the best one stays."""
     if isinstance(plan, Hint):
         return writer.prepare(identity, piece.data, plan)

@@ -31,8 +31,9 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.01, 0.5
 class Lease:
     """A lock that is held; made by :meth:`Leases.take`."""
 
-    def __init__(self, io: FileIO, path: Path, handle: int, *, alone: bool) -> None:
+    def __init__(self, io: FileIO, presence: Presence, path: Path, handle: int, *, alone: bool) -> None:
         self.path = path
+        self._presence = presence  # kept alive as long as the lock is
         self._io = io
         self._handle = handle
         self._alone = alone
@@ -155,15 +156,15 @@ class Leases:
         return lease
 
     def _next_turn(self, name: str, turn: int) -> Lease | None:
-        token = self.presence.token.encode()
+        presence = self.presence
         path = self._folder / f"{name}.{turn}"
         try:
             handle = self._io.create(path)
         except FileExistsError:
             return None
-        lease = Lease(self._io, path, handle, alone=True)
+        lease = Lease(self._io, presence, path, handle, alone=True)
         try:
-            write_all(self._io, handle, token)
+            write_all(self._io, handle, presence.token.encode())
             self._io.sync(handle)
             turns, _ = self._list(name)
         except BaseException:
@@ -182,9 +183,11 @@ class Leases:
         return lease
 
     def _take_with_others(self, name: str) -> Lease | None:
-        self._given += 1
-        path = self._folder / f"{name}.with.{self.presence.token}.{self._given}"
-        lease = Lease(self._io, path, self._io.create(path), alone=False)
+        presence = self.presence
+        with self._guard:
+            self._given += 1
+            path = self._folder / f"{name}.with.{presence.token}.{self._given}"
+        lease = Lease(self._io, presence, path, self._io.create(path), alone=False)
         try:
             turns, _ = self._list(name)
             held = bool(turns) and self._holder(name, turns[-1]) is not None

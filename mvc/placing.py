@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mvc.errors import DamageError, ObjectPurged, damage_in
+from mvc.errors import DamageError, ObjectPurged, StorageError, damage_in
 from mvc.fileio import storage_errors
 from mvc.filling import Filler
 from mvc.objectid import ManifestId
@@ -79,7 +79,17 @@ def remember_placed(
     workspace: Workspace, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]
 ) -> None:
     """Store what is known after :func:`place`: ``others``, and the new files as far as nobody wrote to them
-    since."""
+    since. It is derived: a command that did its work must not fail for it."""
+    try:
+        with storage_errors("cannot write the index"):
+            _remember_placed(workspace, plan, placed, others)
+    except StorageError as error:
+        workspace.monitor.warn(f"{error.message}; the next command reads the files again")
+
+
+def _remember_placed(
+    workspace: Workspace, plan: Plan, placed: Placed, others: Mapping[str, IndexEntry]
+) -> None:
     gone = {*plan.write, *plan.remove}
     entries = {path: entry for path, entry in others.items() if path not in gone}
     if not plan.write:

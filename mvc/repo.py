@@ -42,6 +42,8 @@ STORE = ".mvc"
 FORMAT = "mvc repository format 1\n"
 DEFAULT_BRANCH = "main"
 _MAKE_ONE = "'mvc init' or mvc.Repo.init() makes one"
+_SIGNS = ("root", "root.previous", "packs")
+"""What tells a store whose file ``format`` is lost."""
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", "intents")
 
 
@@ -176,7 +178,7 @@ def _check_head(head: str | CommitId | None) -> None:
         try:
             check_ref_name(short_ref_name(head))
         except InvalidName as error:
-            raise CorruptFile(f"HEAD: {error.message}", hint="run 'mvc doctor'") from None
+            raise CorruptFile(f"HEAD: {error.message}", hint="run 'mvc repair'") from None
 
 
 class Repository:
@@ -201,6 +203,8 @@ class Repository:
         self.backend = FolderBackend(io, self.store, self.temporary, self.locks)
         self.roots = RootStore(self.backend)
         self._cache = PlainCache(cache_bytes)
+        self.published: list[Operation] = []
+        """What this object's commands have published, oldest first."""
 
     @classmethod
     def create(
@@ -255,10 +259,37 @@ class Repository:
         if text != FORMAT:
             if text.startswith("mvc repository format "):
                 raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
-            raise CorruptFile(f"{path} is damaged")
-        for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash"):
+            raise CorruptFile(f"{path} is damaged", hint="run 'mvc repair'")
+        for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged"):
             _refuse_link(io, worktree / STORE / name)
         return cls(io, worktree, monitor, cache_bytes=cache_bytes)
+
+    @classmethod
+    def salvage(cls, io: FileIO, start: Path, monitor: Monitor) -> Repository:
+        """The repository of a folder or of the nearest one above it, for repairs: one whose ``format`` is
+        missing or damaged too. That is written again where there is anything else of a store.
+
+        Raises:
+            RepositoryNotFound: there is none.
+            UnsupportedFeature: a newer mvc made it.
+        """
+        for folder in (start, *start.parents):
+            store = folder / STORE
+            if not exists(io, store / "format") and not any(exists(io, store / name) for name in _SIGNS):
+                continue
+            try:
+                return cls.open(io, folder, monitor)
+            except (RepositoryNotFound, CorruptFile):
+                _refuse_link(io, store)
+                repository = cls(io, folder, monitor)
+                for name in FOLDERS:
+                    _refuse_link(io, store / name)
+                    with storage_errors("cannot make the store's folders"):
+                        make_folders(io, store / name)
+                repository._write("format", FORMAT)
+                monitor.warn(f"{store / 'format'} was missing or damaged, and is written again")
+                return cls.open(io, folder, monitor)
+        raise RepositoryNotFound(f"no repository in {start} or above", hint=_MAKE_ONE)
 
     def read(self) -> View:
         """The state now, without announcing a reader: for those who hold an intent already."""

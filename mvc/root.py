@@ -21,6 +21,8 @@ from mvc.oplog import OpLog, piece_key
 from mvc.refs import RefPieces
 
 KEY = "root"
+PREVIOUS = "root.previous"
+"""The second copy that a folder keeps of the state before; a hint, which may be missing or stale."""
 MAGIC = b"mvcROOT1"
 _NONCE_BYTES = 16
 _PREFIX_BYTES = 8
@@ -91,11 +93,11 @@ class Root:
         """
         body, digest = data[:-32], data[-32:]
         if not body.startswith(MAGIC) or blake3(body).digest() != digest:
-            raise CorruptFile("root is damaged", hint="run 'mvc doctor'")
+            raise CorruptFile("root is damaged", hint="run 'mvc repair'")
         try:
             value = canonical.unpack(body[len(MAGIC) :], "root")
         except CorruptObject as error:
-            raise CorruptFile(f"root is damaged: {error.message}", hint="run 'mvc doctor'") from None
+            raise CorruptFile(f"root is damaged: {error.message}", hint="run 'mvc repair'") from None
         return cls._from_value(parse_map(value, "root", _KNOWN - {"head"}))
 
     @classmethod

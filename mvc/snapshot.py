@@ -99,13 +99,14 @@ class WorkTreeJob(Job):
                 with storage_errors(f"cannot store {shown(path)}"):
                     return ingest_file(
                         workspace.io,
-                        workspace.root / path,
+                        workspace.root / (now.link_target or path),
                         path,
                         self._tx.writer,
                         finder,
                         workspace.monitor,
                         describer=self._describer,
                         seen=now.stat,
+                        beneath=workspace.root,
                     )
             except ObjectPurged as error:
                 raise refused(shown(path), error) from error

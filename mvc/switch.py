@@ -175,7 +175,7 @@ def _saved(
     saved: dict[str, TreeEntry | None] = {}
     for path in lost:
         file = state.scan.files.get(path)
-        place = workspace.root / path
+        place = workspace.root / (path if file is None else file.link_target or path)
         with storage_errors(f"cannot store {shown(path)}"):
             seen = workspace.io.stat(place) if file is None else file.stat
             if not S_ISREG(seen.st_mode):
@@ -193,6 +193,7 @@ def _saved(
                     workspace.monitor,
                     describer=describer,
                     seen=seen,
+                    beneath=workspace.root,
                 )
             except ObjectPurged as error:
                 workspace.monitor.warn(f"{shown(path)}: {error.message}; 'mvc undo' will not bring it back")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mvc.errors import Busy, CorruptFile, RefMoved, RootMoved
+from mvc.afterwards import FAILURES, unfinished
+from mvc.errors import Busy, CorruptFile, MvcError, RefMoved, RootMoved, StorageError
 from mvc.locators import segments_needed, write_locator
 from mvc.objectid import KINDS, CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
@@ -22,6 +23,10 @@ from mvc.root import Retired, Root
 from mvc.sweep import sweep
 
 ATTEMPTS = 200
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.25
+"""Seconds, at most, between two tries to swap root; each time half as long again, so that many who meet make
+room for each other."""
+
 FEW = 16  # entries, up to which a command must not pay for importing numpy
 
 
@@ -67,6 +72,7 @@ class Transaction:
 
         Raises:
             Busy: others kept being faster.
+            Unfinished: the change is made, but the disk did not confirm it.
             RefMoved: from ``build``, when a ref is no longer where it must be.
         """
         for attempt in range(ATTEMPTS):
@@ -83,10 +89,35 @@ class Transaction:
                 # jitter, so that two that meet do not meet again; imported only where it happens
                 import random
 
-                time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))
+                time.sleep(random.uniform(0, min(SHORTEST_PAUSE * 1.5**attempt, LONGEST_PAUSE)))
                 continue
+            except BaseException as error:
+                self._tell_outcome(operation, error)
+                raise
+            self._repository.published.append(operation)
             return operation
         raise Busy("others keep changing the repository", hint="try again")
+
+    def _tell_outcome(self, operation: Operation, error: BaseException) -> None:
+        """After a swap that failed: it may have taken place all the same, and only root can tell.
+
+        Raises:
+            Unfinished: it has.
+            StorageError: root cannot be read.
+        """
+        try:
+            published = self.is_published()
+        except MvcError as second:
+            if isinstance(error, Exception):
+                raise StorageError(
+                    f"{error}; and whether it was recorded cannot be told: {second.message}",
+                    hint="'mvc oplog' tells as soon as the disk answers",
+                ) from error
+            return
+        if published:
+            self._repository.published.append(operation)
+            if isinstance(error, Exception):
+                raise unfinished(self._repository, operation, error) from error
 
     def is_published(self) -> bool:
         """Whether root holds this transaction's operation, asked of root itself."""
@@ -206,13 +237,23 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
 
 @contextmanager
 def begin(repository: Repository, command: str, who: Person, now: Timestamp) -> Iterator[Transaction]:
-    """Start a command's changes. Nothing is visible until :meth:`Transaction.publish` returns."""
+    """Start a command's changes. Nothing is visible until :meth:`Transaction.publish` returns.
+
+    Raises:
+        Unfinished: something failed behind that.
+    """
+    before = len(repository.published)
     with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
         transaction = Transaction(repository, intent, command, who, now)
         try:
-            yield transaction
-        finally:
-            transaction.writer.close()
+            try:
+                yield transaction
+            finally:
+                transaction.writer.close()
+        except FAILURES as error:
+            if len(repository.published) == before:
+                raise
+            raise unfinished(repository, repository.published[-1], error) from error
 
 
 def expect(view: View, name: str, before: ObjectId | None) -> None:

@@ -26,6 +26,7 @@ from mvc.fileio import FileIO
 READING = (
     "open_read",
     "open_folder",
+    "open_beneath",
     "read_at",
     "read_into",
     "map_read",
@@ -240,6 +241,8 @@ class Recorder(FaultIO):
                 self.trace.append(Step("create", path=os.fspath(args[0]), handle=result, mode=mode))
             else:
                 self.trace.append(Step("open", path=os.fspath(args[0]), handle=result))
+        elif name == "open_beneath":
+            self.trace.append(Step("open", path=os.path.join(args[0], args[1]), handle=result))
         elif name in ("open_read", "open_folder"):
             self.trace.append(Step("open", path=_absolute(args[0], keywords.get("folder")), handle=result))
         elif name == "write":

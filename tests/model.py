@@ -388,8 +388,8 @@ class Model:
         return self.to(NEW, made=Version(parents, files, time))
 
     def _concluded(self, pending: UnderWay, time: int, *, empty: bool) -> Outcome:
-        if self.unresolved:
-            raise Refused("in conflict")
+        if self.unresolved or self.commit != pending.ours:
+            raise Refused("in conflict, or HEAD was moved since")
         files, merge = dict(self.work), pending.kind == "merge"
         if not merge and not empty and files == self.files(pending.ours):
             raise Refused("the pick changes nothing")

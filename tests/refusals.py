@@ -7,6 +7,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from mvc.errors import MvcError
@@ -25,16 +26,17 @@ MODES: dict[str, dict[str, Any]] = {
 """How a disk refuses."""
 
 
-def refuse(name: str, every: int = 1, *, only: tuple[str, int] | None = None) -> Tally:
+def refuse(name: str, every: int = 1, *, only: tuple[str, int] | None = None, threads: bool = False) -> Tally:
     """Refuse each so many steps of a scene in each way, or only one of them; and write short.
 
     The command must say so with an exit code of 3, 4 or 5 and a hint, or have done all of it; files are as
-    before or after; nothing is damaged, and the next command works.
+    before or after; nothing is damaged, and the next command works. Without ``threads`` all of it is done in
+    one.
     """
     tally = Tally()
     with workshop() as place:
         stage = Stage(name, place)
-        with one_thread():
+        with nullcontext() if threads else one_thread():
             for mode, step in _plan(tally, stage, every) if only is None else [only]:
                 with tally.judged(f"python -m tests.refusals {name!r} --mode {mode!r} --step {step}"):
                     _refuse_at(stage, mode, step, tally)

@@ -31,7 +31,7 @@ from mvc.ops import merge as merge_verb
 from mvc.ops import pick as pick_verb
 from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request as Collecting
-from mvc.ops.gc import gc
+from mvc.ops.gc import empty_trash, gc, undo_gc
 from mvc.ops.init import init
 from mvc.ops.reset import reset
 from mvc.ops.restore import restore
@@ -171,6 +171,14 @@ def littered(folder: Path) -> None:
     repository.temporary.close()
 
 
+def collected(folder: Path) -> None:
+    """The same after a collection: the garbage lies in the trash."""
+    littered(folder)
+    repository = open_repository(folder)
+    _collect(repository)
+    repository.temporary.close()
+
+
 def noise(seed: int, length: int) -> bytes:
     """Bytes that nothing makes smaller."""
     return np.random.default_rng(seed).bytes(length)
@@ -265,6 +273,8 @@ SCENES: dict[str, Scene] = {
     "bisect reset": Scene(bisecting, lambda r: bisect.reset(r, None, ME, now()), ("bisect", "reset")),
     "gc": Scene(littered, _collect, ("gc", "--expire", "now"), quiet=True),
     "gc --repack": Scene(littered, _repack, ("gc", "--repack", "--expire", "now"), quiet=True),
+    "gc --undo": Scene(collected, undo_gc, ("gc", "--undo")),
+    "gc --empty-trash": Scene(collected, empty_trash, ("gc", "--empty-trash"), quiet=True),
 }
 """Every command that changes a repository."""
 
@@ -319,6 +329,7 @@ SESSIONS: dict[str, Session] = {
         littered,
         (_collect, lambda r: snapshot(r, "later", allow_empty=True), _repack),
     ),
+    "gc, gc --undo, gc": Session(littered, (_collect, undo_gc, _collect)),
 }
 
 
@@ -510,7 +521,7 @@ def assert_whole(folder: Path, known: Mapping[str, Content]) -> None:
 # --- a scene, played ---------------------------------------------------------------------------------------
 
 
-_DAY_ONE, _HOUR = 1_900_000_000_000_000, 3_600_000_000
+_BEFORE, _DAY_ONE, _HOUR = 1_700_000_000_000_000, 1_900_000_000_000_000, 3_600_000_000
 
 
 class Stage:
@@ -531,6 +542,7 @@ class Stage:
         self.remember = False
         """Whether a store that was found whole, byte for byte, is not looked through again."""
         self._whole: set[bytes] = set()
+        engine._clock = itertools.count(_BEFORE, 1_000_000)  # other scenes may have been later
         self.prepare(self.start)
         self.looks = [look(self.start)]
         self.known = versions(self.start)
@@ -540,7 +552,9 @@ class Stage:
             self.looks.append(look(folder))
             self.known |= versions(folder)
         assert_whole(folder, self.known)
-        assert self.quiet or self.before != self.after, "a command that does nothing tests nothing"
+        does = store_digest(self.start) != store_digest(folder) if self.quiet else self.before != self.after
+        assert does, "a command that does nothing tests nothing"
+        assert name not in ("gc", "gc --repack") or not self.looks[-1].log, "nothing was collected"
 
     @property
     def before(self) -> Seen:
@@ -589,6 +603,8 @@ class Stage:
             raise Lost(f"cannot be opened any more: {error.message}") from error
         if seen != after and (acknowledged or seen != before):
             raise Lost(_difference(seen, after if acknowledged else before, acknowledged))
+        if (folder / ".mvc" / "journal").exists():
+            raise Broken("an interrupted checkout was not settled")
         self._check_store(folder)
         return seen == after
 

@@ -41,12 +41,19 @@ class Recorder(FileIO):
         self.handles.add(fd)
         return fd
 
+    def open_beneath(self, root: Path, path: str, *, folder: bool = False) -> int:
+        fd = super().open_beneath(root, path, folder=folder)
+        if not folder:
+            self.opened.append(os.path.basename(path))
+        self.handles.add(fd)
+        return fd
+
     def close(self, fd: int) -> None:
         super().close(fd)
         self.handles.discard(fd)
 
     def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
-        self.listed.append(str(path))
+        self.listed.append(os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else str(path))
         return super().scan_folder(path)
 
 

@@ -19,8 +19,9 @@ def test_killed_at_some_steps(name):
     assert tally.counts["kills"] >= 2
 
 
-def test_killed_at_every_step_of_a_commit():
-    tally = kill("commit")
+@pytest.mark.parametrize("name", ["commit", "checkout"])
+def test_killed_at_every_step(name):
+    tally = kill(name)
     assert tally.good, tally.failures[0]
     assert tally.counts["kills"] > 30
     assert 0 < tally.counts["found done"] < tally.counts["kills"]

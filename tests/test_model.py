@@ -119,12 +119,16 @@ class Commands(RuleBasedStateMachine):
     def request(self, message: str | None = "message", **options: Any) -> commit.Request:
         return commit.Request(message, ME, self.now(), **options)
 
-    def revision(self, which: int) -> str:
-        """``HEAD``, a branch, a tag, or a version."""
+    def named(self) -> list[str]:
+        """``HEAD``, branches, tags, and versions, the newest first."""
         names = sorted(
-            short_ref_name(ref) for ref in self.model.refs if ref.startswith(("refs/heads/", "refs/tags/"))
+            short_ref_name(ref) for ref in self.model.refs if ref.startswith((plain.BRANCHES, plain.TAGS))
         )
-        named = ["HEAD", *names, *sorted(self.model.versions, key=lambda one: -self.model.versions[one].time)]
+        versions = sorted(self.model.versions, key=lambda one: -self.model.versions[one].time)
+        return ["HEAD", *names, *versions]
+
+    def revision(self, which: int) -> str:
+        named = self.named()
         return named[which % len(named)]
 
     # --- the two side by side ----------------------------------------------------------------------------
@@ -515,6 +519,27 @@ class Commands(RuleBasedStateMachine):
         else:
             assert foretold is None or made is None
             model.apply(model.brought(merged, waits.conflicts, {PENDING: waits}, None), self.moment)
+
+    @rule(
+        which=NUMBER,
+        kind=st.sampled_from(KINDS),
+        number=NUMBER,
+        verb=st.sampled_from(["merge", "merge", "merge", "cherry-pick", "revert"]),
+        strategy=st.sampled_from([None, "ours", "theirs", "average"]),
+    )
+    def part_and_meet(self, which: int, kind: str, number: int, verb: str, strategy: str | None) -> None:
+        """Two branches go apart, and what one did comes to the other."""
+        if self.model.commit is None or not self.model.clean or self.model.pending is not None:
+            return
+        self.diverge(which, kind, number)
+        self.alike()
+        branches = sorted(ref for ref in self.model.refs if ref.startswith(plain.BRANCHES))
+        other = next((ref for ref in branches if plain.Branch(ref) != self.model.head), branches[0])
+        at = self.named().index(short_ref_name(other))
+        if verb == "merge":
+            self.merge(at, strategy, "yes", conclude=True)
+        else:
+            self.pick(verb, at)
 
     @precondition(lambda self: self.model.pending is not None)
     @rule()

@@ -238,10 +238,10 @@ BOMBS |= {
 @pytest.mark.parametrize("what", BOMBS)
 def test_bombs_exhaust_the_budget_and_not_the_machine(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pickle_machine, "BUDGET", pickle_machine.BUDGET // 4)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(NotThisFormat, match="too much memory or time"):
         read(BOMBS[what] + b".")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def laughs(levels: int, seed: bytes) -> bytes:

@@ -32,14 +32,26 @@ class WatchedIO(FileIO):
         self._check(path)
         return super().open_read(path, follow=follow)
 
-    def scan_folder(self, path: Path) -> list[os.DirEntry[str]]:
-        self.listed.append(path)
-        self._check(path)
+    def open_beneath(self, root: Path, path: str, *, folder: bool = False) -> int:
+        if not folder:
+            self.opened.append(root / path)
+        self._check(root / path if path else root)
+        return super().open_beneath(root, path, folder=folder)
+
+    def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
+        place = place_of(path)
+        self.listed.append(place)
+        self._check(place)
         return super().scan_folder(path)
 
     def stat(self, path: Path) -> os.stat_result:
         self.statted.append(path)
         return super().stat(path)
+
+
+def place_of(path: Path | int) -> Path:
+    """The folder that is listed, which may be given by its handle."""
+    return Path(os.readlink(f"/proc/self/fd/{path}")) if isinstance(path, int) else path
 
 
 @pytest.fixture
@@ -294,9 +306,9 @@ def test_a_vanished_file_or_folder_counts_as_absent(root: Path) -> None:
     make(root, "a", "b", "gone/x")
 
     class Vanishing(FileIO):
-        def scan_folder(self, path: Path) -> list[os.DirEntry[str]]:
+        def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
             entries = super().scan_folder(path)
-            if path == root:
+            if place_of(path) == root:
                 (root / "a").unlink()
                 (root / "gone/x").unlink()
                 (root / "gone").rmdir()
@@ -343,8 +355,8 @@ def test_a_failing_disk_is_an_error_and_not_a_skipped_file(root: Path) -> None:
     make(root, "sub/x")
 
     class Failing(FileIO):
-        def scan_folder(self, path: Path) -> list[os.DirEntry[str]]:
-            if path == root / "sub":
+        def scan_folder(self, path: Path | int) -> list[os.DirEntry[str]]:
+            if place_of(path) == root / "sub":
                 raise OSError(5, "Input/output error", str(path))
             return super().scan_folder(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from mvc.api.opened import Opened
@@ -12,6 +13,8 @@ from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
 from mvc.ops.gc import TRASH_DAYS, UNDO_DAYS, Collected, Request, Returned, empty_trash, gc, undo_gc
 from mvc.ops.oplog import restore as restore_operation
+from mvc.ops.repair import Repaired, repair
+from mvc.ops.repair import Request as RepairRequest
 from mvc.ops.reset import Mode, Reset, reset
 from mvc.ops.restore import Restored, Side, restore
 from mvc.ops.switch import switch, switch_orphan
@@ -182,6 +185,22 @@ class Changing(Opened):
         """
         with self._acting():
             return empty_trash(self._repository)
+
+    def repair(self, copies: Sequence[str | Path] = (), *, dry_run: bool = False) -> Repaired:
+        """Bring back what is damaged or missing: from the store itself, from files of the work tree, from
+        other ``copies`` of the repository (folders) and from remotes that are folders.
+
+        The result's ``sound`` tells whether everything is whole again, ``lost`` what is not, with the
+        versions, files and tensors that it touches. Damaged files stay in ``.mvc/damaged``. With ``dry_run``
+        nothing is changed. A repository whose root is lost too is repaired by ``mvc repair``.
+
+        Raises:
+            UserError: a copy that was given is none.
+            Busy: a collection is running.
+        """
+        folders = tuple(Path(copy) for copy in copies)
+        with self._acting() as (who, now):
+            return repair(self._repository, RepairRequest(who, now, folders, dry_run))
 
     @property
     def branches(self) -> dict[str, str]:

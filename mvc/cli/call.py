@@ -18,6 +18,7 @@ from mvc.context import Context
 from mvc.errors import ConfigError, InvalidPath, MvcError, UsageError
 from mvc.fileio import FileIO, storage_errors, write_durable
 from mvc.objects import Person, Timestamp
+from mvc.oplog import Operation
 from mvc.repo import Repository, read_text
 from mvc.text import one_line
 
@@ -54,6 +55,15 @@ class Call:
         if self._repository is None:
             self._repository = Repository.find(self.io, self.context.cwd, self.monitor)
         return self._repository
+
+    @property
+    def published(self) -> list[Operation]:
+        """What this run has changed so far, oldest first."""
+        return [] if self._repository is None else self._repository.published
+
+    def adopt(self, repository: Repository) -> None:
+        """Work on this repository, which the command has found by itself."""
+        self._repository = repository
 
     def close(self) -> None:
         """Leave nothing in the store's folder of temporary files, and wait for the pager.

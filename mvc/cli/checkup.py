@@ -17,11 +17,14 @@ from mvc.collection.trash import Trash
 from mvc.context import Context
 from mvc.errors import DamageError, MvcError, RepositoryNotFound
 from mvc.fileio import FileIO
+from mvc.locks import Locks
 from mvc.monitor import Monitor
+from mvc.mounts import file_system_type
 from mvc.odb.intents import TemporaryNames, oldest_epoch
 from mvc.refs import BRANCHES, TAGS
 from mvc.repo import STORE, Repository, View
 from mvc.text import count, size
+from mvc.upkeep.stock import DAMAGED
 
 DISTRIBUTION = "modelvc"
 LIBRARIES = {  # module -> distribution
@@ -61,7 +64,10 @@ def findings(context: Context, io: FileIO) -> Iterator[Finding]:
         return
     yield from _repository(store, io)
     yield from _file_system(store, io)
-    yield from _leftovers(store, io)
+    locks = Repository(io, store.parent, Monitor()).locks
+    yield _locks(locks, store, io)
+    yield from _leftovers(store, io, locks)
+    locks.close()
 
 
 def version() -> str:
@@ -122,7 +128,7 @@ def _repository(store: Path, io: FileIO) -> Iterator[Finding]:
     try:
         repository = Repository.open(io, store.parent, Monitor())
     except RepositoryNotFound:
-        hint = "if 'mvc init' was interrupted, run it again; else bring the file back from a copy"
+        hint = "if 'mvc init' was interrupted, run it again; else 'mvc repair'"
         yield Finding("problem", "repository", f"{store} has no file 'format'", hint)
         return
     except MvcError as error:
@@ -167,7 +173,7 @@ def _config(repository: Repository) -> Finding:
 def _trouble(what: str, error: MvcError) -> Finding:
     if isinstance(error, DamageError):
         return Finding(
-            "damage", what, error.message, "bring .mvc back from a copy, or clone the repository anew"
+            "damage", what, error.message, "'mvc repair' brings back what can be; 'mvc repair -n' only tells"
         )
     return Finding("problem", what, error.message, error.hint)
 
@@ -235,7 +241,23 @@ def _trash(store: Path, io: FileIO) -> Iterator[Finding]:
         yield Finding("ok", "trash", "empty")
 
 
-def _leftovers(store: Path, io: FileIO) -> Iterator[Finding]:
+def _locks(locks: Locks, store: Path, io: FileIO) -> Finding:
+    try:
+        kind = file_system_type(io, store) or "of unknown type"
+        leases = locks.leases
+    except OSError as error:
+        return Finding("problem", "locks", f"cannot be taken: {error.strerror}", "check its permissions")
+    if leases is None:
+        return Finding("ok", "locks", f"the kernel's; the file system is {kind}")
+    return Finding(
+        "ok",
+        "locks",
+        f"leases, as several machines may be using this folder; the file system is {kind}",
+        "mvc config core.shared always|never decides otherwise",
+    )
+
+
+def _leftovers(store: Path, io: FileIO, locks: Locks) -> Iterator[Finding]:
     files = [path for path in (store / "tmp").glob("*") if path.suffix != ".lock" and path.is_file()]
     if files:
         total = sum(path.stat().st_size for path in files)
@@ -244,10 +266,13 @@ def _leftovers(store: Path, io: FileIO) -> Iterator[Finding]:
     else:
         yield Finding("ok", "leftovers", "none")
     yield from _trash(store, io)
+    if (store / DAMAGED).exists():
+        hint = "what repairs took out of use: delete it once 'mvc fsck --full' finds everything sound"
+        yield Finding("warning", DAMAGED, str(store / DAMAGED), hint)
     if (store / "journal").exists():
         yield Finding("warning", "checkout", "one was interrupted", "'mvc status' settles it")
     try:
-        epoch = oldest_epoch(io, store / "intents")
+        epoch = oldest_epoch(io, store / "intents", locks)
     except MvcError as error:
         yield _trouble("other commands", error)
         return

@@ -121,6 +121,9 @@ def _is_under_way(repository: Repository) -> bool:
 
 
 def _report(call: Call, done: Committed) -> None:
+    if done.already:
+        call.report(f"already committed as {done.id.short}, by an earlier try")
+        return
     where = one_line(done.branch) if done.branch else "detached HEAD"
     first = "" if done.commit.parents else " (first version)"
     call.report(f"[{where}{first} {done.id.short}] {one_line(done.commit.subject)}")

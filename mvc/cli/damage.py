@@ -49,14 +49,12 @@ def block(item: DamagedObject) -> Iterator[str]:
 
 def advice(report: Report) -> Iterator[str]:
     """What to do next."""
-    packs = any(item.what.startswith("pack ") for item in report.damage)
-    if packs or any("(pack " in item.how for item in report.damaged):
-        yield "to mend it, copy the packs named above from a backup or another copy of this repository;"
-        yield "one that begins with 1a2b lies in .mvc/packs/1a, and any of the same name has the same bytes"
-    if any(item.what == "index" for item in report.damage):
-        yield "a segment of the index may be copied back likewise, into .mvc/segments"
     if any(not item.readable for item in report.damaged):
-        yield "until then do not run 'mvc gc', and keep work files that hold what is lost"
+        yield "'mvc repair -n' tells what would come back, 'mvc repair' brings it: from the store itself,"
+        yield "from work files that hold what is lost, and with --from FOLDER from another copy"
+        yield "until then keep such files and copies; 'mvc gc' throws away nothing while something is lost"
+    elif report.damage:
+        yield "nothing is lost: 'mvc repair' makes it whole from what is there"
     if report.sample is None and not report.packs:
         yield "--full decodes everything and may find more"
 

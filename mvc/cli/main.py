@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from mvc.cli.afterwards import done_before, told
 from mvc.cli.call import Call
 from mvc.cli.declare import Command, numbered
 from mvc.cli.progress import TerminalMonitor
@@ -138,6 +139,7 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
     if name not in COMMANDS:
         raise _unknown(name)
     command = load(name)
+    line = words
     paths: tuple[str, ...] | None = None
     if (at := _before_program(command, words)) is not None:
         words, paths = words[:at], tuple(words[at:])
@@ -156,7 +158,9 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
     colour = values.pop("color") or options.color
     call = Call(context, monitor, paths, quiet, verbose, colour, paged=command.paged and not options.no_pager)
     try:
-        code = command.function(call, **values) or 0
+        with told(call, name, line):
+            code = 0 if done_before(call, name, line) else command.function(call, **values) or 0
+            sys.stdout.flush()  # a full disk must be met while it can be said what was done
     finally:
         monitor.finish()
         call.close()

@@ -44,6 +44,7 @@ settings only: a repository names no programs) and `PAGER`, else `less`, with `L
 | 3 | you can mend it: no repository, unknown revision, no permission, disk full |
 | 4 | a conflict: uncommitted work is in the way, somebody else was faster |
 | 5 | damage: stored bytes are missing or wrong |
+| 6 | the change is made and recorded, and what follows it failed: it need not be repeated |
 | 70 | a bug in mvc; `MVC_TRACEBACK=1` in the environment shows where |
 | 130 | interrupted; nothing is left half-written |
 """

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Row] = {
     "oplog": Row("change", "List what commands did, and go back to any of it"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
+    "repair": Row("care", "Bring back what is damaged, from whatever copy there is"),
     "gc": Row("care", "Throw away what nothing needs, and keep the store small"),
     "purge": Row("care", "Take a version, file or tensor out for good"),
     "config": Row("care", "Read and change settings"),

@@ -29,12 +29,12 @@ from mvc.spans import MAX_RANK, Layout, Span, element_count, shown
 MAX_HEADER_BYTES = 64 << 20
 """Vocabularies lie in the header; the largest take about 10 MiB."""
 
-MAX_KEYS = 100_000
-MAX_TENSORS = 200_000
+MAX_KEYS = 65_536
+MAX_TENSORS = 100_000
 MAX_NESTING = 4
 """Arrays within arrays."""
 
-MAX_ITEMS = 4_000_000
+MAX_ITEMS = 2_000_000
 """Texts in arrays, over the whole header: each costs a step of the walk."""
 
 _MAGIC = b"GGUF"

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 from mvc.dtypes import DTYPES
 from mvc.errors import UserError
 from mvc.formats.base import MAX_VALUE_CHARACTERS, NotThisFormat, Sibling, Value, View, limited
+from mvc.formats.wire.views import spend
 from mvc.spans import MAX_RANK, Layout, Span, element_count, shown
 
 MAX_HEADER_BYTES = 25_000_000
@@ -25,6 +26,7 @@ MAX_HEADER_VALUES = 1_000_000
 """Bounds what parsing may allocate: tens of bytes for each comma or bracket. A tensor takes about nine."""
 
 _MAX_DIGITS = 19  # what a 64-bit file offset may need; longer ones cost quadratic time to convert
+_VALUE_WORK = 40  # of a value, against reading a byte
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
 _TENSOR_KEYS = {"dtype", "shape", "data_offsets"}
@@ -103,8 +105,10 @@ def read_header(view: View) -> bytes:
     raw = view.read(_LENGTH_BYTES, length)
     if not raw.startswith(b"{"):
         raise NotThisFormat("the header does not start with a brace")
-    if _values(raw) > MAX_HEADER_VALUES:
+    values = _values(raw)
+    if values > MAX_HEADER_VALUES:
         raise NotThisFormat(f"a header of more than {MAX_HEADER_VALUES} values")
+    spend(view, values * _VALUE_WORK)
     return raw
 
 
@@ -128,11 +132,11 @@ def _parse(raw: bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise NotThisFormat(f"the key {shown(key)} occurs twice")
-        result[key] = value
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise NotThisFormat(f"the key {shown(twice)} occurs twice")
     return result
 
 

@@ -21,6 +21,9 @@ from mvc.formats.wire.tar import read_tar
 from mvc.formats.wire.views import Part
 from mvc.spans import MAX_RANK, Layout, Span, shown
 
+MAX_LISTED = 20_000
+"""Storages, and tensors; each is a pickle of its own."""
+
 _MEMBERS = (b"sys_info", b"pickle", b"storages", b"tensors")
 _COUNT_BYTES = 8
 
@@ -123,6 +126,8 @@ def _tensors(part: Part, storages: Mapping[str, Storage | Span]) -> dict[str, Sp
 def _count(pickle: Pickle) -> int:
     if type(pickle.value) is not int or pickle.value < 0:
         raise NotThisFormat("a count is no number")
+    if pickle.value > MAX_LISTED:
+        raise NotThisFormat(f"more than {MAX_LISTED} storages or tensors")
     return pickle.value
 
 

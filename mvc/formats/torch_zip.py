@@ -76,7 +76,7 @@ class _Archive:
         if member.method == STORED:
             part = part_of(self.view, member)
             return read_pickle(part), Places(self._resolver(storages), part.offset, self.big_endian)
-        plain = Plain(name, read_member(self.view, member, MAX_INFLATED_PICKLE))
+        plain = Plain(name, read_member(self.view, member, MAX_INFLATED_PICKLE), self.view)
         return read_pickle(plain), Places(self._resolver(storages), None, self.big_endian)
 
     def _resolver(self, storages: str) -> Resolver:

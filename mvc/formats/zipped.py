@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from mvc.formats.base import HEAD_BYTES, Format, NotThisFormat, Sibling, Value, View, limited
-from mvc.formats.wire.views import Part
+from mvc.formats.wire.views import Metered, Part
 from mvc.formats.wire.zipdir import MAGIC, STORED, part_of, read_directory
 from mvc.spans import Layout, NotTileable, Span, tile
 
 MAX_DESCRIBED = 32
 """Members that are looked into."""
 
-MAX_READ_BYTES = 32 << 20
-"""Of all members together, by the scanners of their formats: a header of tensors, or a pickle, is all that
-these read."""
+MAX_CLAIMED = 10_000
+"""Members whose first bytes are looked at."""
+
+MAX_WORK = 32 << 20
+"""What looking into all members together may cost, in the unit of :class:`mvc.formats.wire.views.Metered`: a
+header of tensors, or a pickle, is all that the scanners of their formats read."""
 
 MAX_NAMES_BYTES = 8 << 20
 """Of all tensors' names together, which repeat the members': as much as a manifest may hold."""
@@ -59,8 +62,9 @@ class Zip:
         )
 
     def _described(self, view: View) -> Iterator[tuple[Part, Format, Layout]]:
-        members = [member for member in read_directory(view) if member.method == STORED]
-        metered = _Metered(view, MAX_READ_BYTES + HEAD_BYTES * len(members))
+        stored = (member for member in read_directory(view) if member.method == STORED)
+        members = list(islice(stored, MAX_CLAIMED))
+        metered = Metered(view, MAX_WORK + HEAD_BYTES * len(members))
         parts = (part_of(metered, member) for member in members)
         claimed = ((part, self._claiming(part)) for part in parts)
         for part, inner in islice(((part, inner) for part, inner in claimed if inner), MAX_DESCRIBED):
@@ -76,23 +80,6 @@ class Zip:
     def _claiming(self, part: Part) -> list[Format]:
         head = part.read(0, min(part.size, HEAD_BYTES))
         return [candidate for candidate in self.inner if candidate.claims(part.name, head)]
-
-
-class _Metered:
-    """A view that may be read so much and no more, however many members share it."""
-
-    def __init__(self, view: View, most: int) -> None:
-        self._view = view
-        self._left = most
-        self.name = view.name
-        self.size = view.size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """As the view; refuses once it was read too much."""
-        self._left -= length
-        if self._left < 0:
-            raise NotThisFormat(f"looking into its members takes more than {MAX_READ_BYTES >> 20} MiB of it")
-        return self._view.read(offset, length)
 
 
 def _no_sibling(_name: str) -> None:

@@ -34,17 +34,19 @@ def branches(view: View) -> Iterator[Branch]:
 def create(
     repository: Repository, name: str, revision: str, who: Person, now: Timestamp, *, force: bool = False
 ) -> CommitId:
-    """Make a branch that points to a revision.
+    """Make a branch that points to a revision. If there is one that does already, nothing happens.
 
     Raises:
-        ConflictError: there is one of that name, and ``force`` is not set; or it is the current one.
+        ConflictError: there is another one of that name, and ``force`` is not set; or it is the current one.
     """
     check_ref_name(name)
     ref = BRANCHES + name
     with begin(repository, f"branch {name}", who, now) as tx:
         target = resolve_commit(revision, tx.view.objects, tx.view)
 
-        def build(view: View) -> Update:
+        def build(view: View) -> Update | None:
+            if view.refs.get(ref) == target and ref != view.head:
+                return None
             if view.refs.get(ref) is not None and not force:
                 raise ConflictError(
                     f"a branch called {name!r} exists", hint="force (--force, force=True) moves it"

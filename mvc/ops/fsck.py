@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from mvc.errors import DamageError
-from mvc.history.refnames import short_ref_name
-from mvc.objectid import CommitId, ObjectId
-from mvc.refs import decode_target, peeled_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
+from mvc.targets import starts, targets
 from mvc.upkeep.check import Checker, Report
 from mvc.upkeep.damaged import damaged_objects
 from mvc.upkeep.sample import Wish
-from mvc.upkeep.touched import Start
 
 
 def fsck(repository: Repository, *, full: bool = False, sample: Wish | None = None) -> Report:
@@ -27,8 +21,8 @@ def fsck(repository: Repository, *, full: bool = False, sample: Wish | None = No
     monitor = repository.monitor
     with repository.reading() as view:
         monitor.start("fsck", None)
-        targets, damage = _targets(view)
-        checker = Checker(view.backend, view.index, view.objects, targets, monitor.advance)
+        wanted, damage = targets(view)
+        checker = Checker(view.backend, view.index, view.objects, wanted, monitor.advance)
         if full:
             report = checker.full()
         elif sample is not None:
@@ -37,9 +31,8 @@ def fsck(repository: Repository, *, full: bool = False, sample: Wish | None = No
             report = checker.quick()
         noted = list(monitor.damage)
         if report.damage:
-            starts = _starts(view)
             report.damaged, explained = damaged_objects(
-                checker.objects, checker.unsound, starts, checker.incomplete
+                checker.objects, checker.unsound, starts(view), checker.incomplete
             )
             report.explained = {identity.hex() for identity in explained}
         monitor.finish()
@@ -48,71 +41,3 @@ def fsck(repository: Repository, *, full: bool = False, sample: Wish | None = No
     for text in noted:
         report.add("record", text)
     return report
-
-
-def _targets(view: View) -> tuple[dict[ObjectId, str], list[tuple[str, str]]]:
-    """What must be there, each with the first name that needs it; and damage of the lists themselves."""
-    targets: dict[ObjectId, str] = {}
-    damage: list[tuple[str, str]] = []
-    try:
-        for target, name in _named(view):
-            targets.setdefault(target, name)
-    except DamageError as error:
-        damage.append(("refs", error.message))
-    if isinstance(view.root.head, CommitId):
-        targets.setdefault(view.root.head, "HEAD")
-    try:
-        for target, operation, name in _logged(view):
-            targets.setdefault(
-                target, f"operation {operation} ({name})" if name else f"operation {operation}"
-            )
-    except DamageError as error:
-        damage.append(("operation log", error.message))
-    return targets, damage
-
-
-def _starts(view: View) -> dict[ObjectId, Start]:
-    """The same, each with all refs and the newest operation that need it, as far as they can be read."""
-    refs: dict[ObjectId, list[str]] = {}
-    operations: dict[ObjectId, str] = {}
-    try:
-        for target, name in _named(view):
-            refs.setdefault(target, []).append(short_ref_name(name))
-    except DamageError:
-        pass  # told by _targets
-    if isinstance(view.root.head, CommitId):
-        refs.setdefault(view.root.head, []).append("HEAD")
-    try:
-        for target, operation, _name in _logged(view):
-            operations.setdefault(target, operation)
-    except DamageError:
-        pass
-    return {
-        target: Start(tuple(refs.get(target, ())), operations.get(target, ""))
-        for target in dict.fromkeys((*refs, *operations))
-    }
-
-
-def _named(view: View) -> Iterator[tuple[ObjectId, str]]:
-    """What refs point to; of a tag also the version that it means, which does not go with the tag."""
-    for name, value in view.refs.values():
-        target, peeled = decode_target(value), peeled_target(value)
-        yield target, name
-        if peeled is not None and peeled != target:
-            yield peeled, name
-
-
-def _logged(view: View) -> Iterator[tuple[ObjectId, str, str]]:
-    """What the operation log needs, newest first: the object, the operation, and the name that it moved."""
-    for operation in view.operations():
-        for change in operation.changes:
-            for state in (change.before, change.after):
-                if isinstance(state, bytes):
-                    target = CommitId(state) if len(state) == 32 else decode_target(state)
-                    yield target, operation.id.short, change.name
-                    peeled = None if len(state) == 32 else peeled_target(state)
-                    if peeled is not None and peeled != target:
-                        yield peeled, operation.id.short, change.name
-        # what a forced checkout overwrote is in no version, and undo needs it
-        for tree in operation.worktree or ():
-            yield tree, operation.id.short, ""

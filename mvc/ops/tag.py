@@ -45,10 +45,10 @@ def create(
     message: str | None = None,
     force: bool = False,
 ) -> CommitId:
-    """Tag a revision; with a message the tag is annotated.
+    """Tag a revision; with a message the tag is annotated. Nothing happens where there is that very tag.
 
     Raises:
-        ConflictError: there is one of that name, and ``force`` is not set.
+        ConflictError: there is another one of that name, and ``force`` is not set.
     """
     check_ref_name(name)
     ref = TAGS + name
@@ -60,8 +60,11 @@ def create(
             tag = Tag(target, name, who, now, message)
             value = encode_target(tx.writer.put(TagId, tag.to_bytes()), target)
 
-        def build(view: View) -> Update:
-            if view.refs.value(ref) is not None and not force:
+        def build(view: View) -> Update | None:
+            there = view.refs.value(ref)
+            if there is not None and _is_same(view, there, target, who, message):
+                return None
+            if there is not None and not force:
                 raise ConflictError(
                     f"a tag called {name!r} exists", hint="force (--force, force=True) moves it"
                 )
@@ -69,6 +72,14 @@ def create(
 
         tx.publish(build)
     return target
+
+
+def _is_same(view: View, value: bytes, target: CommitId, who: Person, message: str | None) -> bool:
+    identity = decode_target(value)
+    if not isinstance(identity, TagId):
+        return message is None and identity == target
+    tag = read_tag(view, identity)
+    return (tag.target, tag.tagger, tag.message) == (target, who, message)
 
 
 def delete(repository: Repository, name: str, who: Person, now: Timestamp) -> CommitId:

@@ -13,7 +13,7 @@ from mvc.odb.database import ObjectDatabase
 from mvc.odb.header import read_header, read_headers
 from mvc.odb.record import MAX_DEPTH, Base
 from mvc.odb.segment import Entry
-from mvc.upkeep.unsound import Unsound, live_entries
+from mvc.upkeep.unsound import Place, Unsound, live_entries
 
 _AT_ONCE = 10_000
 _NEVER = MAX_DEPTH + 1
@@ -22,15 +22,15 @@ _NEVER = MAX_DEPTH + 1
 class Lost:
     """The objects that no record gives, and why.
 
-    ``objects`` are all of them, those that ``unsound`` names and those that lean on them. A record serves
-    only where each of its bases has one of less depth that serves.
+    ``objects`` are all of them, those that ``unsound`` names and those that lean on them; ``places`` the
+    records that do not serve. A record serves only where each of its bases has one of less depth that serves.
     """
 
     def __init__(self, database: ObjectDatabase, unsound: Unsound) -> None:
         self._database = database
         self._unsound = unsound
         self._leaning = _Leaning(database, unsound)
-        self._dead = set(unsound.places)
+        self.places: set[Place] = set(unsound.places)
         self._hurts: dict[ObjectId, dict[ObjectId, None]] = {}
         self.objects: set[ObjectId] = set(unsound.malformed)
         self._spread()
@@ -58,8 +58,8 @@ class Lost:
                 if entry.depth > least or place in self._unsound.places:
                     continue
                 self._hurts.setdefault(identity, {})[other] = None
-                if place not in self._dead:
-                    self._dead.add(place)
+                if place not in self.places:
+                    self.places.add(place)
                     waiting.append(other)
 
     def _least_depth(self, identity: ObjectId) -> int:
@@ -69,7 +69,8 @@ class Lost:
         except MvcError:
             return _NEVER  # the index is damaged there: no look-up finds it
         return min(
-            (entry.depth for entry in entries if (entry.pack, entry.offset) not in self._dead), default=_NEVER
+            (entry.depth for entry in entries if (entry.pack, entry.offset) not in self.places),
+            default=_NEVER,
         )
 
 

@@ -1,7 +1,8 @@
 """Moves files of the work tree by a journal, forth and back, from wherever an earlier try was cut off.
 
-The work tree is entered through handles of folders, component by component, and a symbolic link is never
-followed: what a link leads to is not ours, and one that is put in the way meanwhile must not lead us out.
+The work tree is entered through handles of folders, and a symbolic link is never followed on the way
+(:mod:`mvc.beneath`): what a link leads to is not ours, and one that is put in the way meanwhile must not lead
+us out.
 """
 
 from __future__ import annotations
@@ -40,18 +41,8 @@ class WorkTree:
         Raises:
             FileNotFoundError, NotADirectoryError: there is none, or the way is barred by a file or link.
         """
-        handle = self.io.open_folder(self.root)
+        handle = self.io.open_beneath(self.root, path, folder=True)
         try:
-            for name in path.split("/") if path else ():
-                try:
-                    below = self.io.open_folder(name, folder=handle)
-                except OSError as error:
-                    # Systems differ in what they call a link that they were told not to follow.
-                    if error.errno == errno.ELOOP:
-                        raise NotADirectoryError(errno.ENOTDIR, "Not a folder", path) from error
-                    raise
-                handle, above = below, handle
-                self.io.close(above)
             yield handle
         finally:
             self.io.close(handle)

@@ -70,7 +70,11 @@ def scan(io: FileIO, root: Path, *, only: Sequence[str] = ()) -> ScanResult:
     """
     walk = _Walk(io, root, only)
     with storage_errors(f"reading the folder {root}"):
-        walk.folder("", IgnoreRules(), everything=not only or "" in only)
+        top = io.open_beneath(root, "", folder=True)
+        try:
+            walk.folder(top, "", IgnoreRules(), everything=not only or "" in only)
+        finally:
+            io.close(top)
     walk.result.collisions = collisions(walk.result.files)
     return walk.result
 
@@ -79,7 +83,7 @@ class _Walk:
     def __init__(self, io: FileIO, root: Path, only: Sequence[str]) -> None:
         self.result = ScanResult()
         self._io = io
-        self._root = str(root)
+        self._root = root
         self._only = frozenset(only)
         self._above = {path[:at] for path in only for at in range(len(path)) if path[at] == "/"}
         self._rules: dict[str, IgnoreRules | None] = {}
@@ -88,9 +92,9 @@ class _Walk:
     def _on_disk(self, path: str) -> Path:
         return Path(f"{self._root}/{path}") if path else Path(self._root)
 
-    def folder(self, folder: str, rules: IgnoreRules, *, everything: bool) -> None:
+    def folder(self, handle: int, folder: str, rules: IgnoreRules, *, everything: bool) -> None:
         """Walk one folder; ``rules`` come from the folders above, ``everything`` is false above ``only``."""
-        entries = self._list(folder)
+        entries = self._list(handle, folder)
         if any(entry.name == IGNORE_FILE for _, entry in entries):
             rules = self._rules.get(folder) or self._with_file(rules, folder)
         self._rules[folder] = rules
@@ -107,26 +111,41 @@ class _Walk:
             if fault:
                 self.result.refused.append((path, fault))
             elif is_folder:
-                self.folder(path, rules, everything=selected)
+                self._enter(handle, path, rules, everything=selected)
             elif entry.is_symlink():
                 self._link(path, entry)
             else:
                 self._file(path, entry)
 
-    def _list(self, folder: str) -> list[tuple[str, os.DirEntry[str]]]:
+    def _enter(self, above: int, path: str, rules: IgnoreRules, *, everything: bool) -> None:
+        """Walk a folder through the handle of the one above: a link that has taken its place is not
+        followed."""
+        try:
+            handle = self._io.open_folder(path.rpartition("/")[2], folder=above)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return
+            if error.errno not in (errno.EACCES, errno.EPERM):
+                raise
+            self.result.skipped.append((path, "cannot be read (permission denied)"))
+            return
+        try:
+            self.folder(handle, path, rules, everything=everything)
+        finally:
+            self._io.close(handle)
+
+    def _list(self, handle: int, folder: str) -> list[tuple[str, os.DirEntry[str]]]:
         """Entries by sort key. A folder's key ends in a slash, which puts the walk in the order of paths."""
         try:
-            entries = self._io.scan_folder(self._on_disk(folder))
-            keyed = [(f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in entries]
-        except (FileNotFoundError, NotADirectoryError):
-            if not folder:
-                raise
-            return []
+            entries = self._io.scan_folder(handle)
         except PermissionError:
             if not folder:
                 raise
             self.result.skipped.append((folder, "cannot be read (permission denied)"))
             return []
+        keyed = [(f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in entries]
         keyed.sort(key=itemgetter(0))
         return keyed
 
@@ -148,8 +167,8 @@ class _Walk:
         if status.st_mode & _ALL_MAY_READ == _ALL_MAY_READ:
             return True
         try:
-            self._io.close(self._io.open_read(self._on_disk(real), follow=False))
-        except FileNotFoundError:
+            self._io.close(self._io.open_beneath(self._root, real))
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except PermissionError:
             self.result.skipped.append((path, "cannot be read (permission denied)"))
@@ -233,7 +252,7 @@ class _Walk:
         return rules.pushed(folder, text.decode("utf-8", "surrogateescape"))
 
     def _read_start(self, path: str) -> bytes:
-        fd = self._io.open_read(self._on_disk(path), follow=False)
+        fd = self._io.open_beneath(self._root, path)
         try:
             return self._io.read_at(fd, MAX_IGNORE_FILE_BYTES + 1, 0)
         finally:

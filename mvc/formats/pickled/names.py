@@ -39,7 +39,7 @@ GLOBALS = "#globals"
 MAX_DEPTH = 100
 """What is nested deeper has no name."""
 
-MAX_STEPS = 4_000_000
+MAX_STEPS = 2_000_000
 MAX_NAME_CHARACTERS = 1 << 10
 """What has a longer name has none."""
 
@@ -50,6 +50,7 @@ _CHARACTERS_PER_STEP = 64
 _PAIR_STEPS = 8  # a pair of a dictionary is looked up by its key
 _MAX_TUPLE_KEY = 128  # characters: the parts of such a key may be shared, its text is not
 _MAX_TUPLE_PARTS = 4
+_SPAN_BYTES = 96  # of a tensor beside its name
 _SCALARS = frozenset({int, str, float, bool, type(None), Global})
 _MODULE_KEYS = frozenset({"_parameters", "_buffers", "_modules"})
 _SIZE = "torch.Size"
@@ -106,7 +107,9 @@ class _TensorWalk:
         self.steps += _size(value)
         if self.steps > MAX_STEPS:
             raise NotThisFormat("a pickle of too many values, or whose values refer to each other too often")
-        for key, child in children(value):
+        # lists are often long, and of numbers alone
+        inside = _of_items(value, _SCALARS) if isinstance(value, (list, tuple)) else children(value)
+        for key, child in inside:
             if type(child) not in _SCALARS:
                 inner = joined(name, key)
                 if len(inner) <= MAX_NAME_CHARACTERS:
@@ -122,7 +125,7 @@ class _TensorWalk:
         while unique in self.found:  # {"a.b": …, "a": {"b": …}}
             self.taken[name] = self.taken.get(name, 1) + 1
             unique = f"{name}#{self.taken[name]}"
-        self.names_bytes += len(unique) + 32
+        self.names_bytes += len(unique) + _SPAN_BYTES
         if self.names_bytes > MAX_NAMES_BYTES:
             raise NotThisFormat(f"names of tensors that would take more than {MAX_NAMES_BYTES >> 20} MiB")
         self.found[unique] = replace(place, name=unique)
@@ -214,8 +217,10 @@ def _size(value: object) -> int:
     return 1 + elements + _PAIR_STEPS * len(value.pairs or ())
 
 
-def _of_items(items: list[object] | tuple[object, ...]) -> Iterator[tuple[str, object]]:
-    return ((str(index), item) for index, item in enumerate(items))
+def _of_items(
+    items: list[object] | tuple[object, ...], without: frozenset[object] = frozenset()
+) -> Iterator[tuple[str, object]]:
+    return ((str(index), item) for index, item in enumerate(items) if type(item) not in without)
 
 
 def _of_pairs(pairs: list[tuple[object, object]]) -> Iterator[tuple[str, object]]:

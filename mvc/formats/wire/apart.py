@@ -26,11 +26,13 @@ from pathlib import Path
 import msgpack
 
 from mvc.formats.base import NotThisFormat, View
+from mvc.formats.wire.views import spend
 
 MESSAGE = struct.Struct("!cQQ")
 """How each message of a reader begins."""
 
 _READ, _ANSWER = b"R", b"A"
+_START_WORK = 6 << 20  # of starting a process, against reading a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def ask(view: View, command: Sequence[str], limits: Limits = DEFAULT_LIMITS) -> 
         NotThisFormat: it died, hung, talked nonsense, or went beyond the limits; or the view is shorter than
         it says.
     """
+    spend(view, _START_WORK)
     ours, theirs = socket.socketpair()
     with ours:
         try:

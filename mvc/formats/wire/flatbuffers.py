@@ -10,15 +10,18 @@ import struct
 from collections.abc import Iterator
 
 from mvc.formats.base import NotThisFormat, View
+from mvc.formats.wire.views import spend
 from mvc.formats.wire.window import Window
 
-MAX_READS = 4_000_000
+MAX_READS = 1_000_000
 """Reads of one file. Each may be of another place, and then fetches 4 KiB: some microseconds."""
 
 _WORD = struct.Struct("<I")
 _SIGNED = struct.Struct("<i")
 _HALF = struct.Struct("<H")
 _STRETCH = 4 << 10
+_READ_WORK = 32  # of a read, against reading a byte
+_SPENT_AT_ONCE = 1 << 10  # reads
 
 
 class Flat:
@@ -28,7 +31,9 @@ class Flat:
         # Two windows: tables of offsets lie apart from what they describe.
         self._window = Window(view, _STRETCH)
         self._offsets = Window(view, _STRETCH)
+        self._view = view
         self._left = MAX_READS
+        self._unspent = 0
 
     def root(self) -> int:
         """Where the root table lies."""
@@ -118,6 +123,10 @@ class Flat:
         self._left -= reads
         if self._left < 0:
             raise NotThisFormat("more reads than are spent on one file")
+        self._unspent += reads
+        if self._unspent >= _SPENT_AT_ONCE:
+            spend(self._view, self._unspent * _READ_WORK)
+            self._unspent = 0
 
     def _take(self, place: int, length: int) -> bytes:
         self._spend(1)

@@ -15,7 +15,7 @@ MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """How a table ends."""
 
 MAX_BLOCK_BYTES = 16 << 20
-MAX_TABLE_BYTES = 256 << 20
+MAX_TABLE_BYTES = 64 << 20
 """Of all blocks that are read."""
 
 MAX_KEY_BYTES = 1 << 16

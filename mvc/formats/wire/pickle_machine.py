@@ -101,14 +101,14 @@ class Machine:
 
     __slots__ = ("budget", "globals", "marked", "memo", "persistent", "reader", "stack")
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, budget: int = BUDGET) -> None:
         self.reader = reader
         self.stack: list[object] = []
         self.marked: list[list[object]] = []
         self.memo: dict[int, object] = {}
         self.globals: dict[str, None] = {}
         self.persistent: list[Persistent] = []
-        self.budget = BUDGET
+        self.budget = budget
 
     def charge(self, cost: int) -> None:
         """Take from the budget."""

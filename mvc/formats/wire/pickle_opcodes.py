@@ -256,7 +256,7 @@ def _unknown(machine: Machine) -> None:
 
 # Costs: a cell on the stack with a number in it, a list or dictionary, a call or a global. Even what takes no
 # memory takes time.
-_TINY, _SMALL, _LARGE, _HUGE = 32, 64, 128, 640
+_TINY, _SMALL, _LARGE, _OBJECT, _HUGE = 64, 80, 128, 224, 640
 
 STOP = ord(".")
 """The opcode that ends a pickle."""
@@ -274,18 +274,18 @@ _OPERATIONS: dict[bytes, tuple[Operation, int]] = {
     b"M": (integer(2), _SMALL),  # BININT2
     b"N": (constant(None), _TINY),  # NONE
     b"P": (_persistent_line, _LARGE),  # PERSID
-    b"Q": (_persistent, _LARGE),  # BINPERSID
-    b"R": (_reduce, _LARGE),  # REDUCE
+    b"Q": (_persistent, _OBJECT),  # BINPERSID
+    b"R": (_reduce, _OBJECT),  # REDUCE
     b"S": (string_line, _LARGE),  # STRING
     b"T": (byte_string(4, is_text=True), _LARGE),  # BINSTRING
     b"U": (byte_string(1, is_text=True), _LARGE),  # SHORT_BINSTRING
     b"V": (text_line, _LARGE),  # UNICODE
     b"X": (text(4), _LARGE),  # BINUNICODE
     b"a": (_append, _SMALL),  # APPEND
-    b"b": (_build, _TINY),  # BUILD
+    b"b": (_build, _SMALL),  # BUILD
     b"c": (_global, _HUGE),  # GLOBAL
     b"d": (_dict, _LARGE),  # DICT
-    b"}": (_empty_dict, _LARGE),  # EMPTY_DICT
+    b"}": (_empty_dict, _OBJECT),  # EMPTY_DICT
     b"e": (_appends, _LARGE),  # APPENDS
     b"g": (_get_line, _TINY),  # GET
     b"h": (_get1, _TINY),  # BINGET
@@ -303,13 +303,13 @@ _OPERATIONS: dict[bytes, tuple[Operation, int]] = {
     b"u": (_set_items, _LARGE),  # SETITEMS
     b"G": (binfloat, _SMALL),  # BINFLOAT
     b"\x80": (_protocol, _TINY),  # PROTO
-    b"\x81": (_reduce, _LARGE),  # NEWOBJ
+    b"\x81": (_reduce, _OBJECT),  # NEWOBJ
     b"\x82": (_extension(1), _HUGE),  # EXT1
     b"\x83": (_extension(2), _HUGE),  # EXT2
     b"\x84": (_extension(4), _HUGE),  # EXT4
-    b"\x85": (_small_tuple(1), _SMALL),  # TUPLE1
-    b"\x86": (_small_tuple(2), _SMALL),  # TUPLE2
-    b"\x87": (_small_tuple(3), _SMALL),  # TUPLE3
+    b"\x85": (_small_tuple(1), _LARGE),  # TUPLE1
+    b"\x86": (_small_tuple(2), _LARGE),  # TUPLE2
+    b"\x87": (_small_tuple(3), _LARGE),  # TUPLE3
     b"\x88": (constant(True), _TINY),  # NEWTRUE
     b"\x89": (constant(False), _TINY),  # NEWFALSE
     b"\x8a": (long1, _SMALL),  # LONG1

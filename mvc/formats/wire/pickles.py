@@ -13,9 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mvc.formats.base import NotThisFormat, View
+from mvc.formats.wire import pickle_machine
 from mvc.formats.wire.inert import Persistent
 from mvc.formats.wire.pickle_machine import Machine, Reader
 from mvc.formats.wire.pickle_opcodes import STOP, TABLE
+from mvc.formats.wire.views import left_of, spend
+
+_WORTH = 4  # of the machine's budget, against reading a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ def read_pickle(view: View, start: int = 0) -> Pickle:
     Raises:
         NotThisFormat: malformed, truncated, of an unknown protocol, or beyond the machine's budget.
     """
-    machine = Machine(Reader(view, start))
+    budget = left_of(view, pickle_machine.BUDGET // _WORTH) * _WORTH
+    machine = Machine(Reader(view, start), budget)
     byte = machine.reader.byte
     try:
         while (code := byte()) != STOP:
@@ -47,4 +52,6 @@ def read_pickle(view: View, start: int = 0) -> Pickle:
         value = machine.stack.pop()
     except IndexError:  # operations pop without looking; the lists look
         raise NotThisFormat("the pickle takes more from its stack than it put there") from None
+    finally:
+        spend(view, (budget - machine.budget) // _WORTH)
     return Pickle(value, machine.reader.position, tuple(machine.globals), tuple(machine.persistent))

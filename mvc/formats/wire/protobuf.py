@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mvc.formats.base import NotThisFormat, View
+from mvc.formats.wire.views import spend
 from mvc.formats.wire.window import Window
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types; :data:`BYTES` is what carries a length: texts, messages, packed numbers."""
 
-MAX_FIELDS = 1_500_000
+MAX_FIELDS = 1_000_000
 """Fields of one file; each costs about two microseconds, and 120 bytes where they are kept."""
 
 _FIXED = {FIXED64: 8, FIXED32: 4}
@@ -23,6 +24,8 @@ _MAX_VARINT_BYTES = 10
 _MAX_HEAD_BYTES = 2 * _MAX_VARINT_BYTES
 _IN_HAND = 2048  # bytes of a message that are taken at once: most messages, and a few fields of long ones
 _UINT64 = 1 << 64
+_FIELD_WORK = 64  # of a field, against reading a byte
+_SPENT_AT_ONCE = 1 << 10  # fields
 
 
 class Field(NamedTuple):
@@ -42,6 +45,7 @@ class Wire:
 
     def __init__(self, view: View, max_fields: int = MAX_FIELDS) -> None:
         self._window = Window(view)
+        self._view = view
         self._left = max_fields
         self.size = view.size
 
@@ -60,6 +64,8 @@ class Wire:
             self._left -= 1
             if self._left < 0:
                 raise NotThisFormat("more fields than are read of one file")
+            if self._left % _SPENT_AT_ONCE == 0:
+                spend(self._view, _SPENT_AT_ONCE * _FIELD_WORK)
             tag, at = (raw[at], at + 1) if raw[at] < 0x80 else _varint(raw, at)
             number, kind = tag >> 3, tag & 7
             if number == 0:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mvc.formats.base import NotThisFormat, View
-from mvc.formats.wire.views import Part
+from mvc.formats.wire.views import Part, spend
 from mvc.spans import shown
 
 __all__ = [
@@ -36,7 +36,7 @@ MAGIC = b"PK\x03\x04"
 STORED, DEFLATED = 0, 8
 """Methods of compression: none, and RFC 1951."""
 
-MAX_MEMBERS = 200_000
+MAX_MEMBERS = 110_000
 MAX_DIRECTORY_BYTES = 32 << 20
 
 _END = struct.Struct("<4s4H2LH")
@@ -56,7 +56,7 @@ _EXTRA = struct.Struct("<2H")
 _EXTRA_ZIP64 = 1
 _SATURATED16, _SATURATED32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
-_INFLATE_STEP = 1 << 16
+_MEMBER_WORK = 300  # of a member, against reading a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ def read_directory(view: View) -> tuple[Member, ...]:
             :data:`MAX_DIRECTORY_BYTES`.
     """
     start, length, count = _find_directory(view)
+    spend(view, count * _MEMBER_WORK)
     entries = tuple(_entries(view.read(start, length), count))
     members = tuple(_locate(view, entry) for entry in entries)
     _check_apart(entries, members, start)
@@ -159,6 +160,7 @@ def read_member(view: View, member: Member, limit: int) -> bytes:
             f"the member {shown(member.name)} has {member.plain_size} bytes, more than {limit}"
         )
     data = view.read(member.offset, member.size)
+    spend(view, member.plain_size)
     if member.method == DEFLATED:
         data = _inflate(data, member)
     elif member.method != STORED:

@@ -1,0 +1,150 @@
+"""Other copies of what a store holds: folders with a repository, or a part of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from blake3 import blake3
+
+from mvc.backends import NotFound
+from mvc.errors import ConfigError, MvcError, UserError
+from mvc.fileio import FileIO, TemporaryNames
+from mvc.monitor import Monitor
+from mvc.objectid import ObjectId
+from mvc.odb.cache import PlainCache
+from mvc.odb.database import CACHE_BYTES
+from mvc.odb.intents import announce
+from mvc.repo import STORE, Repository, View, exists
+from mvc.root import RootStore
+from mvc.upkeep.patched import PatchedDatabase, PatchedStore
+from mvc.upkeep.stock import Stock, pack_files
+
+
+class Donor(Protocol):
+    """Somebody who may have what was lost here. ``name`` is how people call him."""
+
+    name: str
+
+    def plain(self, identity: ObjectId, /) -> bytes | None:
+        """An object's plain bytes, which hash to its id; None where he has none."""
+        ...
+
+    def file(self, key: str, name: bytes, /) -> bytes | None:
+        """The file of a store whose bytes hash to ``name``; None where he has none."""
+        ...
+
+
+class FolderDonor:
+    """A store in a folder, asked through its index as far as it has one, else through all of its packs."""
+
+    def __init__(self, io: FileIO, store: Path, name: str) -> None:
+        self.name = name
+        self._io = io
+        self._store = store
+        self._backend = PatchedStore(io, store, TemporaryNames(io, store / "tmp"))
+        self._view: View | None = None
+        self._packs: PatchedDatabase | None = None
+
+    def open(self, stack: ExitStack) -> None:
+        """Read the donor's root, announced as a reader until ``stack`` ends. A damaged one counts as none."""
+        stack.enter_context(announce(self._io, self._store / "intents", "reader"))
+        try:
+            root, raw = RootStore(self._backend).read()
+            self._view = View(root, raw, self._backend, Monitor(), PlainCache(CACHE_BYTES))
+        except MvcError:
+            self._view = None
+
+    def plain(self, identity: ObjectId) -> bytes | None:
+        """An object's plain bytes; None where there are none."""
+        if self._view is not None:
+            try:
+                return self._view.objects.get(identity)
+            except MvcError:
+                pass  # its packs may know more than its index
+        try:
+            return self._all_packs().get(identity)
+        except MvcError:
+            return None
+
+    def _all_packs(self) -> PatchedDatabase:
+        """Everything that lies in the folder; found where it is first needed, because that reads all of
+        it."""
+        if self._packs is None:
+            stock = Stock()
+            for file in pack_files(self._io, self._store):
+                stock.take(self._io, file, lambda _entry: True)
+            self._backend.add_packs(stock.paths)
+            self._packs = PatchedDatabase(self._backend, stock.index, Monitor(), PlainCache(CACHE_BYTES))
+        return self._packs
+
+    def file(self, key: str, name: bytes) -> bytes | None:
+        """The file that hashes to ``name``; None where there is none."""
+        try:
+            data = self._backend.get(key)
+        except (NotFound, MvcError):
+            return None
+        return data if blake3(data).digest() == name else None
+
+
+@contextmanager
+def donors(repository: Repository, folders: Sequence[Path]) -> Iterator[list[Donor]]:
+    """The folders given, then the configured remotes that are folders.
+
+    Raises:
+        UserError: a folder that was given is no store, or is the one that is to be repaired.
+    """
+    io = repository.io
+    found: list[Donor] = []
+    with ExitStack() as stack:
+        for folder in folders:
+            store = _store_in(io, folder)
+            if store is None:
+                raise UserError(
+                    f"{folder} is no copy of a repository", hint="--from takes a folder that has .mvc in it"
+                )
+            if store.resolve() == repository.store.resolve():
+                raise UserError(f"{folder} is the repository that is to be repaired")
+            found.append(_opened(io, store, str(folder), stack))
+        for name, folder in _remotes(repository):
+            store = _store_in(io, folder)
+            if store is not None and store.resolve() != repository.store.resolve():
+                found.append(_opened(io, store, name, stack))
+        yield found
+
+
+def _opened(io: FileIO, store: Path, name: str, stack: ExitStack) -> Donor:
+    donor = FolderDonor(io, store, name)
+    donor.open(stack)
+    return donor
+
+
+def _store_in(io: FileIO, folder: Path) -> Path | None:
+    """A folder's store, or the folder itself where it is one, be it a damaged one."""
+    for store in (folder / STORE, folder):
+        if any(exists(io, store / name) for name in ("packs", "root")):
+            return store
+    return None
+
+
+def _remotes(repository: Repository) -> list[tuple[str, Path]]:
+    try:
+        return list(remotes(repository))
+    except ConfigError as error:
+        repository.monitor.warn(f"{error.message}; remotes are not asked")
+        return []
+
+
+def remotes(repository: Repository) -> Iterator[tuple[str, Path]]:
+    """Names and folders of the configured remotes that are folders; relative ones start in the work tree."""
+    for key, value in repository.config().items():
+        parts = key.split(".")
+        if len(parts) == 3 and parts[0] == "remote" and parts[2] == "url" and isinstance(value, str):
+            address = urlsplit(value)
+            if address.scheme == "file":
+                yield parts[1], Path(unquote(address.path))
+            elif not address.scheme and value:
+                yield parts[1], repository.worktree / value
