@@ -79,7 +79,7 @@ FAULTS: tuple[Fault, ...] = (
                 "                    backend.put(key, pieces)\n",
             ),
         ),
-        ("tests/test_engine_faults.py::test_killed_at_every_step[commit]",),
+        ("tests/test_kills.py::test_killed_at_every_step[commit]",),
     ),
     # --- one root, one swap ---
     fault(
@@ -280,7 +280,7 @@ FAULTS: tuple[Fault, ...] = (
         "mvc/switch.py",
         "    applied = placed.applied\n    try:\n",
         "    applied = placed.applied\n    try:\n        applied.finish()\n",
-        "tests/test_engine_faults.py::test_killed_at_every_step[checkout]",
+        "tests/test_kills.py::test_killed_at_every_step[checkout]",
     ),
     fault(
         "sweep while a checkout is interrupted",
@@ -434,7 +434,9 @@ FAULTS: tuple[Fault, ...] = (
         (
             Edit("mvc/odb/database.py", "            if entry.depth >= below:\n", "            if False:\n"),
             Edit(
-                "mvc/odb/database.py", "                if record.depth >= below:\n", "                if False:\n"
+                "mvc/odb/database.py",
+                "                if record.depth >= below:\n",
+                "                if False:\n",
             ),
         ),
         ("tests/test_database.py::test_records_that_lean_on_each_other_end_in_an_error",),
