@@ -17,8 +17,10 @@ from mvc.config import Config
 from mvc.errors import (
     ConfigError,
     CorruptFile,
+    DamageError,
     InvalidName,
     RepositoryNotFound,
+    StorageError,
     UnsupportedFeature,
     UserError,
 )
@@ -304,7 +306,11 @@ class Repository:
         with announce(self.io, self.store / "intents", "reader", self.locks) as intent:
             view = self.read()
             intent.announce_epoch(view.root.epoch)
-            yield view
+            try:
+                yield view
+            except (DamageError, StorageError):
+                self.locks.check()  # what is missing may have gone because we were taken for dead
+                raise
 
     def index_of(self, root: Root) -> Index:
         """The index that a root describes."""
@@ -355,19 +361,30 @@ def _refuse_link(io: FileIO, folder: Path) -> None:
                 raise CorruptFile(f"{folder} is not a folder", hint="mvc never makes links in its store")
 
 
+MAX_TEXT_BYTES = 1 << 20
+"""Of settings, and of other small texts."""
+
 CONFIG_TEMPLATE = """\
 # Settings of this repository; 'mvc config --list' shows them all.
 """
 
 
 def read_text(io: FileIO, path: Path) -> str:
-    """A small UTF-8 file of ours."""
+    """A small UTF-8 file of ours.
+
+    Raises:
+        CorruptFile: it has more than :data:`MAX_TEXT_BYTES`.
+        StorageError: it cannot be read.
+    """
     with storage_errors(f"cannot read {path.name}"):
         fd = io.open_read(path)
         try:
-            return io.read_at(fd, io.stat_handle(fd).st_size, 0).decode(errors="replace")
+            data = io.read_at(fd, MAX_TEXT_BYTES + 1, 0)
         finally:
             io.close(fd)
+    if len(data) > MAX_TEXT_BYTES:
+        raise CorruptFile(f"{path} has more than {MAX_TEXT_BYTES >> 20} MiB, as none of ours has")
+    return data.decode(errors="replace")
 
 
 def exists(io: FileIO, path: Path) -> bool:
