@@ -320,6 +320,7 @@ def test_without_any_root_names_come_from_a_copy(broken, original, versions):
     switch_to(open_repository(broken), "HEAD", new_branch="topic", force=True)
     (broken / "more").write_text("more")
     newest = snapshot(open_repository(broken)).id
+    (broken / "more").unlink()
     no_roots(broken)
     done = mend(broken, original)
     assert done.sound and done.recovered == {"refs/heads/recovered/1": newest.hex()}
