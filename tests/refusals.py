@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from mvc.errors import MvcError
+from mvc.errors import MvcError, Unfinished
 from tests.faults import NEEDS_SPACE, READING, WRITING, FaultIO
 from tests.scenes import Broken, Stage, chosen, one_thread, workshop
 from tests.tally import Tally, run_all
@@ -72,8 +72,8 @@ def _refuse_at(stage: Stage, mode: str, step: int, tally: Tally) -> None:
     try:
         stage.act(folder, io)
     except MvcError as error:
-        acknowledged = False
-        if error.exit_code not in (3, 4, 5) or not error.hint:
+        acknowledged = isinstance(error, Unfinished)  # which says that the change is made
+        if error.exit_code not in (3, 4, 5, 6) or not error.hint:
             raise Broken(f"exit code {error.exit_code}, hint {error.hint!r}: {error.message}") from error
         tally.counts["refused commands"] += 1
     if not io.failed and not acknowledged:
