@@ -30,6 +30,9 @@ from mvc.objects import Person, Timestamp
 MAX_RECENT = 32
 TOKEN_BYTES = 16
 
+FINAL = "final"
+"""Optional key of operations that cannot be taken back."""
+
 RefValue = bytes | None
 HeadValue = str | bytes | None
 
@@ -101,6 +104,11 @@ class Operation:
             undoes=None if undoes is None else parse_id(OperationId, undoes, "what an operation undoes"),
             extra={key: item for key, item in value.items() if key not in _KEYS},
         )
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it cannot be taken back: what a purge took is gone."""
+        return self.extra.get(FINAL) is True
 
     @property
     def id(self) -> OperationId:

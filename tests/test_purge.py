@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mvc.errors import ConflictError, ObjectPurged, RevisionNotFound, UserError
+from mvc.errors import ConflictError, ObjectPurged, RevisionNotFound, UsageError, UserError
 from mvc.history.reader import read_manifest
 from mvc.history.treediff import flatten
 from mvc.monitor import Monitor
@@ -443,3 +443,101 @@ def test_trivial_pieces_are_not_refused_later(tmp_path):
     (tmp_path / "empty2").write_bytes(b"")
     snapshot(repository)
     assert_sound(tmp_path)
+
+
+def test_the_trash_goes_along(tmp_path):
+    repository = make_repository(tmp_path)
+    (tmp_path / "kept").write_text("kept")
+    snapshot(repository)
+    (tmp_path / "secret").write_bytes(SECRET)
+    snapshot(repository)
+    with repository.reading() as view:
+        head = view.head_commit()
+        assert head is not None
+        entry = flatten(view.objects, view.commit(head).tree)["secret"]
+    tag.create(repository, "leak", "HEAD", ME, now())
+    undo(repository, ME, now(), operation=None)
+    undo(repository, ME, now(), force=True)
+    gc(repository, Collect(now(), 0))
+    (tmp_path / "secret").write_bytes(SECRET)
+    snapshot(repository)
+    with repository.reading() as view:
+        again = view.head_commit()
+        assert again is not None
+        assert flatten(view.objects, view.commit(again).tree)["secret"].id == entry.id
+    purged(repository, "secret")
+    assert not (tmp_path / ".mvc" / "trash").exists()
+    assert SECRET[:64] not in store_bytes(tmp_path)
+
+
+def test_what_another_branch_leans_on(tmp_path):
+    """A version is purged on one branch from which another branch's pieces are told."""
+    repository = make_repository(tmp_path)
+    first, second, third = weights_versions(3, 20_000)
+    (tmp_path / "readme").write_text("model")
+    snapshot(repository)
+    switch_to(repository, "HEAD", new_branch="side")
+    (tmp_path / "model.safetensors").write_bytes(first)
+    snapshot(repository)
+    switch_to(repository, "main")
+    for data in (second, third):
+        (tmp_path / "model.safetensors").write_bytes(data)
+        snapshot(repository)
+    done = purged(repository, "side")
+    assert done.planned is not None
+    assert done.planned.stored_anew
+    after = contents(tmp_path)
+    assert [after[one].get("model.safetensors") for one in history(repository)] == [third, second, None]
+    assert_sound(tmp_path)
+    with pytest.raises(ObjectPurged):
+        switch_to(repository, "side")
+
+
+def test_a_path_is_a_path_and_a_revision_a_revision(trained):
+    repository = open_repository(trained)
+    branch.create(repository, "log.txt", "HEAD", ME, now())
+    with pytest.raises(UsageError, match="version and a path"):
+        purge(repository, Request(("log.txt",), ME, now()))
+    purged(repository, "./log.txt")
+    assert contents(trained)[history(repository)[0]]["log.txt"] is None
+
+
+def test_a_folder_goes(trained):
+    before = contents(trained)
+    purged(open_repository(trained), "conf")
+    assert contents(trained) == without(before, "conf/secret.bin")
+    assert_sound(trained)
+
+
+def test_the_log_loses_what_names_lists_that_went(trained):
+    repository = open_repository(trained)
+    switch_to(repository, "HEAD~1", detach=True)
+    switch_to(repository, "main")
+    done = purged(repository, "HEAD~1")
+    assert done.planned is not None
+    assert done.planned.forgotten
+    with repository.reading() as view:
+        assert [operation.command for operation in view.operations()] == ["purge HEAD~1"]
+    with pytest.raises(UserError, match="cannot be undone: purge"):
+        undo(repository, ME, now())
+    assert_sound(trained)
+
+
+def test_a_proof_looks_everywhere(trained):
+    """What somebody copied into the store by hand is found, and named."""
+    repository = open_repository(trained)
+    packs = {path: path.read_bytes() for path in (trained / ".mvc" / "packs").rglob("*.pack")}
+    done = purged(repository, "conf/secret.bin")
+    assert done.planned is not None
+    gone = sorted(done.planned.survey.gone)
+    damaged = trained / ".mvc" / "damaged"
+    damaged.mkdir(exist_ok=True)
+    for path, data in packs.items():
+        (damaged / path.name).write_bytes(data)
+    (trained / ".mvc" / "hints").write_bytes(b"x" * 7 + gone[0])
+    (trained / ".mvc" / gone[1].hex()).write_bytes(b"")
+    proof = finish(repository).proof
+    assert not proof.clean
+    assert proof.records
+    assert {"hints", gone[1].hex()} < set(proof.traces)
+    assert any(name.startswith("damaged/") for name in proof.traces)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mvc.objectid import ID_BYTES
 from mvc.purging.needles import Needles
+from tests.make_files import safetensors_bytes
 from tests.test_cli import Run, run
 
 __all__ = ["run"]
@@ -166,6 +168,40 @@ def test_a_commit_is_refused_until_it_is_forgiven(leaked):
     assert leaked("commit", "-m", "again").code == 0
     assert leaked("cat", "HEAD:copy.bin").raw == SECRET
     assert leaked("fsck", "--full").code == 0
+
+
+def test_a_tensor_that_went(run):
+    """The others of its file are read one by one; what needs the file says what is gone."""
+    run("init")
+    weights = {
+        name: ("F32", (5000,), np.arange(start, start + 5000, dtype="<f4").tobytes())
+        for start, name in enumerate("ab")
+    }
+    Path("model.safetensors").write_bytes(safetensors_bytes(weights))
+    run("commit", "-m", "one")
+    assert run("purge", "model.safetensors#a", "--yes", "--reason", "leaked").code == 0
+    rows = run("ls", "--tensors", "--json").data
+    assert {row["name"]: row["codecs"] == ["purged"] for row in rows} == {"a": True, "b": False}
+    assert run("cat", "HEAD:model.safetensors#b").code == 0
+    for words in (
+        ("cat", "HEAD:model.safetensors#a"),
+        ("cat", "HEAD:model.safetensors"),
+        ("restore", "model.safetensors"),
+        ("commit", "--rescan", "--allow-empty", "-m", "again"),
+    ):
+        done = run(*words)
+        assert done.code == 3, (words, done)
+        assert "was purged on" in done.err
+    for words in (
+        ("fsck", "--full"),
+        ("gc", "--repack"),
+        ("status",),
+        ("log", "--stat"),
+        ("show",),
+        ("stats",),
+    ):
+        done = run(*words)
+        assert done.code == 0, (words, done)
 
 
 ID = st.integers(0, 255).map(lambda number: random.Random(number).randbytes(ID_BYTES))

@@ -100,6 +100,8 @@ def _headers(objects: ObjectDatabase, parts: Iterable[Part]) -> dict[ObjectId, R
         if part.blob is not None and part.blob not in entries:
             found = objects.entries(part.blob)
             if not found:
+                if objects.is_gone(part.blob):
+                    continue
                 raise ObjectMissing(f"blob {part.blob.short} is missing", hint="run 'mvc fsck'")
             entries[part.blob] = found[0]
     return {header.id: header for _entry, header in read_headers(objects.backend, entries.values())}
@@ -115,7 +117,10 @@ def _row(
             stored += piece.length
             codecs["inline"] = None
             continue
-        header = headers[piece.part.blob]
+        header = headers.get(piece.part.blob)
+        if header is None:
+            codecs[GAP] = None
+            continue
         stored += header.stored_length
         codecs[header.codec] = None
         depth = max(depth, header.depth)

@@ -9,7 +9,7 @@ from mvc.collection.collect import alone
 from mvc.collection.swapping import swap
 from mvc.errors import AmbiguousRevision, RevisionNotFound, UserError
 from mvc.objects import Person, Timestamp
-from mvc.oplog import Operation
+from mvc.oplog import FINAL, Operation
 from mvc.purging.ending import WAIT_SECONDS, Ended, end
 from mvc.purging.publish import Planned, Request, plan, publish, refuse_unfinished
 from mvc.repo import Repository, View
@@ -122,9 +122,8 @@ def forgive(repository: Repository, text: str, who: Person, now: Timestamp) -> P
         nonlocal found
         found = _find(view, text)
         root = view.root
-        operation = Operation(
-            root.oplog.head, f"purge --forgive {found.name[:8]}", who, now, (), os.urandom(16)
-        )
+        command = f"purge --forgive {found.name[:8]}"
+        operation = Operation(root.oplog.head, command, who, now, (), os.urandom(16), extra={FINAL: True})
         log = root.oplog.append(operation, view.backend)
         return root.with_changes(tombstones=view.tombstones.lifting(found.name), oplog=log)
 

@@ -23,12 +23,17 @@ def undo(
     taken back.
 
     Raises:
-        UserError: nothing is left to take back.
+        UserError: nothing is left to take back, or it was a purge.
         ConflictError: something that the operation changed has changed again since.
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
     """
     with locked(repository, exclusive=True) as workspace, repository.reading() as view:
         found = _newest(view) if operation is None else find_operation(view, operation)
+        if found.is_final:
+            raise UserError(
+                f"it cannot be undone: {found.command}",
+                hint="mvc undo OPERATION takes back an earlier one; 'mvc oplog' lists them",
+            )
         with begin(repository, f"undo {found.command}", who, now) as tx:
             if found.worktree is None:
                 tx.publish(lambda now_view: _reversed(now_view, found))

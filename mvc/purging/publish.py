@@ -20,7 +20,7 @@ from mvc.odb.database import CACHE_BYTES, Refusal
 from mvc.odb.pack import PackWriter, pack_key
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
-from mvc.oplog import Operation, OpLog, piece_key
+from mvc.oplog import FINAL, Operation, OpLog, piece_key
 from mvc.purging.aims import Versions, find_aim
 from mvc.purging.dependants import store_anew
 from mvc.purging.history import Rewritten, rewrite
@@ -262,7 +262,9 @@ class _Attempt:
         kept, forgotten = _cut(view, planned.survey.gone)
         old = view.root.oplog
         log = newest(old, view.backend, kept, kept + forgotten)[0] if kept else OpLog()
-        operation = Operation(log.head, request.command, request.who, request.time, (), os.urandom(16))
+        operation = Operation(
+            log.head, request.command, request.who, request.time, (), os.urandom(16), extra={FINAL: True}
+        )
         log = log.append(operation, view.backend)
         changes = {} if rewritten is None else rewritten.refs
         refs, replaced = view.refs.changed(changes)
