@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.seeded import HERE, PASSED, Edit, attempt, copy_of_all, run_tests, seeded
+from tests.seeded import HERE, PASSED, Edit, attempt, copy_of_all, listed, run_tests, seeded
 from tests.seeded.faults import FAULTS
 
 TRIED = ("swap that does not compare", "piece's hash skipped")
@@ -26,6 +26,12 @@ def test_a_fault_can_be_put_in(item):
 
 def test_there_are_enough_of_different_names():
     assert len({item.name for item in FAULTS}) == len(FAULTS) >= 25
+
+
+def test_the_page_has_the_list():
+    """``python -m tests.seeded --list`` prints it."""
+    page = (HERE / "docs" / "reliability.md").read_text()
+    assert page.count("<!-- seeded: begin -->\n" + listed(FAULTS) + "\n<!-- seeded: end -->") == 1
 
 
 def test_text_that_is_not_there_once_is_refused():

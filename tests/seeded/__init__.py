@@ -136,3 +136,12 @@ def attempt(place: Path, item: Fault) -> Outcome:
     """Put a fault into the copy, and run what must catch it."""
     with put_in(place, item):
         return run_tests(place, item.tests)
+
+
+def listed(faults: tuple[Fault, ...]) -> str:
+    """The faults as the Markdown table of docs/reliability.md."""
+    rows = ["| fault | what it breaks | caught by |", "|---|---|---|"]
+    for item in faults:
+        tests = ", ".join(f"`{test.removeprefix('tests/')}`" for test in item.tests)
+        rows.append(f"| {item.name} | {item.breaks} | {tests} |")
+    return "\n".join(rows)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.counts import record
-from tests.seeded import PASSED, PATIENCE, Fault, Outcome, attempt, copy_of_all, run_tests
+from tests.seeded import PASSED, PATIENCE, Fault, Outcome, attempt, copy_of_all, listed, run_tests
 from tests.seeded.faults import FAULTS
 
 
@@ -28,7 +28,7 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [item for item in FAULTS if not given.only or item.name in given.only]
     if given.list:
-        print(listed())
+        print(listed(FAULTS))
         return 0
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(given.jobs) as pool:
@@ -60,15 +60,6 @@ def told(item: Fault, outcome: Outcome) -> bool:
     word = "caught" if outcome.caught else "MISSED"
     print(f"{word:7} {item.name:50} {by:70} {outcome.why[:80]}", flush=True)
     return outcome.caught
-
-
-def listed() -> str:
-    """The faults as a Markdown table."""
-    rows = ["| fault | what it breaks | caught by |", "|---|---|---|"]
-    for item in FAULTS:
-        tests = ", ".join(f"`{test.removeprefix('tests/')}`" for test in item.tests)
-        rows.append(f"| {item.name} | {item.breaks} | {tests} |")
-    return "\n".join(rows)
 
 
 if __name__ == "__main__":

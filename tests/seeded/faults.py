@@ -79,7 +79,7 @@ FAULTS: tuple[Fault, ...] = (
                 "                    backend.put(key, pieces)\n",
             ),
         ),
-        ("tests/test_engine_faults.py::test_killed_at_every_step[commit]",),
+        ("tests/test_kills.py::test_killed_at_every_step[commit]",),
     ),
     # --- one root, one swap ---
     fault(
@@ -280,7 +280,7 @@ FAULTS: tuple[Fault, ...] = (
         "mvc/switch.py",
         "    applied = placed.applied\n    try:\n",
         "    applied = placed.applied\n    try:\n        applied.finish()\n",
-        "tests/test_engine_faults.py::test_killed_at_every_step[checkout]",
+        "tests/test_kills.py::test_killed_at_every_step[checkout]",
     ),
     fault(
         "sweep while a checkout is interrupted",
@@ -428,13 +428,18 @@ FAULTS: tuple[Fault, ...] = (
         "            if False:\n",
         "tests/test_root_hostile.py::test_the_log_is_followed_from_id_to_id",
     ),
-    fault(
+    Fault(
         "depth rule not followed",
         "records that lean on each other are followed for ever",
-        "mvc/odb/database.py",
-        "            if entry.depth >= below:\n",
-        "            if False:\n",
-        "tests/test_database.py::test_records_that_lean_on_each_other_end_in_an_error",
+        (
+            Edit("mvc/odb/database.py", "            if entry.depth >= below:\n", "            if False:\n"),
+            Edit(
+                "mvc/odb/database.py",
+                "                if record.depth >= below:\n",
+                "                if False:\n",
+            ),
+        ),
+        ("tests/test_database.py::test_records_that_lean_on_each_other_end_in_an_error",),
     ),
     fault(
         "memory for bases not bounded",
@@ -459,6 +464,6 @@ FAULTS: tuple[Fault, ...] = (
         "mvc/odb/database.py",
         "        for damage in self.index.damage():\n",
         "        for damage in ():\n",
-        "tests/test_bit_rot.py::test_every_id_of_the_index",
+        "tests/test_bit_rot.py::test_ids_of_the_index",
     ),
 )
