@@ -26,6 +26,7 @@ from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId, TagId, TreeId
 from mvc.objects import Tag
+from mvc.odb.pack import pack_key
 from mvc.ops import bisect, branch, notes, tag
 from mvc.ops import merge as merge_verb
 from mvc.ops import pick as pick_verb
@@ -35,6 +36,8 @@ from mvc.ops.gc import empty_trash, gc, undo_gc
 from mvc.ops.init import init
 from mvc.ops.purge import Request as Purging
 from mvc.ops.purge import purge
+from mvc.ops.repair import Request as Repairing
+from mvc.ops.repair import repair
 from mvc.ops.reset import reset
 from mvc.ops.restore import restore
 from mvc.ops.switch import switch, switch_orphan
@@ -190,6 +193,23 @@ def leaked(folder: Path) -> None:
     repository.temporary.close()
 
 
+def broken(folder: Path) -> None:
+    """Versions with a file of which a piece went bad, and beside them a sound copy of the whole."""
+    littered(folder)
+    shutil.copytree(folder, folder.with_name("copy"))
+    with open_repository(folder).reading() as view:
+        files = [item for tree in _trees(view) for item in files_of_tree(view, tree).values()]
+        parts = [part for item in files for part in view.manifests.manifest(item.id).parts]
+        blobs = {part.blob for part in parts if part.blob is not None}
+        places = sorted({view.objects.entries(blob)[0] for blob in blobs})
+    for entry in places[:3]:
+        pack = folder / ".mvc" / pack_key(entry.pack)
+        data = bytearray(pack.read_bytes())
+        data[entry.offset + entry.length - 40] ^= 0xFF
+        pack.chmod(0o644)
+        pack.write_bytes(data)
+
+
 def noise(seed: int, length: int) -> bytes:
     """Bytes that nothing makes smaller."""
     return np.random.default_rng(seed).bytes(length)
@@ -205,13 +225,15 @@ class Scene:
     """``prepare`` fills a folder that does not exist yet; ``act`` is one command on the repository in it,
     ``words`` the same as a command line, if what it makes does not depend on the time. Of a ``quiet`` command
     users see nothing: what they see is the same before and after. ``makes`` says that there is no repository
-    before it."""
+    before it, ``mends`` that it is damaged before, with a sound one called ``copy`` beside it: then a second
+    command must bring a killed one to its end."""
 
     prepare: Callable[[Path], object]
     act: Act
     words: tuple[str, ...]
     quiet: bool = False
     makes: bool = False
+    mends: bool = False
 
     def run(self, folder: Path, io: FileIO) -> None:
         """The command, with a disk of the caller's choice."""
@@ -289,6 +311,13 @@ SCENES: dict[str, Scene] = {
         leaked,
         lambda r: purge(r, Purging(("secret.bin",), ME, now(), rewrite=True)),
         ("purge", "--rewrite", "--yes", "secret.bin"),
+    ),
+    "repair": Scene(
+        broken,
+        lambda r: repair(r, Repairing(ME, now(), [r.worktree.with_name("copy")])),
+        ("repair", "--from", "../copy"),
+        quiet=True,
+        mends=True,
     ),
     "gc --empty-trash": Scene(collected, empty_trash, ("gc", "--empty-trash"), quiet=True),
 }
@@ -561,7 +590,8 @@ class Stage:
         engine._clock = itertools.count(_BEFORE, 1_000_000)  # other scenes may have been later
         self.prepare(self.start)
         self.looks = [look(self.start)]
-        self.known = versions(self.start)
+        self.mends = scene is not None and scene.mends
+        self.known = versions(self.start.with_name("copy") if self.mends else self.start)
         folder = self.copy()
         for number in range(len(self.acts)):
             self.act_one(number, folder, FileIO())
@@ -625,6 +655,8 @@ class Stage:
         return seen == after
 
     def _check_store(self, folder: Path) -> None:
+        if self.mends:
+            self.act(folder, FileIO())
         if not self.remember or not (folder / ".mvc").is_dir():
             assert_whole(folder, self.known)
             return

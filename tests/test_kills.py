@@ -16,7 +16,7 @@ EVERY = 17
 def test_killed_at_some_steps(name):
     tally = kill(name, EVERY)
     assert tally.good, tally.failures[0]
-    assert tally.counts["kills"] >= 2
+    assert tally.counts["kills"] > 0
 
 
 @pytest.mark.parametrize("name", ["commit", "checkout"])
