@@ -19,6 +19,7 @@ FAULTS ?= kills strace power full-disk bitrot crowd model
 MODEL_EXAMPLES ?= 2000
 
 .PHONY: demo test test-full fuzz fuzz-long bitrot model kills strace power full-disk faults check lint types floors docs peers bench bench-full clean
+.PHONY: demo test test-full fuzz fuzz-long bombs bitrot model check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -52,7 +53,7 @@ fuzz: $(FUZZ)
 
 # An hour on two cores, some ten million inputs and more; FUZZ_SECONDS says otherwise.
 fuzz-long: $(FUZZ)
-	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(if $(FUZZ_CORPUS),--corpus $(FUZZ_CORPUS))
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 --record fuzz $(if $(FUZZ_CORPUS),--corpus $(FUZZ_CORPUS))
 
 # Every byte of a small repository turned over, cut off, zeroed, exchanged: half an hour on two cores.
 bitrot: $(STAMP)
@@ -95,6 +96,10 @@ seeded: $(STAMP)
 # Sequences of commands against a model of dicts of bytes: about an hour; MODEL_EXAMPLES says otherwise.
 model: $(STAMP)
 	$(BIN)/python -m tests.play_model --examples $(MODEL_EXAMPLES) --steps 60 --jobs 2
+
+# All bombs of tests/bombs.py, by themselves and under whole commands; and every file of a store as anything at all.
+bombs: $(STAMP)
+	$(BIN)/pytest -q tests/test_bombs.py tests/test_hostile_repository.py tests/test_hostile_set.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check mvc tests benchmarks

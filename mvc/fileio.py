@@ -353,6 +353,9 @@ class Owners(Protocol):
         """Make a file that was just created ours; False if somebody took it for a dead owner's meanwhile, or
         another name is needed."""
 
+    def is_ours(self, identity: str) -> bool:
+        """Whether what has that id in its name still is ours: nobody took us for dead."""
+
     def is_dead(self, handle: int, identity: str) -> bool:
         """Whether the owner of an open file, which has that id in its name, is gone."""
 
@@ -371,6 +374,10 @@ class KernelOwners(Owners):
         """Lock it. Between creation and lock the file looks like a dead owner's, and a sweeper may lock and
         remove it: then it no longer stands at its path once we hold its lock."""
         return self._io.lock(handle, exclusive=True, wait=False) and is_at(self._io, handle, path)
+
+    def is_ours(self, identity: str) -> bool:
+        """It is: the kernel takes nobody for dead who lives."""
+        return True
 
     def is_dead(self, handle: int, identity: str) -> bool:
         """Whether the lock can be had; it is ours then, until the handle is closed."""
@@ -435,6 +442,9 @@ class TemporaryNames:
     def new(self) -> Path:
         """A path that nothing has; the first call creates the folder and the lock file."""
         with self._guard:
+            if self._closer is not None and not self._owners.is_ours(self._owner.rpartition("-")[2]):
+                self._closer()
+                self._closer = None
             if self._closer is None:
                 self._claim()
         return self.folder / f"{self._owner}-{os.urandom(8).hex()}"

@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from mvc.errors import LeaseLost
 from mvc.fileio import FileIO, write_all, write_all_at
 from mvc.presence import LEASE_SECONDS, Machine, Presence, Watch
 
@@ -66,6 +67,7 @@ class Leases:
         self._presence: Presence | None = None
         self.watch = Watch(io, folder, self._machine)
         self._given = 0
+        self._lost = False
         self._guard = threading.Lock()
 
     @property
@@ -83,20 +85,34 @@ class Leases:
             self._presence = None
 
     def check(self) -> None:
-        """Make sure that nobody took this process for dead.
+        """Make sure that nobody took this process for dead. Once somebody did, that stays so until something
+        new is begun (:meth:`new_id`).
 
         Raises:
             LeaseLost: somebody did.
         """
-        if self._presence is not None:
+        if self._presence is None:
+            return
+        try:
             self._presence.check()
+        except LeaseLost:
+            self._lost = True
+            raise
 
     # --- files that are their owner's, by their names -----------------------------------------------------
     def new_id(self) -> str:
         """16 hexadecimal digits for a file's name, of which the first 12 tell whose it is."""
         with self._guard:
             self._given += 1
+            if self._lost and self._presence is not None:
+                self._presence.close()
+                self._presence = None
+            self._lost = False
         return f"{self.presence.token}{self._given & 0xFFFF:04x}"
+
+    def is_ours(self, identity: str) -> bool:
+        """Whether a file with such an id in its name still is this process's."""
+        return self._presence is not None and identity[:12] == self._presence.token
 
     def is_dead(self, identity: str) -> bool:
         """Whether the owner of a file with such an id in its name is gone."""
@@ -191,6 +207,7 @@ class Leases:
         try:
             turns, _ = self._list(name)
             held = bool(turns) and self._holder(name, turns[-1]) is not None
+            self._others_with(name)  # so that the files of dead ones go
         except BaseException:
             lease.release()
             raise

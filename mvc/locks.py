@@ -144,6 +144,10 @@ class Locks(Owners):
                 raise
             return False  # under another name, which says whose it is
 
+    def is_ours(self, identity: str) -> bool:
+        """See :meth:`mvc.fileio.Owners.is_ours`."""
+        return self._leases is None or self._leases.is_ours(identity)
+
     def is_dead(self, handle: int, identity: str) -> bool:
         """See :meth:`mvc.fileio.Owners.is_dead`."""
         return self._either(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,8 +17,10 @@ from mvc.config import Config
 from mvc.errors import (
     ConfigError,
     CorruptFile,
+    DamageError,
     InvalidName,
     RepositoryNotFound,
+    StorageError,
     UnsupportedFeature,
     UserError,
 )
@@ -42,6 +45,7 @@ STORE = ".mvc"
 FORMAT = "mvc repository format 1\n"
 DEFAULT_BRANCH = "main"
 _MAKE_ONE = "'mvc init' or mvc.Repo.init() makes one"
+_NEWER = re.compile(r"mvc repository format [0-9]{1,9}\n")
 _SIGNS = ("root", "root.previous", "packs")
 """What tells a store whose file ``format`` is lost."""
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", "intents")
@@ -257,7 +261,7 @@ class Repository:
             raise RepositoryNotFound(f"no repository in {worktree}", hint=_MAKE_ONE)
         text = read_text(io, path)
         if text != FORMAT:
-            if text.startswith("mvc repository format "):
+            if _NEWER.fullmatch(text):
                 raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
             raise CorruptFile(f"{path} is damaged", hint="run 'mvc repair'")
         for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged"):
@@ -302,7 +306,11 @@ class Repository:
         with announce(self.io, self.store / "intents", "reader", self.locks) as intent:
             view = self.read()
             intent.announce_epoch(view.root.epoch)
-            yield view
+            try:
+                yield view
+            except (DamageError, StorageError):
+                self.locks.check()  # what is missing may have gone because we were taken for dead
+                raise
 
     def index_of(self, root: Root) -> Index:
         """The index that a root describes."""
@@ -353,19 +361,30 @@ def _refuse_link(io: FileIO, folder: Path) -> None:
                 raise CorruptFile(f"{folder} is not a folder", hint="mvc never makes links in its store")
 
 
+MAX_TEXT_BYTES = 1 << 20
+"""Of settings, and of other small texts."""
+
 CONFIG_TEMPLATE = """\
 # Settings of this repository; 'mvc config --list' shows them all.
 """
 
 
 def read_text(io: FileIO, path: Path) -> str:
-    """A small UTF-8 file of ours."""
+    """A small UTF-8 file of ours.
+
+    Raises:
+        CorruptFile: it has more than :data:`MAX_TEXT_BYTES`.
+        StorageError: it cannot be read.
+    """
     with storage_errors(f"cannot read {path.name}"):
         fd = io.open_read(path)
         try:
-            return io.read_at(fd, io.stat_handle(fd).st_size, 0).decode(errors="replace")
+            data = io.read_at(fd, MAX_TEXT_BYTES + 1, 0)
         finally:
             io.close(fd)
+    if len(data) > MAX_TEXT_BYTES:
+        raise CorruptFile(f"{path} has more than {MAX_TEXT_BYTES >> 20} MiB, as none of ours has")
+    return data.decode(errors="replace")
 
 
 def exists(io: FileIO, path: Path) -> bool:

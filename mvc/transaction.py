@@ -252,6 +252,7 @@ def begin(repository: Repository, command: str, who: Person, now: Timestamp) -> 
                 transaction.writer.close()
         except FAILURES as error:
             if len(repository.published) == before:
+                repository.locks.check()  # what is missing may have gone because we were taken for dead
                 raise
             raise unfinished(repository, repository.published[-1], error) from error
 

@@ -383,22 +383,36 @@ def _deep_graphs(levels: int) -> bytes:
     return onnx_bytes((1, message((5, message((6, graph))))))
 
 
+def _model(*graph: bytes) -> bytes:
+    """An ONNX model of a graph in pieces; ``onnx_bytes`` takes the square of their number."""
+    return message((1, 10), (7, b"".join((*graph, message((2, "g"))))))
+
+
 ONNX: dict[str, Bomb] = {
     "packed extents": lambda: onnx_bytes((5, message((1, b"\1" * 600), (2, 1)))),
     "packed flood": lambda: onnx_bytes((5, message((4, bytes(20_000_000)), (2, 1), (8, "w")))),
     "extents one by one": lambda: onnx_bytes((5, b"\x08\x01" * 990_000)),
     "most fields": lambda: b"\x08\x0a" * 999_900,
     "most unknown fields": lambda: b"\x08\x0a" + b"\xf8\x01\x00" * 999_000,
-    "most nodes": lambda: onnx_bytes(*[(1, b"")] * 990_000),
+    "most nodes": lambda: _model(b"\x0a\x00" * 990_000),
     "most attributes": lambda: onnx_bytes((1, b"\x2a\x00" * 990_000)),
-    "most tensors": lambda: onnx_bytes(
-        *[(5, onnx_tensor(f"t{n}", "F32", (0,), b"")) for n in range(100_000)]
+    "most tensors": lambda: _model(
+        *(message((5, onnx_tensor(f"t{n}", "F32", (0,), b""))) for n in range(100_000))
     ),
-    "most entries outside": lambda: onnx_bytes(
-        (5, message((2, 1), (14, 1), *[(13, message((1, str(n)), (2, "v"))) for n in range(200_000)]))
+    "most entries outside": lambda: _model(
+        message(
+            (
+                5,
+                b"\x10\x01\x70\x01"
+                + b"".join(message((13, message((1, str(n)), (2, "v")))) for n in range(200_000)),
+            )
+        )
     ),
-    "tensors of one place outside": lambda: onnx_bytes(
-        *[(5, onnx_tensor(f"t{n}", "F32", (1,), external={"location": f"f{n}"})) for n in range(90_000)]
+    "tensors of one place outside": lambda: _model(
+        *(
+            message((5, onnx_tensor(f"t{n}", "F32", (1,), external={"location": f"f{n}"})))
+            for n in range(90_000)
+        )
     ),
     "graphs in graphs": lambda: _deep_graphs(60),
     "wide and deep": lambda: _deep_graphs(30),
@@ -408,10 +422,12 @@ ONNX: dict[str, Bomb] = {
         + b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"
         + b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" * 990_000
     ),
-    "long names": lambda: onnx_bytes(
-        *[(5, onnx_tensor("n" * 4_000 + str(n), "F32", (0,), b"")) for n in range(5_000)]
+    "long names": lambda: _model(
+        *(message((5, onnx_tensor("n" * 4_000 + str(n), "F32", (0,), b""))) for n in range(5_000))
     ),
-    "metadata": lambda: onnx_bytes(more=[(14, message((1, str(n)), (2, "v" * 400))) for n in range(90_000)]),
+    "metadata": lambda: (
+        _model() + b"".join(message((14, message((1, str(n)), (2, "v" * 400)))) for n in range(90_000))
+    ),
 }
 
 ONNX_TENSOR: dict[str, Bomb] = {
@@ -422,7 +438,7 @@ ONNX_TENSOR: dict[str, Bomb] = {
 }
 
 TF_GRAPH: dict[str, Bomb] = {
-    "most nodes": lambda: message(*[(1, message((1, "n"), (2, "k")))] * 300_000),
+    "most nodes": lambda: message((1, message((1, "n"), (2, "k")))) * 300_000,
     "most constants": lambda: b"".join(
         message((1, tf_constant(f"w{n}", "F32", (1,), bytes(4)))) for n in range(60_000)
     ),

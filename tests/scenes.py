@@ -33,6 +33,8 @@ from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request as Collecting
 from mvc.ops.gc import empty_trash, gc, undo_gc
 from mvc.ops.init import init
+from mvc.ops.purge import Request as Purging
+from mvc.ops.purge import purge
 from mvc.ops.reset import reset
 from mvc.ops.restore import restore
 from mvc.ops.switch import switch, switch_orphan
@@ -179,6 +181,15 @@ def collected(folder: Path) -> None:
     repository.temporary.close()
 
 
+def leaked(folder: Path) -> None:
+    """Three versions; a file that should never have been committed is in the second."""
+    repository = make_repository(folder)
+    version(repository, {"model.safetensors": training(1)[0], "x": "1\n"}, "one")
+    version(repository, {"secret.bin": noise(1, 5000), "x": "2\n"}, "two")
+    version(repository, {"secret.bin": None, "x": "3\n"}, "three")
+    repository.temporary.close()
+
+
 def noise(seed: int, length: int) -> bytes:
     """Bytes that nothing makes smaller."""
     return np.random.default_rng(seed).bytes(length)
@@ -274,6 +285,11 @@ SCENES: dict[str, Scene] = {
     "gc": Scene(littered, _collect, ("gc", "--expire", "now"), quiet=True),
     "gc --repack": Scene(littered, _repack, ("gc", "--repack", "--expire", "now"), quiet=True),
     "gc --undo": Scene(collected, undo_gc, ("gc", "--undo")),
+    "purge --rewrite": Scene(
+        leaked,
+        lambda r: purge(r, Purging(("secret.bin",), ME, now(), rewrite=True)),
+        ("purge", "--rewrite", "--yes", "secret.bin"),
+    ),
     "gc --empty-trash": Scene(collected, empty_trash, ("gc", "--empty-trash"), quiet=True),
 }
 """Every command that changes a repository."""

@@ -121,7 +121,7 @@ COMMANDS = [
     ["commit", "-m", "bombs", "--author", "Ada <a@b.c>"],
     ["status"],
     ["ls", "--tensors"],
-    ["card"],
+    ["show", "--json"],
     ["diff", "HEAD~1", "HEAD"],
     ["grep", "a"],
     ["log", "--stat"],
@@ -132,7 +132,7 @@ MEASURED = """
 import resource, sys
 from mvc.cli.main import main
 code = main(sys.argv[1:])
-own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 with open("/proc/self/status") as file:
     own = int(next(line for line in file if line.startswith("VmHWM")).split()[1])
 sys.stderr.write(f"\\nKIB {own} {children}\\n")

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,22 +17,28 @@ import pytest
 
 from mvc.backends.successors import KEPT, Successors
 from mvc.config import Config
-from mvc.errors import LeaseLost, RootMoved
+from mvc.errors import Busy, LeaseLost, RootMoved
 from mvc.fileio import FileIO, TemporaryNames
 from mvc.leases import Leases
 from mvc.locks import Locks
 from mvc.monitor import Monitor
 from mvc.mounts import file_system_type, is_shared_type, type_in
+from mvc.objectid import BlobId, CommitId, ManifestId, TagId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.odb.intents import announce, oldest_epoch, sweep_temporary
 from mvc.ops import commit as commit_op
+from mvc.ops import fsck as fsck_op
+from mvc.ops import gc as gc_op
 from mvc.ops import tag as tag_op
 from mvc.presence import Machine
-from mvc.repo import Repository
-from tests.faults import fork, was_killed
+from mvc.repo import Repository, View
+from mvc.workspace import files_of
+from tests.counts import record
+from tests.faults import CHANGING, FaultIO, fork, was_killed
 
 WHO = Person("Ada", "ada@example.org")
 SECONDS = 0.6
+KINDS = {kind.kind: kind for kind in (BlobId, CommitId, ManifestId, TagId, TreeId)}
 
 
 class NoKernelLocks(FileIO):
@@ -360,7 +368,23 @@ def test_a_process_taken_for_dead_publishes_nothing(repository: Path) -> None:
     (repository / ".mvc" / "shared" / f"{one.locks.leases.presence.token}.alive").unlink()
     with pytest.raises(LeaseLost):
         commit_op.commit(one, request("second"))
-    assert two.read().commit(two.read().head_commit() or pytest.fail()).message == "first"
+    with pytest.raises(LeaseLost):
+        one.locks.check()
+    head = two.read().head_commit()
+    assert head is not None
+    assert two.read().commit(head).message == "first"
+    assert commit_op.commit(one, request("third")).commit.parents == (head,), "begun anew, it is alive again"
+
+
+def test_what_is_missing_because_it_was_taken_for_dead_is_no_damage(repository: Path) -> None:
+    one, two = opened(repository, "one"), opened(repository, "two")
+    commit_op.commit(two, request("first"))
+    with pytest.raises(LeaseLost), one.reading() as view:
+        assert one.locks.leases is not None
+        (repository / ".mvc" / "shared" / f"{one.locks.leases.presence.token}.alive").unlink()
+        for segment in (repository / ".mvc" / "segments").iterdir():
+            segment.rename(segment.with_suffix(".gone"))
+        view.commit(view.head_commit() or pytest.fail("no version"))
 
 
 def test_the_setting(repository: Path) -> None:
@@ -405,3 +429,151 @@ def test_the_type_of_a_real_folder(tmp_path: Path) -> None:
         pytest.skip("no /proc here")
     assert file_system_type(FileIO(), tmp_path)
     assert file_system_type(FileIO(), Path("/proc")) == "proc"
+
+
+# --- faults of whole commands ------------------------------------------------------------------------------
+def fsck(folder: Path, name: str) -> None:
+    report = fsck_op.fsck(opened(folder, name), full=True)
+    assert not report.damage, report.damage
+
+
+@pytest.mark.parametrize("command", ["commit", "gc"])
+def test_a_kill_on_this_machine_is_over_at_once(repository: Path, tmp_path: Path, command: str) -> None:
+    """Killed at sampled steps of a command in a shared store: the next one neither waits nor loses."""
+    commit_op.commit(opened(repository, "here"), request("first"))
+
+    class Dying(FaultIO):
+        def lock(self, fd: int, *, exclusive: bool, wait: bool) -> bool:
+            return True
+
+    step, killed = 5, True
+    while killed:
+        folder = tmp_path / f"work-{step}"
+        shutil.copytree(repository, folder)
+
+        def work(folder: Path = folder, step: int = step) -> None:
+            mine = opened(folder, "here", Dying(kill_at=step, counted=CHANGING))
+            commit_op.commit(mine, request("second"))
+            if command == "gc":
+                gc_op.gc(mine, gc_op.Request(Timestamp(int(time.time() * 1e6), 0)))
+
+        killed = was_killed(fork(work))
+        began = time.monotonic()
+        mine = opened(folder, "here")
+        commit_op.commit(mine, request("third"))
+        mine.locks.close()
+        assert time.monotonic() - began < 20, "it waited"
+        fsck(folder, "here")
+        assert not list((folder / ".mvc" / "shared").glob("worktree.with.*"))
+        shutil.rmtree(folder)
+        step += 17
+    assert step > 22, "nothing was killed"
+
+
+def test_a_collection_beside_a_reader_of_another_machine(repository: Path) -> None:
+    """What a reader elsewhere may still need stays, though no lock of this machine's kernel tells of it."""
+    here, there = opened(repository, "here"), opened(repository, "there")
+    first = commit_op.commit(here, request("first"))
+    with there.reading() as view:
+        for number in range(3):
+            (repository / "model.bin").write_bytes(b"%d" % number * 5000)
+            commit_op.commit(here, request(f"{number}"))
+        gc_op.gc(here, gc_op.Request(Timestamp(int(time.time() * 1e6), 0)))
+        assert view.commit(first.id).message == "first"
+        assert all(view.objects.get(KINDS[entry.kind](entry.id)) for entry in view.index.entries())
+    fsck(repository, "here")
+
+
+def test_readers_wait_for_nobody(repository: Path) -> None:
+    """With every lock held by somebody else, what reads goes on; by leases as by the kernel's locks."""
+    for io in (FileIO(), BlindLocks()):
+        name = type(io).__name__
+        holder = (
+            Repository.open(io, repository, Monitor()) if name == "FileIO" else opened(repository, "there")
+        )
+        commit_op.commit(holder, request(name))
+        reader = (
+            Repository.open(io, repository, Monitor()) if name == "FileIO" else opened(repository, "here")
+        )
+        held = [holder.locks.take(lock, exclusive=True, wait=False) for lock in ("root", "worktree", "gc")]
+        assert None not in held
+        assert reader.locks.take("worktree", exclusive=False, wait=False) is None
+        with reader.reading() as view:
+            head = view.head_commit()
+            assert head is not None
+            assert view.commit(head).message == name
+            assert files_of(view, head)
+        assert not fsck_op.fsck(reader, full=True).damage
+        for lock in held:
+            assert lock is not None
+            lock.release()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("io", [NoKernelLocks, BlindLocks])
+def test_a_crowd_of_machines(repository: Path, tmp_path: Path, io: type[FileIO]) -> None:
+    """4 machines × 25 commits, with a collector, somebody who is killed again and again, and somebody who
+    is paused for longer than a lease: what was acknowledged is there."""
+    began = time.monotonic()
+    commit_op.commit(opened(repository, "first", io()), request("first"))
+    acknowledged = tmp_path / "acknowledged"
+    acknowledged.touch()
+
+    def work(name: str, each: int) -> None:
+        number = 0
+        while number < each:
+            mine = opened(repository, name, io())
+            try:
+                done = commit_op.commit(mine, request(f"{name} {number}"))
+            except Busy:
+                continue  # taken for dead, or others were too quick: a user would try again too
+            finally:
+                mine.locks.close()
+            with open(acknowledged, "a") as file:
+                file.write(f"{done.id.hex()}\n")
+            number += 1
+
+    def collect() -> None:
+        for _ in range(5):
+            mine = opened(repository, "collector", io())
+            with suppress(Busy):
+                gc_op.gc(mine, gc_op.Request(Timestamp(int(time.time() * 1e6), 0)))
+            mine.locks.close()
+
+    children = [fork(lambda name=name: work(name, 25)) for name in ("one", "two", "three", "four")]  # type: ignore[misc]
+    children.append(fork(collect))
+    kills = pauses = 0
+    for _ in range(6):
+        victim = fork(lambda: work("victim", 1000))
+        time.sleep(0.7)
+        end(victim)
+        kills += 1
+        os.kill(children[0], signal.SIGSTOP)
+        time.sleep(2 * SECONDS)
+        os.kill(children[0], signal.SIGCONT)
+        pauses += 1
+    ends = [was_killed(child) for child in children]
+    assert not any(ends)
+    view = opened(repository, "last", io()).read()
+    reached = {commit.hex() for commit in ancestors(view)}
+    told = acknowledged.read_text().split()
+    assert len(told) >= 100
+    assert set(told) <= reached, "a commit that was acknowledged is gone"
+    fsck(repository, "last")
+    record(
+        f"machines, {io.__name__}",
+        commits=len(told),
+        lost=len(set(told) - reached),
+        kills=kills,
+        pauses=pauses,
+        seconds=round(time.monotonic() - began),
+    )
+
+
+def ancestors(view: View) -> Iterator[CommitId]:
+    """HEAD and all first parents."""
+    head = view.head_commit()
+    while head is not None:
+        yield head
+        parents = view.commit(head).parents
+        head = parents[0] if parents else None

@@ -1,4 +1,5 @@
-"""Purge: what goes is gone from every byte of the store, what stays is as it was, and nothing brings it back."""
+"""Purge: what goes is gone from every byte of the store, what stays is as it was, and nothing brings it
+back."""
 
 from __future__ import annotations
 

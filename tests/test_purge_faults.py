@@ -1,4 +1,5 @@
-"""A purge that is killed, out of space or refused at any step has happened or not, and the same command ends it."""
+"""A purge that is killed, out of space or refused at any step has happened or not, and the same command ends
+it."""
 
 from __future__ import annotations
 

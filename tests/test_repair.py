@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mvc.errors import MvcError
+from mvc.codecs import CODECS
+from mvc.collection.collect import alone
+from mvc.errors import Busy, MvcError, UnsupportedFeature, UserError
 from mvc.fileio import FileIO
+from mvc.history.reader import read_manifest, read_tree
 from mvc.monitor import Monitor
+from mvc.objectid import ManifestId
 from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request as GcRequest
 from mvc.ops.gc import gc
 from mvc.ops.repair import Repaired, Request, repair
 from mvc.repo import Repository
+from mvc.tombstones import Purge
 from tests.engine import (
     ME,
     assert_sound,
@@ -309,6 +315,19 @@ def test_without_any_root_versions_get_names(broken, versions):
     assert len(history(open_repository(broken))) == len(heads) + 1
 
 
+def test_without_any_root_names_come_from_a_copy(broken, original, versions):
+    heads = history(open_repository(broken))
+    switch_to(open_repository(broken), "HEAD", new_branch="topic", force=True)
+    (broken / "more").write_text("more")
+    newest = snapshot(open_repository(broken)).id
+    no_roots(broken)
+    done = mend(broken, original)
+    assert done.sound and done.recovered == {"refs/heads/recovered/1": newest.hex()}
+    with open_repository(broken).reading() as view:
+        assert view.head_commit() == heads[0] and view.branch() == "main"
+    assert contents(broken) == versions
+
+
 def test_names_and_log_come_from_their_pieces(tmp_path):
     """After so many operations that some left root, a lost root takes few names with it."""
     folder = build(tmp_path / "repo", 1)
@@ -426,3 +445,99 @@ def test_a_sound_repository_is_left_alone(original):
         path for path in before if path.name != "gc.lock"
     }
     assert all(after[path] == data for path, data in before.items())
+
+
+# --- what is not to come back ----------------------------------------------------------------------------
+def test_what_was_purged_stays_away(tmp_path):
+    """It lies in a pack, in the folder, and in another copy; all that is passed over."""
+    folder = build(tmp_path / "repo", 2)
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    gc(open_repository(copy), GcRequest(now(), repack=True))
+    repository = open_repository(folder)
+    with repository.reading() as view:
+        head = view.commit(history(repository)[0])
+        entries = {entry.name: entry.id for entry in read_tree(view.objects, head.tree).entries}
+        file = read_manifest(view.objects, ManifestId(entries["model.safetensors"]))
+        blob = next(part.blob for part in file.parts if part.blob is not None)
+        purge = Purge.store(view.backend, [blob], time=now(), who=ME, what="a piece", why="a secret")
+        root = view.root.with_changes(tombstones=view.tombstones.added(purge))
+        repository.roots.swap(view.raw, root)
+    for path in segments(folder):
+        path.unlink()
+    shutil.rmtree(packs(folder)[0].parent)
+    done = mend(folder, copy)
+    assert done.restored and blob.hex() not in {item.id for item in done.restored}
+    with open_repository(folder).reading() as view:
+        assert blob not in view.index
+        assert file.parts and all(
+            part.blob in view.index for part in file.parts if part.blob not in (None, blob)
+        )
+
+
+def test_what_a_newer_mvc_wrote_is_not_taken_for_damage(broken, monkeypatch):
+    before = {path: path.read_bytes() for path in packs(broken)}
+    known = CODECS.get
+    monkeypatch.setattr(CODECS, "get", lambda key: None if key[0] == "zstd" else known(key), raising=False)
+    with pytest.raises(UnsupportedFeature):
+        mend(broken)
+    assert {path: path.read_bytes() for path in packs(broken)} == before
+
+
+def test_a_copy_that_is_none_is_refused(broken, tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere", broken):
+        with pytest.raises(UserError):
+            mend(broken, folder)
+
+
+def test_a_collection_keeps_a_repair_out(broken):
+    repository = open_repository(broken)
+    with alone(repository), pytest.raises(Busy):
+        mend(broken)
+
+
+# --- any damage ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "seed", [*range(12), *(pytest.param(n, marks=pytest.mark.slow) for n in range(12, 500))]
+)
+def test_any_damage_with_a_copy(broken, original, versions, seed):
+    """Files of the store flipped, cut, zeroed, deleted, exchanged, with bytes put in between: everything is
+    there again, but for the names that the last change gave where root itself is hurt."""
+    rng = random.Random(seed)
+    files = sorted(
+        path
+        for path in (broken / ".mvc").rglob("*")
+        if path.is_file() and path.stat().st_size and path.name != "format"
+    )
+    others = [path.read_bytes() for path in files]
+    hurt = rng.sample(files, rng.choice([1, 2, 4]))
+    for path in hurt:
+        data = bytearray(path.read_bytes())
+        at = rng.randrange(len(data))
+        match rng.choice(["flip", "cut", "zero", "delete", "repeat", "exchange", "insert"]):
+            case "flip":
+                data[at] ^= 1 << rng.randrange(8)
+            case "cut":
+                del data[at:]
+            case "zero":
+                data[at : at + 64] = bytes(len(data[at : at + 64]))
+            case "delete":
+                path.unlink()
+                continue
+            case "repeat":
+                data[at:at] = data[:at][-100:]
+            case "exchange":
+                data = bytearray(rng.choice(others))
+            case "insert":
+                data[at:at] = rng.randbytes(5)
+        path.write_bytes(data)
+    done = mend(broken, original)
+    assert done.sound
+    assert_sound(broken)
+    rootless = broken / ".mvc/root" in hurt
+    if rootless and history(open_repository(broken)) != history(open_repository(original)):
+        assert contents(broken) == versions[1:]
+        assert done.recovered == {"refs/heads/recovered/1": history(open_repository(original))[0].hex()}
+    else:
+        assert contents(broken) == versions
+    assert not mend(broken).did_something

@@ -289,6 +289,18 @@ def test_emptying_gives_the_disk_its_room_back(tmp_path):
     assert_sound(folder)
 
 
+def test_a_foreign_file_in_the_trash_stops_nothing(tmp_path):
+    folder = tmp_path / "repo"
+    repository, _lost = undone_work(folder)
+    gc(repository, everything())
+    foreign = in_trash(folder).packs()[0].parent / "mine.txt"
+    foreign.write_text("mine")
+    empty_trash(repository)
+    assert in_trash(folder).packs() == []
+    gc(repository, everything())
+    assert foreign.read_text() == "mine"
+
+
 def test_neither_undo_nor_emptying_runs_beside_a_collection(tmp_path):
     from mvc.collection.collect import alone
 

@@ -30,6 +30,7 @@ NOT_UNDONE = {
     "init": "there is nothing before it",
     "demo": "it plays in a folder of its own",
     "config": "settings are no part of any version; the command says what they were",
+    "purge": "it is there so that nothing brings back what it took",
     "gc": "what was thrown away is gone; it throws away nothing that undo needs",
 }
 

@@ -13,6 +13,9 @@ from mvc.ops import tag as tag_ops
 from mvc.ops.checkout import CheckedOut, checkout, checkout_paths
 from mvc.ops.gc import TRASH_DAYS, UNDO_DAYS, Collected, Request, Returned, empty_trash, gc, undo_gc
 from mvc.ops.oplog import restore as restore_operation
+from mvc.ops.purge import WAIT_SECONDS, Ended, Preview, Purged, finish, purge
+from mvc.ops.purge import Request as Purge
+from mvc.ops.purge import preview as preview_purge
 from mvc.ops.repair import Repaired, repair
 from mvc.ops.repair import Request as RepairRequest
 from mvc.ops.reset import Mode, Reset, reset
@@ -115,6 +118,44 @@ class Changing(Opened):
         with self._acting() as (who, now):
             every = "." in wanted
             return restore(self._repository, [] if every else wanted, who, now, source=source, side=side)
+
+    def purge(
+        self,
+        *targets: str,
+        reason: str = "",
+        rewrite: bool = False,
+        everywhere: bool = False,
+        verify: bool | None = None,
+        dry_run: bool = False,
+        wait: float = WAIT_SECONDS,
+    ) -> Purged | Preview:
+        """Take versions (``REV``), files (``REV:PATH``, or ``PATH`` in every version) or tensors
+        (``PATH#TENSOR``) out of the repository for good, and refuse their return. It cannot be undone.
+
+        What something else has too stays, unless it is to go ``everywhere``. Versions keep their ids, and
+        reading what is gone raises ObjectPurged; with ``rewrite`` they are made anew without it. With
+        ``verify`` (None: in small stores) every file that stays is read first. Commands that may be reading
+        what goes are waited for, ``wait`` seconds at most; :meth:`finish_purges` goes on. With ``dry_run``
+        nothing changes.
+
+        Raises:
+            RevisionNotFound: nothing is called as one of the targets.
+            UserError: all of it is in something that stays.
+            ConflictError: a merge or a bisection is under way; another collection is running.
+        """
+        if not targets:
+            raise UsageError("say what is to be purged", hint="repo.purge('secret.bin', reason='leaked')")
+        with self._acting() as (who, now):
+            request = Purge(tuple(targets), who, now, reason, rewrite, everywhere, verify)
+            if dry_run:
+                return preview_purge(self._repository, request)
+            return purge(self._repository, request, wait=wait)
+
+    def finish_purges(self, *, wait: float = WAIT_SECONDS) -> Ended:
+        """Delete what earlier purges had to leave because somebody was reading it, and look for what is
+        left."""
+        self._session.check_open()
+        return finish(self._repository, wait=wait)
 
     def undo(self, operation: str | None = None, *, force: bool = False) -> str:
         """Take back the newest operation that was not taken back yet, or the one named by its id; returns

@@ -18,7 +18,7 @@ from mvc.backends.base import (
     folder_of,
 )
 from mvc.backends.successors import Successors
-from mvc.errors import InvalidName, RootMoved
+from mvc.errors import CorruptFile, InvalidName, RootMoved
 from mvc.fileio import (
     NO_HARD_LINKS,
     FileIO,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 SYNC_BYTES = 8 << 20
 """Bytes of an object that comes piece by piece between two syncs of it."""
+
+MAX_OBJECT_BYTES = 128 << 20
+"""Of one object that is read whole or mapped: a pack has 64 MiB, and nothing else comes near it."""
 
 _MISSING = (FileNotFoundError, NotADirectoryError)
 
@@ -64,6 +67,7 @@ class FolderBackend(Backend):
     def get(self, key: str) -> bytes:
         """All bytes of an object."""
         with self._reading(key) as (fd, size):
+            _check_size(key, size)
             data = self._io.read_at(fd, size, 0)
         if "/" not in key:
             with storage_errors(f"cannot read {key}"):
@@ -83,7 +87,9 @@ class FolderBackend(Backend):
         """The object's file, mapped; the mapping outlives a delete."""
         path = self._path(key)
         with storage_errors(f"cannot read {key}"), suppress(*_MISSING):
-            if stat.S_ISREG(self._io.stat(path).st_mode):
+            status = self._io.stat(path)
+            if stat.S_ISREG(status.st_mode):
+                _check_size(key, status.st_size)
                 return self._io.map_read(path)
         raise NotFound(f"there is no {key}")
 
@@ -301,3 +307,8 @@ def _is_key(name: str) -> bool:
     except InvalidName:
         return False
     return True
+
+
+def _check_size(key: str, size: int) -> None:
+    if size > MAX_OBJECT_BYTES:
+        raise CorruptFile(f"{key} has {size} bytes, more than any object of a store")

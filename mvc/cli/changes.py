@@ -7,7 +7,7 @@ from typing import Any
 
 from mvc.cli.call import Call
 from mvc.cli.tables import Column, Table
-from mvc.history.reader import ObjectReader, read_manifest
+from mvc.history.reader import GAP, ObjectReader, read_or_gap
 from mvc.history.treediff import Change
 from mvc.objectid import ManifestId
 from mvc.objects import TreeEntry
@@ -63,4 +63,7 @@ def tree_change_lines(
 
 
 def _size(reader: ObjectReader, entry: TreeEntry | None) -> int | None:
-    return None if entry is None else read_manifest(reader, ManifestId(entry.id)).size
+    if entry is None:
+        return None
+    manifest = read_or_gap(reader, ManifestId(entry.id))
+    return None if manifest.format == GAP else manifest.size

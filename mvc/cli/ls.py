@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.tables import Column, Table
+from mvc.history.reader import GAP
 from mvc.ops import ls as verb
 from mvc.ops.ls import FileRow, TensorRow
 from mvc.repo import View
@@ -17,7 +18,8 @@ from mvc.weighing import Weigher
     "mvc ls --tensors v1.0:model.safetensors",
     "mvc ls --json HEAD~1:tokenizer",
     data="An array of files: path, bytes, sha256, format, reason (why a scanner refused an opaque file, or "
-    "null), tensors (how many), executable; with --weights also weights (null without tensors). With "
+    "when, by whom and why one of format purged went, whose bytes and sha256 are null; else null), "
+    "tensors (how many), executable; with --weights also weights (null without tensors). With "
     "--tensors an array of tensors: path, name, dtype, shape, bytes, stored_bytes, codecs, depth.",
     paged=True,
 )
@@ -96,6 +98,8 @@ _TENSOR_COLUMNS = (
 
 def _file_cells(row: FileRow) -> tuple[str, ...]:
     tensors = count(len(row.manifest.tensors), "tensor") if row.manifest.tensors else ""
+    if row.manifest.format == GAP:
+        return "", GAP, "", one_line(row.path)
     return size(row.manifest.size), row.manifest.format, tensors, one_line(row.path)
 
 
@@ -106,10 +110,11 @@ def _tensor_cells(row: TensorRow) -> tuple[str, ...]:
 
 
 def _file_json(row: FileRow) -> dict[str, Any]:
+    gone = row.manifest.format == GAP
     return {
         "path": row.path,
-        "bytes": row.manifest.size,
-        "sha256": row.manifest.sha256.hex(),
+        "bytes": None if gone else row.manifest.size,
+        "sha256": None if gone else row.manifest.sha256.hex(),
         "format": row.manifest.format,
         "reason": row.manifest.reason,
         "tensors": len(row.manifest.tensors),

@@ -31,13 +31,13 @@ _MOST = 20
         "4 another command may be reading it still (mvc purge --finish goes on), or a merge is under way",
         "5 something is damaged, or traces are left",
     ),
-    data="An object: done (false with -n), targets, versions (ids of those that go whole), files (path, version, "
-    "size, tensors: those of it that go, none: all), objects, stored_bytes, shared (count, places), forgotten "
-    "(operations that leave the log), moved and removed (refs), rewritten (old id to new id or null), purge "
-    "(its name), stored_anew, verified (files read), lying (files of the folder that a commit refuses), remotes; "
-    "waiting (who, packs, bytes) and proof (clean, ids, files, bytes, index_rows, records, leaning, traces, listed, "
-    "opaque) where something was done. With --finish only the last two; with --list an array: name, what, why, who, "
-    "time, objects, lifted; with --forgive such a row.",
+    data="An object: done (false with -n), targets, versions (ids of those that go whole), files (path, "
+    "version, size, tensors: those of it that go, none: all), objects, stored_bytes, shared (count, places), "
+    "forgotten (operations that leave the log), moved and removed (refs), rewritten (old id to new id or "
+    "null), purge (its name), stored_anew, verified (files read), lying (files of the folder that a commit "
+    "refuses), remotes; waiting (who, packs, bytes) and proof (clean, ids, files, bytes, index_rows, "
+    "records, leaning, traces, listed, opaque) where something was done. With --finish only the last two; "
+    "with --list an array: name, what, why, who, time, objects, lifted; with --forgive such a row.",
 )
 def purge(
     call: Call,
@@ -67,9 +67,10 @@ def purge(
 ) -> int:
     """Take versions, files or tensors out of this repository for good, and refuse their return.
 
-    What nothing else has of them is deleted from the disk, and the store is searched for what is left. Versions
-    keep their ids: what names and describes them (message, metrics, file names) stays, and reading what is gone
-    says when, by whom and why it was purged. With --rewrite they are made anew without it. It cannot be undone.
+    What nothing else has of them is deleted from the disk, and the store is searched for what is left.
+    Versions keep their ids: what names and describes them (message, metrics, file names) stays, and reading
+    what is gone says when, by whom and why it was purged. With --rewrite they are made anew without it. It
+    cannot be undone.
     """
     chosen = [bool(targets), finish, list_, forgive is not None]
     if sum(chosen) != 1:
@@ -175,7 +176,7 @@ def _lines(before: Preview, verb_word: str) -> Iterator[str]:
         for name in planned.removed:
             yield f"  {name} goes"
     elif survey.gone:
-        yield "messages, metrics, notes and file names of versions that had it stay; --rewrite makes them anew"
+        yield "messages, metrics, notes and file names of those versions stay; --rewrite makes them anew"
     if planned.forgotten:
         yield f"{count(planned.forgotten, 'operation')} leave the operation log and cannot be undone"
     for path in before.lying:

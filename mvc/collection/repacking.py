@@ -41,8 +41,12 @@ def plan_standing(view: View, everything: bool, best: bool) -> dict[ObjectId, Ta
     others += [start for start in starting_points(view, None) if isinstance(start, CommitId)]
     plan = Plan(view.objects, leaning_within(view.objects, heads), best=best)
     for sequences in lines(view.objects, heads, list(dict.fromkeys(others))):
-        plan.add(sequences)
-    return plan.targets
+        there = {
+            place: [one for one in sequence if not view.objects.is_gone(one)]
+            for place, sequence in sequences.items()
+        }
+        plan.add({place: sequence for place, sequence in there.items() if sequence})
+    return {one: target for one, target in plan.targets.items() if not view.objects.is_gone(one)}
 
 
 def repack(repository: Repository, *, best: bool, everything: bool) -> int:

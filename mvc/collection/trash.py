@@ -8,6 +8,7 @@ collection. What is in the trash is of this machine: nobody else asks for it, an
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -214,8 +215,12 @@ class Trash:
             with suppress(*_MISSING):
                 self._io.unlink(path)
         for inner in (folder / "packs", folder):
-            with suppress(*_MISSING):
+            try:
                 self._io.remove_folder(inner)
+            except OSError as error:
+                # what somebody else put there is not ours to delete, and must not stop every collection
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                    raise
 
 
 def pack_name(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple, Protocol, TypeVar
 
-from mvc.errors import CorruptObject, UsageError
+from mvc.errors import CorruptObject, ObjectPurged, UsageError
 from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Manifest, Part, Tag, Tree, commit_links, manifest_content
 from mvc.spans import Span
@@ -70,6 +70,19 @@ def read_manifest(reader: ObjectReader, identity: ManifestId) -> Manifest:
     if isinstance(reader, Remembering):
         return reader.manifest(identity)
     return read_object(reader, Manifest, identity)
+
+
+GAP = "purged"
+"""The format of a file that was purged, as :func:`read_or_gap` describes it."""
+
+
+def read_or_gap(reader: ObjectReader, identity: ManifestId) -> Manifest:
+    """Read the description of a file, for who lists files: one that was purged is an empty one of the format
+    :data:`GAP`, whose reason says when, by whom and why."""
+    try:
+        return read_manifest(reader, identity)
+    except ObjectPurged as error:
+        return Manifest(GAP, 0, bytes(32), (), (), error.message)
 
 
 def read_content(reader: ObjectReader, identity: ManifestId) -> tuple[int, bytes]:

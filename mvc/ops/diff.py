@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mvc.describing import Describer
 from mvc.dtypes import DTYPES
-from mvc.errors import UserError
+from mvc.errors import ObjectPurged, UserError
 from mvc.fileio import storage_errors
 from mvc.history.ancestry import merge_bases
-from mvc.history.reader import ObjectReader, PartTable, read_manifest
+from mvc.history.reader import ObjectReader, PartTable, read_or_gap
 from mvc.history.revisions import resolve_commit
 from mvc.history.tensordiff import TensorDiff, diff_tensors
 from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
@@ -24,7 +25,7 @@ from mvc.repo import Repository, View
 from mvc.same_weights import SameWeights, of_changes, reading
 from mvc.spans import Span
 from mvc.weighing import Weigher
-from mvc.workspace import Workspace, files_of, locked
+from mvc.workspace import Workspace, files_left, locked
 from mvc.worktree.compare import mode_of
 from mvc.worktree.overlay import WorkFileReader
 from mvc.worktree.renames import renames
@@ -98,7 +99,8 @@ def diff_versions(
     same: dict[str, str] = {}
     if tensors:
         weigher = Weigher(repository, objects)
-        same = of_changes(weigher, objects, changes, lambda: flatten(objects, before))
+        with suppress(ObjectPurged):  # what is gone has no weights to compare
+            same = of_changes(weigher, objects, changes, lambda: flatten(objects, before))
     for change in changes:
         if any(is_wanted(path, paths) for path in (change.path, change.old_path) if path is not None):
             # the tensors of what was only saved otherwise are not news
@@ -119,7 +121,7 @@ def diff_worktree(
     """From a version (None: HEAD, or nothing before the first commit) to the work tree, by path."""
     with locked(repository, exclusive=False) as workspace, repository.reading() as view:
         commit = view.head_commit() if old is None else resolve_commit(old, view.objects, view)
-        before = files_of(view, commit)
+        before = files_left(view, commit)
         state = workspace.state(view, before, workspace.scan())
         workspace.remember(state.fresh)
         with storage_errors("cannot read the work tree"):
@@ -218,7 +220,7 @@ class _WorkTree:
 
 
 def _manifest(objects: ObjectReader, entry: TreeEntry | None) -> Manifest | None:
-    return None if entry is None else read_manifest(objects, ManifestId(entry.id))
+    return None if entry is None else read_or_gap(objects, ManifestId(entry.id))
 
 
 def _tensor_changes(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from mvc.errors import RevisionNotFound
+from mvc.errors import ObjectPurged, RevisionNotFound
 from mvc.history.criteria import MAX_LINE, Pattern
 from mvc.history.listing import Listing, list_commits
-from mvc.history.reader import ObjectReader, Remembering, read_commit, read_manifest, read_range
+from mvc.history.reader import GAP, ObjectReader, Remembering, read_commit, read_or_gap, read_range
 from mvc.history.revisions import lookup_path, resolve
 from mvc.history.selection import commits_of_refs, is_range, select
-from mvc.history.treediff import diff_trees, flatten
-from mvc.objectid import CommitId, ManifestId
+from mvc.history.treediff import Change, diff_trees, flatten
+from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Commit, Manifest, TreeEntry
 from mvc.paths import is_wanted
 from mvc.refs import NOTES
@@ -102,7 +103,10 @@ class _Finder:
         """All that a version holds."""
         yield from self._said(identity, commit, version)
         if self._scopes != {"messages"}:
-            files = flatten(self._reader, commit.tree)
+            try:
+                files = flatten(self._reader, commit.tree)
+            except ObjectPurged:
+                return  # nothing is left of it to search
             yield from self._in_files(identity, version, files, files)
 
     def brought_in(self, identity: CommitId, commit: Commit) -> Iterator[Hit]:
@@ -113,7 +117,7 @@ class _Finder:
             return
         trees = [read_commit(self._reader, parent).tree for parent in commit.parents]
         fresh: dict[str, TreeEntry] = {}
-        for change in diff_trees(self._reader, trees[0] if trees else None, commit.tree):
+        for change in self._changes(trees[0] if trees else None, commit.tree):
             entry = change.new
             if entry is None or change.same_content:
                 continue
@@ -122,6 +126,13 @@ class _Finder:
                 fresh[change.path] = entry
         if fresh:
             yield from self._in_files(identity, version, fresh, flatten(self._reader, commit.tree))
+
+    def _changes(self, old: TreeId | None, new: TreeId) -> Sequence[Change]:
+        """What differs; of a version that follows one that was purged, all of it; of that one nothing."""
+        for before in (old, None):
+            with suppress(ObjectPurged):
+                return list(diff_trees(self._reader, before, new))
+        return ()
 
     # --- versions ------------------------------------------------------------------------------------------
     def _said(self, identity: CommitId, commit: Commit, version: str | None) -> Iterator[Hit]:
@@ -169,7 +180,9 @@ class _Finder:
         for path in wanted:
             if not is_wanted(path, self._search.paths):
                 continue
-            manifest = read_manifest(self._reader, ids[path])
+            manifest = read_or_gap(self._reader, ids[path])
+            if manifest.format == GAP:
+                continue
             if "names" in self._scopes:
                 for span in manifest.tensors:
                     if self._pattern.search(span.name[:MAX_LINE]):

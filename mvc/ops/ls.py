@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mvc.errors import ObjectMissing, RevisionNotFound
-from mvc.history.reader import PartTable, Piece, read_manifest
+from mvc.history.reader import GAP, PartTable, Piece, read_or_gap
 from mvc.history.revisions import resolve
 from mvc.history.treediff import flatten
 from mvc.objectid import CommitId, ManifestId, ObjectId
@@ -65,8 +65,8 @@ def files(view: View, revision: str = "HEAD", weigher: Weigher | None = None) ->
         if is_below(path, wanted):
             some = True
             identity = ManifestId(entry.id)
-            manifest = read_manifest(view.objects, identity)
-            weights = None if weigher is None else weigher.file(identity, manifest)
+            manifest = read_or_gap(view.objects, identity)
+            weights = None if weigher is None or manifest.format == GAP else weigher.file(identity, manifest)
             yield FileRow(path, identity, manifest, entry.mode == EXECUTABLE, weights)
     if wanted and not some:
         raise RevisionNotFound(

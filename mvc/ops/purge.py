@@ -45,7 +45,8 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge did. ``planned`` is None where nothing was left to take: then it only ended an earlier one."""
+    """What a purge did. ``planned`` is None where nothing was left to take: then it only ended an earlier
+    one."""
 
     planned: Planned | None
     ended: Ended
@@ -67,19 +68,21 @@ def preview(repository: Repository, request: Request) -> Preview:
 
 
 def purge(repository: Repository, request: Request, *, wait: float = WAIT_SECONDS) -> Purged:
-    """Take the targets (``REV``, ``REV:PATH``, ``PATH``, each perhaps with ``#TENSOR``) out of the repository.
+    """Take the targets (``REV``, ``REV:PATH``, ``PATH``, each perhaps with ``#TENSOR``) out of the
+    repository.
 
-    What nothing else has of them goes: from the index in one swap of root, which also leaves the tombstones that
-    refuse their return, then from the disk. Versions that had it keep their ids and go on naming it, unless
-    ``request.rewrite`` makes them anew without it. Operations that name what goes leave the log. Commands that may
-    be reading it are waited for, ``wait`` seconds at most; :func:`finish` goes on.
+    What nothing else has of them goes: from the index in one swap of root, which also leaves the tombstones
+    that refuse their return, then from the disk. Versions that had it keep their ids and go on naming it,
+    unless ``request.rewrite`` makes them anew without it. Operations that name what goes leave the log.
+    Commands that may be reading it are waited for, ``wait`` seconds at most; :func:`finish` goes on.
 
     Raises:
         RevisionNotFound: nothing is called as one of the targets.
         UserError: all of it is in something that stays.
         ConflictError: a merge or a bisection is under way; another collection is running.
         DamageError: something that stays is missing or damaged; nothing changed.
-        StorageError: the disk is full, or refuses; before the swap nothing changed, after it :func:`finish` goes on.
+        StorageError: the disk is full, or refuses; before the swap nothing changed, after it :func:`finish`
+        goes on.
     """
     with locked(repository, exclusive=True) as workspace, alone(repository):
         planned = publish(repository, request)
@@ -88,7 +91,8 @@ def purge(repository: Repository, request: Request, *, wait: float = WAIT_SECOND
 
 
 def finish(repository: Repository, *, wait: float = WAIT_SECONDS) -> Ended:
-    """Go on where a purge was killed, or could not delete what somebody was reading; and look for what is left.
+    """Go on where a purge was killed, or could not delete what somebody was reading; and look for what is
+    left.
 
     Raises:
         ConflictError: another collection is running.
@@ -104,8 +108,8 @@ def purges(view: View) -> tuple[Purge, ...]:
 
 
 def forgive(repository: Repository, text: str, who: Person, now: Timestamp) -> Purge:
-    """Let what a purge took be stored again; ``text`` begins as the purge's name, or as the id of an object that it
-    took.
+    """Let what a purge took be stored again; ``text`` begins as the purge's name, or as the id of an object
+    that it took.
 
     Raises:
         RevisionNotFound: there is no such purge.

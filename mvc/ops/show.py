@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mvc.errors import DamageError, ObjectPurged, RevisionNotFound, UsageError
 from mvc.history.decorations import Decorations, Entry
-from mvc.history.reader import ObjectReader, Remembering, read_manifest
+from mvc.history.reader import ObjectReader, Remembering, read_manifest, read_or_gap
 from mvc.history.revisions import lookup_path, resolve
 from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
 from mvc.objectid import ManifestId, TreeId
@@ -127,7 +127,7 @@ def show_path(repository: Repository, view: View, revision: str) -> ShownPath:
         return ShownPath(path, manifest, 1, manifest.size, len(manifest.tensors), weights)
     folder = tree if entry is None else TreeId(entry.id)
     manifests = [
-        read_manifest(view.objects, ManifestId(entry.id)) for entry in flatten(view.objects, folder).values()
+        read_or_gap(view.objects, ManifestId(entry.id)) for entry in flatten(view.objects, folder).values()
     ]
     return ShownPath(
         path,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, islice
 
 from mvc.collection.disk import room
+from mvc.errors import ObjectPurged
 from mvc.history.decorations import Decorations
 from mvc.history.graph import walk
+from mvc.history.reader import read_or_gap
 from mvc.history.treediff import flatten
-from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId
-from mvc.objects import Manifest
+from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId, TreeId
+from mvc.objects import Manifest, TreeEntry
 from mvc.odb.header import RecordHeader, read_headers
 from mvc.odb.segment import Entry, SegmentRow, entry_order
 from mvc.refs import peeled_target
@@ -152,10 +154,10 @@ def _add_versions(result: Stats, view: View) -> None:
     for identity in oldest_first:
         commit = view.commit(identity)
         total, new, stored = 0, 0, cost(identity) + cost(commit.tree)
-        for entry in flatten(view.objects, commit.tree).values():
+        for entry in _files(view, commit.tree):
             file = ManifestId(entry.id)
             if file not in contents:
-                manifest = Manifest.from_bytes(view.objects.get(file))
+                manifest = read_or_gap(view.objects, file)
                 contents[file] = manifest.size, manifest.sha256
                 stored += cost(file) + sum(cost(blob) for blob in _blobs(manifest))
             content = contents[file]
@@ -167,6 +169,14 @@ def _add_versions(result: Stats, view: View) -> None:
         result.versions.append(Version(identity, commit.subject, names, total, new, stored))
         result.raw_bytes += new
         result.copies_bytes += total
+
+
+def _files(view: View, tree: TreeId) -> Iterable[TreeEntry]:
+    """A version's files; none of one that was purged."""
+    try:
+        return flatten(view.objects, tree).values()
+    except ObjectPurged:
+        return ()
 
 
 def _blobs(manifest: Manifest) -> Iterator[BlobId]:

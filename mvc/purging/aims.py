@@ -18,8 +18,8 @@ from mvc.repo import View
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What is to go: ``commit`` None means every version, an empty ``path`` the version as a whole. ``text`` is
-    what was asked for."""
+    """What is to go: ``commit`` None means every version, an empty ``path`` the version as a whole. ``text``
+    is what was asked for."""
 
     commit: CommitId | None
     path: str
@@ -74,8 +74,8 @@ def _reached(
 
 
 def find_aim(view: View, versions: Versions, text: str) -> Aim:
-    """What one word of a purge names: ``REV``, ``REV:PATH``, ``REV:PATH#TENSOR``, ``PATH`` or ``PATH#TENSOR``; the
-    last two, which ``./`` may begin, in every version.
+    """What one word of a purge names: ``REV``, ``REV:PATH``, ``REV:PATH#TENSOR``, ``PATH`` or
+    ``PATH#TENSOR``; the last two, which ``./`` may begin, in every version.
 
     Raises:
         RevisionNotFound: nothing is called so.

@@ -22,8 +22,8 @@ def store_anew(
 
     No new record is deeper than the one that it replaces, so what leans on these objects goes on doing so. Of
     the pieces that leaned on one and the same the first stands alone, and the others lean on it where that is
-    smaller. ``objects`` reads the records as they were; ``files`` are manifests of those that stay, which tell of
-    what type a piece is.
+    smaller. ``objects`` reads the records as they were; ``files`` are manifests of those that stay, which
+    tell of what type a piece is.
     """
     types = _types(objects, again, files)
     leaders: dict[tuple[ObjectId, int], tuple[ObjectId, bytes]] = {}

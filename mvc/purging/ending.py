@@ -128,7 +128,7 @@ def _waiting(repository: Repository) -> list[bytes]:
 def _living(repository: Repository) -> tuple[str, ...]:
     """Who reads or writes now, in words."""
     folder = repository.store / "intents"
-    oldest_epoch(repository.io, folder)  # which removes those of the dead
+    oldest_epoch(repository.io, folder, repository.locks)  # which removes those of the dead
     with storage_errors("cannot see who uses the store"):
         names = sorted(entry.name for entry in repository.io.scan_folder(folder))
     found = [name.split("-") for name in names]

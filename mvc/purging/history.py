@@ -24,10 +24,10 @@ _Id = TypeVar("_Id", bound=ObjectId)
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """``commits`` maps versions that are made anew to what they have become, and versions that drop out to None.
-    ``refs`` are the values of those that move (None: they go), ``head`` where HEAD is to be, None where it
-    stays. ``replaced`` are versions, tags and notes that the new history has no use for, ``used`` the
-    objects that were made for it."""
+    """``commits`` maps versions that are made anew to what they have become, and versions that drop out to
+    None. ``refs`` are the values of those that move (None: they go), ``head`` where HEAD is to be, None
+    where it stays. ``replaced`` are versions, tags and notes that the new history has no use for, ``used``
+    the objects that were made for it."""
 
     commits: Mapping[CommitId, CommitId | None]
     refs: Mapping[str, bytes | None]
@@ -39,10 +39,11 @@ class Rewritten:
 def rewrite(
     view: View, versions: Versions, aims: Collection[Aim], writer: ObjectWriter, who: Person, now: Timestamp
 ) -> Rewritten:
-    """Make every version anew that has something of the aims, or follows one that has; a version that is to go as
-    a whole drops out, and its children get its parents.
+    """Make every version anew that has something of the aims, or follows one that has; a version that is to
+    go as a whole drops out, and its children get its parents.
 
-    Branches, tags and notes move along. A tag whose version drops out goes, a branch falls back to the parent.
+    Branches, tags and notes move along. A tag whose version drops out goes, a branch falls back to the
+    parent.
 
     Raises:
         UserError: HEAD, on no branch, would be nowhere.
@@ -70,8 +71,8 @@ def rewrite(
 
 
 class _Rewriter:
-    """``became`` has for each version what stands in its place for those who follow it: itself or its successor,
-    or the parents of one that was ``dropped``."""
+    """``became`` has for each version what stands in its place for those who follow it: itself or its
+    successor, or the parents of one that was ``dropped``."""
 
     def __init__(self, view: View, versions: Versions, aims: Collection[Aim], writer: ObjectWriter) -> None:
         self._view = view

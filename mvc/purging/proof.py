@@ -26,11 +26,12 @@ _ID = re.compile(r"[0-9a-f]{64}")
 class Proof:
     """What was looked at and found.
 
-    ``ids`` were looked for in ``files`` files of ``bytes`` bytes below the store's folder. Found: ``index_rows``
-    that name one, ``records`` of one and ``leaning`` records that need one, in whatever pack; ``traces``, files in
-    which one stands elsewhere, or whose name holds one. Where an id may stand: in the tombstones, and ``listed``
-    times in lists (trees, manifests, versions) that stay, as far as they are stored as they are; ``opaque`` counts
-    stretches of packs that are no sound records, and were only searched for ids.
+    ``ids`` were looked for in ``files`` files of ``bytes`` bytes below the store's folder. Found:
+    ``index_rows`` that name one, ``records`` of one and ``leaning`` records that need one, in whatever pack;
+    ``traces``, files in which one stands elsewhere, or whose name holds one. Where an id may stand: in the
+    tombstones, and ``listed`` times in lists (trees, manifests, versions) that stay, as far as they are
+    stored as they are; ``opaque`` counts stretches of packs that are no sound records, and were only
+    searched for ids.
     """
 
     ids: int

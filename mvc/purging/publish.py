@@ -65,9 +65,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a purge takes, and does beside: ``commits`` maps rewritten versions to new ones (None: they drop out),
-    ``moved`` are refs that move, ``removed`` those that go, ``forgotten`` operations leave the log. ``stored_anew``
-    objects leaned on what goes; ``verified`` files were read whole, as they are to be stored then."""
+    """What a purge takes, and does beside: ``commits`` maps rewritten versions to new ones (None: they drop
+    out), ``moved`` are refs that move, ``removed`` those that go, ``forgotten`` operations leave the log.
+    ``stored_anew`` objects leaned on what goes; ``verified`` files were read whole, as they are to be stored
+    then."""
 
     survey: Survey
     commits: Mapping[CommitId, CommitId | None] = field(default_factory=dict)
@@ -164,8 +165,9 @@ def refuse_unfinished(view: View) -> None:
 def publish(repository: Repository, request: Request) -> Planned | None:
     """Take the targets out of the repository in one swap of root; None where nothing of them is left to take.
 
-    Before the swap everything that is new is durable, decodes, and with ``verify`` (None: in small stores) every
-    file that stays was read through the new index. The bytes of what is gone are deleted by :mod:`.ending`.
+    Before the swap everything that is new is durable, decodes, and with ``verify`` (None: in small stores)
+    every file that stays was read through the new index. The bytes of what is gone are deleted by
+    :mod:`.ending`.
 
     Raises:
         RevisionNotFound: nothing is called as one of the targets.
@@ -312,8 +314,8 @@ def _verify(
     files: Collection[ManifestId],
     verify: bool | None,
 ) -> int:
-    """Read, as they are to be stored then, all objects that were stored anew, and the files that stay; returns how
-    many files.
+    """Read, as they are to be stored then, all objects that were stored anew, and the files that stay;
+    returns how many files.
 
     Raises:
         DamageError: something would be lost, or different.

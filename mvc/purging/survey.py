@@ -41,9 +41,9 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """``gone`` are the objects that go. ``whole`` are versions that go as a whole, ``files`` those that go from
-    others or with them; ``shared`` is what stays; ``listed`` counts lists (trees, manifests) of versions that
-    stay and go on naming what is gone. ``stored_bytes`` are the bytes of its records."""
+    """``gone`` are the objects that go. ``whole`` are versions that go as a whole, ``files`` those that go
+    from others or with them; ``shared`` is what stays; ``listed`` counts lists (trees, manifests) of
+    versions that stay and go on naming what is gone. ``stored_bytes`` are the bytes of its records."""
 
     gone: frozenset[ObjectId]
     whole: tuple[CommitId, ...]
@@ -60,8 +60,8 @@ def look(
     """What a purge of these aims takes.
 
     What only the operation log leads to keeps nothing: it goes too, where it has what is purged. With
-    ``everywhere`` files and pieces go although something else has them; with ``rewrite`` the lists that name them
-    go as well.
+    ``everywhere`` files and pieces go although something else has them; with ``rewrite`` the lists that name
+    them go as well.
 
     Raises:
         RevisionNotFound: no version has a tensor of that name.
@@ -121,8 +121,8 @@ def _touched(view: View, item: GoneFile, gone: Collection[ObjectId]) -> bool:
 
 
 def _is_trivial(view: View, identity: ObjectId) -> bool:
-    """Whether an object says nothing: an empty file or folder, a piece of one repeated byte. Other models have it
-    too, tomorrow, and must not be refused for it."""
+    """Whether an object says nothing: an empty file or folder, a piece of one repeated byte. Other models
+    have it too, tomorrow, and must not be refused for it."""
     if isinstance(identity, TreeId):
         return not read_tree(view.objects, identity).entries
     if isinstance(identity, ManifestId):

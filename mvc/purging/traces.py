@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR
 
+from mvc.collection.trash import Trash
 from mvc.errors import ObjectPurged
 from mvc.fileio import FileIO, storage_errors
 from mvc.history.reader import read_manifest
@@ -16,12 +17,10 @@ from mvc.sketches import SketchIndex
 from mvc.weighing import sweep_notes
 from mvc.workspace import Workspace
 
-TRASH = "trash"
-
 
 def remove_traces(repository: Repository, workspace: Workspace, view: View) -> None:
-    """Remove what local files hold of purged objects: rows of the stat cache and of sketches, all notes of weights
-    and locators (they are made again), the trash, and temporary files of the dead.
+    """Remove what local files hold of purged objects: rows of the stat cache and of sketches, all notes of
+    weights and locators (they are made again), the trash, and temporary files of the dead.
 
     Raises:
         StorageError: something cannot be removed.
@@ -39,13 +38,16 @@ def remove_traces(repository: Repository, workspace: Workspace, view: View) -> N
         sketches.keep(repository.temporary, lambda name: _is_whole(view, name))
     for key, _size in list(view.backend.list("locators/")):
         view.backend.delete(key)
+    trash = Trash(repository.io, repository.store)
+    trash.empty()
     with storage_errors("cannot empty the trash"):
-        remove_folder(repository.io, repository.store / TRASH)
+        remove_folder(repository.io, trash.folder)  # with what does not belong there
     repository.sweep()
 
 
 def _is_whole(view: View, name: int) -> bool:
-    """Whether a file of which a row of sketches keeps this much of the id is stored, with all of its pieces."""
+    """Whether a file of which a row of sketches keeps this much of the id is stored, with all of its
+    pieces."""
     file = stored_file(view.objects, name)
     if file is None:
         return False

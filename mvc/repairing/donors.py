@@ -37,6 +37,10 @@ class Donor(Protocol):
         """The file of a store whose bytes hash to ``name``; None where he has none."""
         ...
 
+    def names(self) -> dict[str, bytes]:
+        """His refs, as far as he has a root that can be read."""
+        ...
+
 
 class FolderDonor:
     """A store in a folder, asked through its index as far as it has one, else through all of its packs."""
@@ -88,6 +92,13 @@ class FolderDonor:
         except (NotFound, MvcError):
             return None
         return data if blake3(data).digest() == name else None
+
+    def names(self) -> dict[str, bytes]:
+        """The refs, as far as there is a root that can be read."""
+        try:
+            return {} if self._view is None else dict(self._view.refs.values())
+        except MvcError:
+            return {}
 
 
 @contextmanager

@@ -173,7 +173,7 @@ class _Repair:
         reader = writer.database
         assert isinstance(reader, PatchedDatabase)
         kept = Kept(writer)
-        _refuse_newer(checker, reader)
+        _refuse_newer(checker)
         doubtful = set(lost.objects)
         walk = Walk(reader, view.index, doubtful, view.tombstones)
         wanted, _damage = targets(view)
@@ -385,11 +385,11 @@ class _Repair:
         self._result.remaining = [one for one in report.damage if one.object not in told]
 
 
-def _refuse_newer(checker: Checker, reader: PatchedDatabase) -> None:
+def _refuse_newer(checker: Checker) -> None:
     """What a newer mvc wrote is not damaged."""
     for identity in checker.unsound.objects:
         try:
-            reader.get(identity)
+            checker.objects.get(identity)
         except UnsupportedFeature:
             raise
         except MvcError:

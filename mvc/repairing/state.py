@@ -55,7 +55,7 @@ def salvage(backend: PatchedStore, donors: Sequence[Donor]) -> State:
         CorruptFile: it cannot be known what was purged.
         StorageError: the disk refuses.
     """
-    state = _read(backend)
+    state = _read(backend, donors)
     _mend_pieces(backend, donors, state)
     _settle_head(state)
     _settle_log(backend, state)
@@ -65,7 +65,7 @@ def salvage(backend: PatchedStore, donors: Sequence[Donor]) -> State:
 
 
 # --- root itself -----------------------------------------------------------------------------------------
-def _read(backend: PatchedStore) -> State:
+def _read(backend: PatchedStore, donors: Sequence[Donor]) -> State:
     try:
         raw: bytes | None = backend.get(KEY)
     except NotFound:
@@ -94,6 +94,9 @@ def _read(backend: PatchedStore) -> State:
         was_sound=False,
     )
     state.offer = 0
+    for donor in donors:
+        for name, value in donor.names().items():
+            state.names.setdefault(name, value)
     _from_pieces(backend, state)
     return state
 

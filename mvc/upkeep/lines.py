@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from mvc.errors import CorruptObject
+from mvc.errors import CorruptObject, ObjectPurged
 from mvc.history.reader import ObjectReader, read_commit, read_tree
 from mvc.objectid import CommitId, ObjectId, TreeId
-from mvc.objects import FOLDER
+from mvc.objects import FOLDER, TreeEntry
 from mvc.paths import MAX_DEPTH
 
 
@@ -74,8 +74,8 @@ def _differing(
     if not levels:
         raise CorruptObject(f"folders are nested deeper than {MAX_DEPTH} levels")
     yield Place(TreeId.kind, path), after
-    known = {} if before is None else {entry.name: entry for entry in read_tree(reader, before).entries}
-    for entry in read_tree(reader, after).entries:
+    known = {} if before is None else {entry.name: entry for entry in _entries(reader, before)}
+    for entry in _entries(reader, after):
         other = known.get(entry.name)
         if other is not None and other.id == entry.id:
             continue
@@ -85,3 +85,11 @@ def _differing(
             yield from _differing(reader, inside, folder, entry.id, levels - 1)
         else:
             yield Place(entry.id.kind, inside), entry.id
+
+
+def _entries(reader: ObjectReader, folder: TreeId) -> Sequence[TreeEntry]:
+    """What lies in a folder; nothing in one that was purged."""
+    try:
+        return read_tree(reader, folder).entries
+    except ObjectPurged:
+        return ()

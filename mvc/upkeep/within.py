@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from mvc.history.reader import read_commit, read_manifest
+from mvc.errors import ObjectPurged
+from mvc.history.reader import read_commit, read_or_gap
 from mvc.history.treediff import flatten
 from mvc.objectid import BlobId, CommitId, ManifestId, ObjectId
 from mvc.odb.database import ObjectDatabase
@@ -45,11 +46,14 @@ def leaning_within(objects: ObjectDatabase, versions: Iterable[CommitId]) -> dic
 
 
 def _pieces(objects: ObjectDatabase, version: CommitId) -> set[ObjectId]:
-    files = {entry.id for entry in flatten(objects, read_commit(objects, version).tree).values()}
+    try:
+        files = {entry.id for entry in flatten(objects, read_commit(objects, version).tree).values()}
+    except ObjectPurged:
+        return set()
     return {
         part.blob
         for file in files
-        for part in read_manifest(objects, ManifestId(file)).parts
+        for part in read_or_gap(objects, ManifestId(file)).parts
         if part.blob is not None
     }
 

@@ -34,6 +34,9 @@ from mvc.worktree.placements import Placement, Planner, refuse_collisions
 
 __all__ = ["Applied", "Placement", "apply", "recover"]
 
+MAX_JOURNAL_BYTES = 128 << 20
+"""Some half a million files that one checkout moves."""
+
 _TEMPORARY = re.compile(rb"[0-9]+-([0-9a-f]{16})-[0-9a-f]{16}")
 _DOING = "cannot change the work tree"
 
@@ -174,7 +177,8 @@ def recover(
         if handle is None:
             return False
         try:
-            journal = Journal.from_bytes(io.read_at(handle, io.stat_handle(handle).st_size, 0))
+            size = min(io.stat_handle(handle).st_size, MAX_JOURNAL_BYTES)  # a longer one is damage
+            journal = Journal.from_bytes(io.read_at(handle, size, 0))
             is_committed = committed(journal.token)
         except BaseException:
             io.close(handle)
@@ -237,5 +241,5 @@ def _open_journal(io: FileIO, path: Path, owners: Owners) -> int | None:
 def _owner_in(io: FileIO, handle: int) -> str:
     """The id of a journal's owner, as the temporary files have it of which it speaks; zeros where there are
     none."""
-    match = _TEMPORARY.search(io.read_at(handle, io.stat_handle(handle).st_size, 0))
+    match = _TEMPORARY.search(io.read_at(handle, min(io.stat_handle(handle).st_size, MAX_JOURNAL_BYTES), 0))
     return "0" * 16 if match is None else match.group(1).decode()

@@ -17,6 +17,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests import counts
 from tests.fuzz import plain
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
@@ -52,7 +53,25 @@ def main() -> int:
     total = sum(count for count, _found in done)
     found = sum(found for _count, found in done)
     print(f"{total:,} inputs in {time.monotonic() - began:.0f} s, {found} findings")
+    if options.record:
+        _record(options.record, total, found, time.monotonic() - began, len(chosen))
     return 1 if found else 0
+
+
+def _record(name: str, inputs: int, findings: int, seconds: float, targets: int) -> None:
+    """Add to what earlier runs of this name counted: the corpus that they left is where this one began."""
+    before = counts.rows_of(counts.place()).get(name, {})
+
+    def summed(key: str, value: int) -> int:
+        return value + int(before.get(key, 0))
+
+    counts.record(
+        name,
+        inputs=summed("inputs", inputs),
+        findings=summed("findings", findings),
+        targets=targets,
+        seconds=summed("seconds", round(seconds)),
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -72,6 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1 << 31, help="inputs for each target, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--findings", type=Path, default=Path(".fuzz"), help="where inputs are kept")
+    parser.add_argument("--record", metavar="NAME", help="add what was run to this row of tests.counts")
     parser.add_argument("--repeat", type=Path, help="one input for one target")
     options = parser.parse_args()
     if options.repeat and not options.target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -13,10 +14,12 @@ from blake3 import blake3
 from mvc import canonical
 from mvc.backends.memory import MemoryBackend
 from mvc.codecs import Step
+from mvc.collection.trash import MAGIC as TRASH_MAGIC
+from mvc.collection.trash import TrashEntry
 from mvc.config import Config
 from mvc.errors import ConfigError, CorruptFile, CorruptObject, UnsupportedFeature
 from mvc.objectid import BlobId
-from mvc.objects import AliasEntry, Commit, Manifest, Tag, Tree, commit_links
+from mvc.objects import AliasEntry, Commit, Manifest, Person, Tag, Timestamp, Tree, commit_links
 from mvc.odb.pack import HEAD_BYTES, scan_pack
 from mvc.odb.pack import MAGIC as PACK_MAGIC
 from mvc.odb.record import MAGIC as RECORD_MAGIC
@@ -27,6 +30,7 @@ from mvc.refs import RefPieces, RefTable
 from mvc.registry.notes.note import decode as decode_notes
 from mvc.root import MAGIC as ROOT_MAGIC
 from mvc.root import Root
+from mvc.tombstones import Purge, Tombstones
 from mvc.worktree.index import IndexEntry, StatCache, StatKey
 from mvc.worktree.index import _decode as decode_index
 from mvc.worktree.index import _encode as encode_index
@@ -273,6 +277,56 @@ _CONFIGS = [
     b"a." * 2000 + b"b = 1",
 ]
 
+
+def _purges(data: bytes) -> None:
+    """The input is a purge as root has it; what it names is a piece of ids, or that of another kind."""
+    try:
+        value = canonical.unpack(data, "it")
+        tombstones = Tombstones(value if isinstance(value, dict) else {"0" * 32: value}, MemoryBackend())
+        assert BlobId.of(b"x") not in tombstones or not tombstones
+    except OURS:
+        return
+
+
+def _purge_piece(data: bytes) -> None:
+    """The input is a piece of purged ids."""
+    backend = MemoryBackend()
+    try:
+        name = write_piece(backend, canonical.unpack(data, "it"))
+        purge = dataclasses.replace(_a_purge(backend), pieces=(name,))
+        tombstones = Tombstones({purge.name: purge.to_value()}, backend)
+        assert all(identity in tombstones for identity in tombstones.ids())
+    except OURS:
+        return
+
+
+def _a_purge(backend: MemoryBackend) -> Purge:
+    ids = [BlobId.of(bytes([number])) for number in range(3)]
+    return Purge.store(backend, ids, time=Timestamp(1, 0), who=Person("a", "b"), what="x", why="y")
+
+
+def _purge_seeds() -> list[bytes]:
+    purge = _a_purge(MemoryBackend())
+    return [canonical.pack({purge.name: purge.to_value()}), canonical.pack(purge.to_value())]
+
+
+def _purge_piece_seeds() -> list[bytes]:
+    backend = MemoryBackend()
+    _a_purge(backend)
+    return [backend.get(key) for key, _size in backend.list("pieces/")]
+
+
+def _trash_entry(data: bytes) -> None:
+    entry = TrashEntry.from_bytes("1", data)
+    assert TrashEntry.from_bytes("1", entry.to_bytes()) == entry
+
+
+def _trash_seeds() -> list[bytes]:
+    log = log_of(3, MemoryBackend())
+    entries = [TrashEntry("1", 5), TrashEntry("1", 5, "returned", log.recent)]
+    return [_unsealed(TRASH_MAGIC, entry.to_bytes()) for entry in entries]
+
+
 OBJECTS = (Manifest, Tree, Commit, Tag, AliasEntry)
 
 TARGETS = [
@@ -294,6 +348,9 @@ TARGETS = [
         lambda: [_unsealed(JOURNAL_MAGIC, JOURNAL.to_bytes())],
     ),
     Target("stat cache", _stat_cache, _stat_cache_seeds),
+    Target("purges", _purges, _purge_seeds),
+    Target("purged ids", _purge_piece, _purge_piece_seeds),
+    Target("trash", partial(_sealed_by_checksum, TRASH_MAGIC, _trash_entry), _trash_seeds),
     Target("notes", _notes, lambda: [b"{}", b'{"a":{}}']),
     Target("config", _config, lambda: _CONFIGS),
 ]

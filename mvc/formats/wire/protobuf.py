@@ -16,7 +16,7 @@ from mvc.formats.wire.window import Window
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types; :data:`BYTES` is what carries a length: texts, messages, packed numbers."""
 
-MAX_FIELDS = 1_000_000
+MAX_FIELDS = 700_000
 """Fields of one file; each costs about two microseconds, and 120 bytes where they are kept."""
 
 _FIXED = {FIXED64: 8, FIXED32: 4}

@@ -14,7 +14,7 @@ from typing import Any
 
 from mvc.formats import OPAQUE, NotThisFormat, Value, View, read_values
 from mvc.formats.wire import jsontext
-from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_range
+from mvc.history.reader import GAP, ObjectReader, PartTable, read_or_gap, read_range
 from mvc.history.treediff import flatten
 from mvc.objectid import ManifestId, TreeId
 from mvc.objects import Manifest
@@ -126,7 +126,11 @@ class Contents:
         for path in sorted([*likely, *others[:MAX_OTHERS]][:MAX_MANIFESTS]):
             if tensors > MAX_TENSORS:
                 break
-            manifest = read_manifest(self.reader, self.paths[path])
+            manifest = read_or_gap(self.reader, self.paths[path])
+            if manifest.format == GAP:
+                del self.paths[path]
+                self.notes.append(f"{path} was purged")
+                continue
             tensors += len(manifest.tensors)
             self.files[path] = File(path, manifest, file_role(path))
         if len(self.files) < len(self.paths):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mvc.formats import OPAQUE
-from mvc.history.reader import ObjectReader, Remembering, read_commit, read_manifest
+from mvc.history.reader import ObjectReader, Remembering, read_commit, read_or_gap
 from mvc.history.tensordiff import diff_tensors
 from mvc.history.treediff import Change, diff_trees, pair_renames
 from mvc.objectid import CommitId, ManifestId
@@ -156,7 +156,7 @@ def _tensor_changes(reader: ObjectReader, changes: Sequence[Change]) -> TensorCh
     # first those that look like a model's: there may be thousands of others
     for change in sorted(differing, key=lambda change: not looks_like_model(change.path))[:MAX_COMPARED]:
         old, new = (
-            None if entry is None else read_manifest(reader, ManifestId(entry.id))
+            None if entry is None else read_or_gap(reader, ManifestId(entry.id))
             for entry in (change.old, change.new)
         )
         if not (old and old.tensors) and not (new and new.tensors):
