@@ -224,6 +224,12 @@ def dig_up(repository: Repository) -> CommitId:
     return snapshot(repository, "dug up", allow_empty=True).id
 
 
+def make_new(repository: Repository) -> CommitId:
+    """Commit what nobody has seen."""
+    (repository.worktree / "new").write_bytes(noise(77))
+    return snapshot(repository, "new").id
+
+
 def read_everything(repository: Repository) -> None:
     """Every version laid out in a folder, from one view of the store."""
     place = repository.worktree.parent / "out"
@@ -238,12 +244,17 @@ def collect_all(repository: Repository) -> None:
     gc(repository, Request(LATER, 0, repack=True))
 
 
+def collect_some(repository: Repository) -> None:
+    gc(repository, Request(LATER, 0))
+
+
 def go_back(repository: Repository) -> None:
     checkout(repository, "v1", ME, now())
 
 
 PAIRS = {
     "commit, collection": Pair(dig_up, collect_all),
+    "new commit, collection": Pair(make_new, collect_some),
     "reader, collection": Pair(read_everything, collect_all),
     "checkout, collection": Pair(go_back, collect_all),
     "collection, commit": Pair(collect_all, dig_up),
@@ -334,7 +345,7 @@ class Stage:
         assert report.damage == [], report.damage
 
 
-_MAKE_NOTHING = (collect_all, read_everything, go_back)
+_MAKE_NOTHING = (collect_all, collect_some, read_everything, go_back)
 
 
 def main() -> int:

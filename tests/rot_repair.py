@@ -47,8 +47,9 @@ def try_repair(scene: Scene, name: str, case: Case, copy: Path) -> None:
 
 
 def try_repair_alone(scene: Scene, name: str, case: Case) -> bool:
-    """Lay a case and repair it without any copy: nothing that could be read is lost by it, and what cannot be
-    read is told. Returns whether everything is there again.
+    """Lay a case, repair it without any copy: nothing that could be read is deleted, and what cannot be
+    read is told. A version that only a lost one led to has no name any more, but its records stay in the
+    store. Returns whether everything is there again.
 
     Raises:
         Wrong: something is not so.
@@ -61,8 +62,10 @@ def try_repair_alone(scene: Scene, name: str, case: Case) -> bool:
         except Exception as error:
             raise Wrong(f"{name}: the repair failed with {error!r}") from error
         after = readable(scene)
-        if before - after:
-            raise Wrong(f"{name}: the repair lost {sorted(before - after)}")
+        left = [path.read_bytes() for path in (scene.folder / ".mvc").rglob("*") if path.is_file()]
+        for version in {bytes.fromhex(content.partition(":")[0]) for content in before - after}:
+            if result.sound or not any(version in data for data in left):
+                raise Wrong(f"{name}: the repair lost version {version.hex()[:12]}")
         whole = len(after) == len(scene.seen.contents)
         if result.sound and not whole:
             raise Wrong(f"{name}: called sound, and {len(scene.seen.contents) - len(after)} cannot be read")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.crowd import PAIRS, Crowd, Stage
 
-FEW = 5  # moments at which a process is stopped
+FEW = 4  # moments at which a process is stopped
 
 
 def test_a_crowd_commits_while_others_collect_check_and_read(tmp_path):
@@ -41,8 +41,7 @@ def test_a_reader_that_stands_still_at_its_first_steps(stage):
 
 def test_a_writer_that_stands_still_before_its_swap(stage):
     """Its packs are there, and root does not name them yet."""
-    pair = PAIRS["commit, collection"]
-    names = stage.names(pair)
-    swap = len(names) - names[::-1].index("replace")
-    went = Counter(stage.meet(pair, step) for step in (swap, *range(swap - 20, swap - 3, 4)))
+    pair = PAIRS["new commit, collection"]
+    put = stage.names(pair).index("link") + 1
+    went = Counter(stage.meet(pair, step) for step in (put + 1, put + 4, put + 10))
     assert went["not stopped"] == 0, went

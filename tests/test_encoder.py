@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -319,6 +320,14 @@ ROT = Step("rot", 1, {"width": 2}, 8)
 def test_lies_are_damage(chain, stored, plain_length) -> None:
     with pytest.raises(CorruptObject):
         decode_chain(chain, stored, plain_length, None)
+
+
+def test_a_step_that_claims_too_much_is_refused_before_it_is_undone() -> None:
+    """Small stored bytes, small plain bytes, and a great deal between the two."""
+    bomb = zstandard.compress(bytes(1 << 20))
+    chain = [Step("zstd", 1, {}, 1 << 20), Step("zstd", 1, {}, len(bomb))]
+    with pytest.raises(CorruptObject, match="claims 1048576 bytes for 8"):
+        decode_chain(chain, bomb, 8, None)
 
 
 def test_eight_steps_are_allowed() -> None:
