@@ -7,7 +7,6 @@ from pathlib import Path
 from mvc.ops.fsck import fsck
 from mvc.ops.repair import Request as RepairRequest
 from mvc.ops.repair import repair
-
 from tests.engine import ME, now
 from tests.rot import Case, Scene, Wrong, judge, lay, opened, picture, readable
 
