@@ -411,6 +411,8 @@ class Model:
     # --- names -------------------------------------------------------------------------------------------
     def branch(self, name: str, revision: str, *, force: bool = False) -> Outcome:
         commit, ref = self.resolve(revision), BRANCHES + name
+        if self.refs.get(ref) == Target(commit) and self.head != Branch(ref):
+            return Outcome(nothing=True)
         if ref in self.refs and (not force or self.head == Branch(ref)):
             raise Refused("there is one, or it is the current one")
         return Outcome(refs={ref: Target(commit)})
@@ -435,6 +437,8 @@ class Model:
 
     def tag(self, name: str, revision: str, annotated: str | None, *, force: bool = False) -> Outcome:
         commit, ref = self.resolve(revision), TAGS + name
+        if self.refs.get(ref) == Target(commit, annotated):
+            return Outcome(nothing=True)
         if ref in self.refs and not force:
             raise Refused("there is one")
         return Outcome(refs={ref: Target(commit, annotated)})

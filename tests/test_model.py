@@ -13,6 +13,7 @@ mvc to it from there on.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mvc.errors import AnswerIsNo, Busy, DamageError, MvcError, WouldOverwrite
+from mvc.errors import AnswerIsNo, Busy, DamageError, MvcError, ObjectPurged, WouldOverwrite
 from mvc.fileio import FileIO
 from mvc.history.reader import read_manifest, read_tag
 from mvc.history.refnames import short_ref_name
@@ -42,6 +43,8 @@ from mvc.ops import (
     notes,
     oplog,
     pick,
+    purge,
+    repair,
     reset,
     restore,
     status,
@@ -99,6 +102,7 @@ class Commands(RuleBasedStateMachine):
         self.steps = 0
         self.moment = BEGAN
         self.held = ExitStack()
+        self.secrets: set[bytes] = set()
         self.readers: list[tuple[View, dict[str, Version]]] = []
         init(FileIO(), self.folder, Monitor())
         self.repositories = [self.open(), self.open()]
@@ -640,9 +644,11 @@ class Commands(RuleBasedStateMachine):
     def rot(self, pack: int, part: float, bit: int) -> None:
         """A bit of a pack turns: versions come back right or not at all, and fsck tells. It turns back."""
         with self.open().reading() as view:
-            dead = {name.hex() for name in view.index.dead_packs}
+            named = {pack for row in view.index.rows for pack in view.index.segment(row.name).packs}
+            alive = {pack.hex() for pack in named - view.index.dead_packs}
+        # a pack of a command that was killed is nobody's
         packs = [
-            path for path in sorted((self.folder / ".mvc" / "packs").rglob("*.pack")) if path.stem not in dead
+            path for path in sorted((self.folder / ".mvc" / "packs").rglob("*.pack")) if path.stem in alive
         ]
         if not packs:
             return
@@ -652,6 +658,112 @@ class Commands(RuleBasedStateMachine):
                 self.check_damaged(version)
             assert fsck(self.open(), full=True).damage
         assert fsck(self.open(), full=True).damage == []
+
+    @contextmanager
+    def copy(self) -> Iterator[Path]:
+        """The whole folder once more, for what is not done to the one that goes on."""
+        with tempfile.TemporaryDirectory(prefix="copy", dir=FAST if FAST.is_dir() else None) as place:
+            folder = Path(place) / "repo"
+            shutil.copytree(self.folder, folder)
+            yield folder
+
+    @rule(
+        hurts=st.lists(
+            st.tuples(WHICH, st.sampled_from(["flip", "cut", "empty", "gone"])), min_size=1, max_size=4
+        )
+    )
+    def repair(self, hurts: list[tuple[int, str]]) -> None:
+        """In a copy: whatever packs, index segments and pieces are damaged, it comes back from this one."""
+        with self.copy() as folder:
+            files = sorted(
+                path
+                for place in ("packs", "segments", "pieces")
+                for path in (folder / ".mvc" / place).rglob("*")
+                if path.is_file()
+            )
+            if not files:
+                return
+            for which, how in hurts:
+                path = files[which * 7 % len(files)]
+                if path.exists():
+                    hurt(path, how)
+            opened = Repository.open(FileIO(), folder, Monitor())
+            done = repair.repair(opened, repair.Request(ME, self.now(), (self.folder,)))
+            assert done.sound, done
+            assert fsck(Repository.open(FileIO(), folder, Monitor()), full=True).damage == []
+            self.check_versions(self.model.needed(), folder)
+            with Repository.open(FileIO(), folder, Monitor()).reading() as view:
+                assert self.refs(view) == self.model.refs
+
+    @rule(path=st.sampled_from(["secret.bin", "d/deep/secret.bin"]), size=st.integers(600, 6000))
+    def leak(self, path: str, size: int) -> None:
+        """Bytes like no others come into a version."""
+        if self.model.pending is None and not plain.clashes({*self.model.work, path}):
+            self.put(path, random.Random(self.moment).randbytes(size))
+            self.secrets.add(self.model.work[path][0])
+            self.commit()
+
+    @precondition(lambda self: self.model.pending is None)
+    @rule(anew=st.booleans())
+    def purge(self, anew: bool) -> None:
+        """In a copy: of the secrets that versions have nothing is left, anywhere in the store, and they
+        cannot come back; all else is as it was."""
+        model = self.model
+        if not self.secrets:
+            self.leak("secret.bin", 2000)
+            self.alike()
+        named = {value.commit for value in model.refs.values() if isinstance(value, Target)}
+        kept = model.ancestors(named | ({model.commit} if model.commit else set()))
+        targets = {
+            path
+            for one in model.needed()
+            for path, (data, _executable) in model.versions[one].files.items()
+            if data in self.secrets
+        }
+        gone = {
+            data
+            for one in model.needed()
+            for path, (data, _executable) in model.versions[one].files.items()
+            if path in targets
+        }
+        if not targets or not gone <= self.secrets:
+            return  # what was a secret's place holds what others have too
+        with self.copy() as folder:
+            now = self.now()
+            words = tuple(f"./{path}" for path in sorted(targets))
+            asked = purge.Request(words, ME, now, "leaked", rewrite=anew, everywhere=True)
+            done = purge.purge(Repository.open(FileIO(), folder, Monitor()), asked)
+            assert done.ended.proof.clean
+            for path in (folder / ".mvc").rglob("*"):
+                if path.is_file():
+                    data = path.read_bytes()
+                    assert not any(secret[100:148] in data for secret in gone), path
+            opened = Repository.open(FileIO(), folder, Monitor())
+            assert fsck(opened, full=True).damage == []
+            if not anew:
+                with opened.reading() as view:
+                    for one in kept:
+                        self.check_purged(view, one, gone)
+            place = folder / "again.bin"
+            place.write_bytes(next(iter(gone)))
+            with pytest.raises(MvcError) as refusal:
+                commit.commit(opened, commit.Request("again", ME, now, paths=("again.bin",)))
+            assert refusal.value.exit_code == 3
+            gc.gc(opened, gc.Request(now, None, repack=True))
+            assert fsck(Repository.open(FileIO(), folder, Monitor()), full=True).damage == []
+
+    def check_purged(self, view: View, version: str, gone: set[bytes]) -> None:
+        """All files of a version are as they were, but for those that are gone."""
+        wanted = self.model.versions[version].files
+        entries = files_of_tree(view, view.commit(CommitId.fromhex(version)).tree)
+        assert entries.keys() == wanted.keys()
+        for path, entry in entries.items():
+            if wanted[path][0] in gone:
+                with pytest.raises(ObjectPurged):
+                    view.objects.get(entry.id)
+            else:
+                manifest = read_manifest(view.objects, entry.id)
+                assert b"".join(file_pieces(view.objects, manifest, verify=True)) == wanted[path][0]
 
     # --- others ------------------------------------------------------------------------------------------
     @rule(which=st.integers(0, 1))
@@ -817,9 +929,9 @@ class Commands(RuleBasedStateMachine):
             for path, entry in files_of_tree(view, tree_id).items()
         }
 
-    def check_versions(self, versions: Any) -> None:
+    def check_versions(self, versions: Any, folder: Path | None = None) -> None:
         """These are read by a process that knows nothing yet, and are what they were."""
-        with self.open().reading() as view:
+        with Repository.open(FileIO(), folder or self.folder, Monitor()).reading() as view:
             known: dict[Any, bytes] = {}
             for one in versions:
                 wanted = self.model.versions[one]
@@ -880,6 +992,22 @@ def stored(folder: Path) -> dict[str, bytes]:
         for path in [folder / ".mvc" / place, *(folder / ".mvc" / place).rglob("*")]
         if path.is_file()
     }
+
+
+def hurt(path: Path, how: str) -> None:
+    """A file goes bad."""
+    path.chmod(0o644)
+    data = path.read_bytes()
+    match how:
+        case "flip":
+            middle = len(data) // 2
+            path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :] if data else b"")
+        case "cut":
+            path.write_bytes(data[: len(data) // 2])
+        case "empty":
+            path.write_bytes(b"")
+        case "gone":
+            path.unlink()
 
 
 @contextmanager
