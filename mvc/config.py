@@ -11,6 +11,10 @@ from mvc.errors import ConfigError
 MAX_DEPTH = 32
 """Tables and arrays within each other; a repository's settings may come from anywhere."""
 
+_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
+_LONG_KEY = re.compile(f"(?<![A-Za-z0-9_-])(?:{_PART}){{{2 * MAX_DEPTH}}}")
+"""Looked for before tomllib sees the text: a key takes it the square of its parts in memory."""
+
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
 
@@ -63,6 +67,10 @@ class Config:
         # 3 ms to import: where nobody set anything, the commands that look do without
         import tomllib
 
+        if _LONG_KEY.search(text):
+            raise ConfigError(
+                f"{where} is nested deeper than {MAX_DEPTH} levels", hint="mend it with an editor"
+            )
         try:
             self._values = tomllib.loads(text)
         # Beside its own error, tomllib lets through what thousands of brackets or digits raise in Python.
