@@ -274,6 +274,7 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "REV:PATH": Line.inside,
     "REV[:PATH]": Line.inside,
     "REV|PATH": Line.revision_or_path,
+    "TARGET": Line.revision_or_path,
     "VERB|REV": Line.verb_or_revision,
     "NAME": Line.name,
     "PATH": Line.path,
