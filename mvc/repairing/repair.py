@@ -297,7 +297,12 @@ class _Repair:
     # --- the swap ----------------------------------------------------------------------------------------
     def _note_restored(self, doubtful: set[ObjectId], walk: Walk, kept: Kept, view: View) -> None:
         """What can be read again: from elsewhere, or from another record of the store."""
-        found = dict(kept.sources)
+        # what was only encoded anew, because what it leaned on is gone, was not lost
+        found = {
+            identity: source
+            for identity, source in kept.sources.items()
+            if source or identity in doubtful or identity not in view.index
+        }
         for identity in walk.reached:
             if identity not in found and (identity in doubtful or identity not in view.index):
                 found[identity] = ""
@@ -324,6 +329,7 @@ class _Repair:
             return
         root = self._with_index(state.root, view.index, entries, keep)
         root = self._with_names(state, view, root, changes)
+        broken = [key for key in broken if key not in self._backend.made_again]
         store, names = self._repository.store, self._repository.temporary
         self._result.aside = copy_aside(self._io, store, names, broken)
         if state.raw is not None and not state.was_sound:

@@ -84,8 +84,8 @@ class Stock:
     there, decoding tells.
 
     ``index`` leads to those that were taken in; ``whole`` names the packs of ``packs/`` that hash to their
-    names, ``torn`` those that do not; ``discarded`` are versions of which the trash has a record. Memory: 46
-    bytes for each record, and one pack.
+    names, ``torn`` those that do not, whose records go by another name of the pack; ``discarded`` are
+    versions of which the trash has a record. Memory: 46 bytes for each record, and one pack.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,11 @@ class Stock:
             (self.whole if data and blake3(data).digest() == file.name else self.torn).add(file.name)
         elif not data.startswith(MAGIC):
             return
-        self.paths[file.name] = file.path
+        here = file.name
+        if here in self.torn:
+            # where the index names a record that is not there any more, another one may stand now
+            here = blake3(b"torn" + file.name).digest()
+        self.paths[here] = file.path
         try:
             for offset, length, record in scan_pack(file.name, _with_head(data)):
                 if isinstance(record, Record):
@@ -112,7 +116,7 @@ class Stock:
                     if file.discarded and isinstance(record.id, CommitId):
                         self.discarded.add(record.id)
                     if wanted(entry):
-                        self._waiting.append(entry)
+                        self._waiting.append(entry._replace(pack=here))
         except CorruptFile:
             return  # too short, or too long, to hold anything
         if len(self._waiting) >= _AT_ONCE:
