@@ -268,3 +268,21 @@ def test_a_damaged_segment_that_is_built_as_it_was_is_replaced(tmp_path):
     assert [path.name for path in (folder / ".mvc/segments").iterdir()] == [segment.name]
     assert history(open_repository(folder)) == [version]
     assert_sound(folder)
+
+
+# --- what the index no longer claims -----------------------------------------------------------------------
+def test_a_commit_after_a_repair_brings_back_what_was_lost(broken, original):
+    """The repaired index does not say that it is there, so the commit stores it, and older versions have it
+    again."""
+    versions = history(open_repository(original))
+    expected = contents(original, versions)
+    with open_repository(broken).reading() as view:
+        blob = max((one for one in view.index.entries() if one.kind == 0), key=lambda one: one.length)
+    (path,) = (path for path in packs(broken) if path.stem == blob.pack.hex())
+    flip(path, blob.offset + blob.length - 3)
+    assert mend(broken).lost
+    for data in reversed(expected):
+        (broken / MODEL).write_bytes(data)
+        snapshot(open_repository(broken), "again")
+    assert contents(broken, versions) == expected
+    assert_sound(broken)

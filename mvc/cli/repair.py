@@ -24,9 +24,10 @@ _MOST_SOURCES = 10
     "mvc repair --from /backup/model",
     exits=("4 a gc is running", "5 something stays lost"),
     data="An object: dry_run; sound (everything is there and sound now); told (what was wrong with root, "
-    "refs, operation log and index, and what was done); restored: kind, id, source (a path, a copy; "
+    "refs, operation log and index, what was done, and which refs came from a copy); "
+    "restored: kind, id, source (a path, a copy; "
     "empty: another record in the store); recovered (new branches, each with the id of "
-    "its version); "
+    "its version, which had lost its name or the way to it); "
     "aside (files put into .mvc/damaged); lost, as 'damaged' of mvc fsck; remaining: what, how, needed_by, "
     "object.",
 )
@@ -43,7 +44,8 @@ def repair(
 
     It looks for other records in the store, for files of the folder that hold what is lost, and in other
     copies: those that --from names, and remotes that are folders. A damaged root, list of refs, operation log
-    or index is built anew; versions that have lost their names become branches recovered/1 and so on.
+    or index is built anew; versions that have lost their names, or the way to them, become branches
+    recovered/1 and so on. Where root was lost, a branch that is ahead in a copy that --from names is taken.
 
     Nothing is thrown away: damaged files go into .mvc/damaged and stay there. Running it twice does no harm.
     """
@@ -79,7 +81,7 @@ def _told(done: Repaired) -> Iterator[str]:
     if len(sources) > _MOST_SOURCES:
         yield f"and more from {count(len(sources) - _MOST_SOURCES, 'other place')}; --json lists them"
     for name, identity in done.recovered.items():
-        yield f"version {identity[:12]} had lost its name: branch {short_ref_name(name)}"
+        yield f"version {identity[:12]} had lost its name or the way to it: branch {short_ref_name(name)}"
     if done.aside:
         verb = "would go" if done.dry_run else "went"
         yield f"{count(len(done.aside), 'damaged file')} {verb} into .mvc/damaged"
