@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from mvc.describing import Describer
+from mvc.errors import ObjectPurged
 from mvc.fileio import FileIO
 from mvc.history.reader import ObjectReader, read_manifest
 from mvc.history.treediff import Change
@@ -29,7 +30,8 @@ class _Candidate(NamedTuple):
 
 class SameWeights:
     """Looks among some stored files, given by path. Names, dtypes and shapes are compared first, so nearly
-    always nothing but manifests is read; then tensors, until one differs."""
+    always nothing but manifests is read; then tensors, until one differs. What was purged, whole or in part,
+    is like no other file."""
 
     def __init__(self, weigher: Weigher, objects: ObjectReader, files: Mapping[str, TreeEntry]) -> None:
         self._weigher = weigher
@@ -41,7 +43,10 @@ class SameWeights:
         found: dict[frozenset[Form], list[_Candidate]] = {}
         for path, entry in self._files.items():
             identity = ManifestId(entry.id)
-            manifest = read_manifest(self._objects, identity)
+            try:
+                manifest = read_manifest(self._objects, identity)
+            except ObjectPurged:
+                continue
             forms = forms_of(manifest.tensors)
             if forms and len(forms) == len(manifest.tensors):  # two tensors of one name tell nothing
                 found.setdefault(forms, []).append(_Candidate(path, identity, manifest))
@@ -90,16 +95,20 @@ class SameWeights:
             return False
         theirs = chain.from_iterable(self._weigher.digests(item.id, item.manifest) for item in old)
         ours = chain.from_iterable(digests(file.spans, file.read) for file in files)
-        return same_rows(before, theirs, after, ours)
+        try:
+            return same_rows(before, theirs, after, ours)
+        except ObjectPurged:
+            return False
 
     def _find(self, spans: Sequence[Span], ours: Callable[[], Iterable[bytes | None]]) -> str | None:
         wanted = forms_of(spans)
         if not wanted or len(wanted) != len(spans):
             return None  # before all manifests of a version are read
         for candidate in self._by_form.get(wanted, ()):
-            theirs = self._weigher.digests(candidate.id, candidate.manifest)
-            if same_rows(candidate.manifest.tensors, theirs, spans, ours()):
-                return candidate.path
+            with suppress(ObjectPurged):  # of a piece of it
+                theirs = self._weigher.digests(candidate.id, candidate.manifest)
+                if same_rows(candidate.manifest.tensors, theirs, spans, ours()):
+                    return candidate.path
         return None
 
 
@@ -192,7 +201,10 @@ def of_changes(
         if change.old is not None:
             among = SameWeights(weigher, objects, {change.path: change.old})
         identity = ManifestId(change.new.id)
-        other = None if among is None else among.of_stored(identity)
+        try:
+            other = None if among is None else among.of_stored(identity)
+        except ObjectPurged:
+            continue
         if other is not None and among is not None and not among.is_copy(other, identity):
             found[change.path] = other
     return found
