@@ -42,6 +42,8 @@ class PatchedStore(FolderBackend):
         self._elsewhere: dict[str, Path] = {}
         self.keeps_previous = True
         """Whether what is replaced becomes the second copy: not where it is damaged, and the copy is not."""
+        self.written: set[str] = set()
+        """What was put here, and is sound whatever stood there before."""
 
     def add_packs(self, paths: Mapping[bytes, Path]) -> None:
         """From now on these packs are read from where they lie."""
@@ -78,8 +80,17 @@ class PatchedStore(FolderBackend):
         return super().view(key)
 
     def put(self, key: str, pieces: Sequence[Buffer]) -> bool:
-        """Create an object; False if there is one already."""
-        return super().put(key, pieces) if self._scratch is None else self._scratch.put(key, pieces)
+        """Create an object; False if these bytes are there already. Names are hashes: other bytes under
+        one are damaged, and these take their place."""
+        if self._scratch is not None:
+            return self._scratch.put(key, pieces)
+        if not super().put(key, pieces):
+            data = b"".join(pieces)
+            if self.get(key) == data:
+                return False
+            self.mend(key, data)
+        self.written.add(key)
+        return True
 
     def begin(self) -> Incoming:
         """Start to put an object."""
