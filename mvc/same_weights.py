@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mvc.describing import Describer
+from mvc.errors import ObjectPurged
 from mvc.fileio import FileIO
 from mvc.history.reader import ObjectReader, read_manifest
 from mvc.history.treediff import Change
@@ -41,7 +42,10 @@ class SameWeights:
         found: dict[frozenset[Form], list[_Candidate]] = {}
         for path, entry in self._files.items():
             identity = ManifestId(entry.id)
-            manifest = read_manifest(self._objects, identity)
+            try:
+                manifest = read_manifest(self._objects, identity)
+            except ObjectPurged:
+                continue  # nobody can tell any more what weights it held
             forms = forms_of(manifest.tensors)
             if forms and len(forms) == len(manifest.tensors):  # two tensors of one name tell nothing
                 found.setdefault(forms, []).append(_Candidate(path, identity, manifest))
@@ -52,7 +56,10 @@ class SameWeights:
 
     def is_copy(self, path: str, identity: ManifestId) -> bool:
         """Whether a stored file has the very bytes of one of the files."""
-        old = read_manifest(self._objects, ManifestId(self._files[path].id))
+        try:
+            old = read_manifest(self._objects, ManifestId(self._files[path].id))
+        except ObjectPurged:
+            return False
         return old.same_file(read_manifest(self._objects, identity))
 
     def of_stored(self, identity: ManifestId) -> str | None:
@@ -90,16 +97,22 @@ class SameWeights:
             return False
         theirs = chain.from_iterable(self._weigher.digests(item.id, item.manifest) for item in old)
         ours = chain.from_iterable(digests(file.spans, file.read) for file in files)
-        return same_rows(before, theirs, after, ours)
+        try:
+            return same_rows(before, theirs, after, ours)
+        except ObjectPurged:
+            return False
 
     def _find(self, spans: Sequence[Span], ours: Callable[[], Iterable[bytes | None]]) -> str | None:
         wanted = forms_of(spans)
         if not wanted or len(wanted) != len(spans):
             return None  # before all manifests of a version are read
         for candidate in self._by_form.get(wanted, ()):
-            theirs = self._weigher.digests(candidate.id, candidate.manifest)
-            if same_rows(candidate.manifest.tensors, theirs, spans, ours()):
-                return candidate.path
+            try:
+                theirs = self._weigher.digests(candidate.id, candidate.manifest)
+                if same_rows(candidate.manifest.tensors, theirs, spans, ours()):
+                    return candidate.path
+            except ObjectPurged:
+                continue  # a tensor of one of them
         return None
 
 

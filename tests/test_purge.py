@@ -3,6 +3,7 @@ back."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ManifestId
 from mvc.ops import branch, notes, tag
 from mvc.ops.commit import Request as Commit
+from mvc.ops.diff import diff_versions, diff_worktree
+from mvc.ops.explain import explain_versions, explain_worktree
 from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request as Collect
 from mvc.ops.gc import gc
 from mvc.ops.log import log
 from mvc.ops.merge import MergeRequest, merge
 from mvc.ops.purge import Purged, Request, finish, forgive, preview, purge
+from mvc.ops.repair import Request as Repair
+from mvc.ops.repair import repair
 from mvc.ops.restore import restore
 from mvc.ops.status import status
 from mvc.ops.undo import undo
@@ -238,6 +243,48 @@ def test_checkout_and_restore_leave_it_out_and_say_so(trained):
     assert status(repository).clean
 
 
+def test_the_folder_can_be_looked_at_while_what_was_purged_lies_there(trained):
+    """Unchanged, written anew, renamed, and beside new files."""
+    repository = open_repository(trained)
+    switch_to(repository, "HEAD~1", detach=True)
+    secret = trained / "conf" / "secret.bin"
+    purged(repository, "conf/secret.bin")
+    assert secret.read_bytes() == SECRET  # it says so, and leaves the folder alone
+    shutil.copy(trained / "model.safetensors", trained / "again.safetensors")
+    found = status(repository)
+    assert found.state.added == ["again.safetensors"]
+    assert not found.state.deleted
+    secret.write_bytes(b"changed")
+    found = status(repository)
+    assert found.state.modified == ["conf/secret.bin"]
+    assert not found.same_weights
+    changes = {change.path: change.kind for change in diff_worktree(repository, None)}
+    assert changes == {"again.safetensors": "added", "conf/secret.bin": "modified"}
+    secret.write_bytes(SECRET)
+    secret.rename(trained / "other.bin")
+    found = status(repository)
+    assert found.state.added == ["again.safetensors", "other.bin"]
+    assert found.state.deleted == ["conf/secret.bin"]
+    assert not found.renamed
+    list(explain_worktree(repository, None))
+
+
+def test_a_file_without_a_purged_tensor_is_compared_by_the_others(trained):
+    repository = open_repository(trained)
+    data = (trained / "model.safetensors").read_bytes()
+    purged(repository, "model.safetensors#c")
+    (trained / "model.safetensors").write_bytes(weights_versions(1, 500, seed=9)[0])
+    assert status(repository).state.modified == ["model.safetensors"]
+    (change,) = diff_worktree(repository, None)
+    told = {one.name: one.stats is not None for one in change.tensors}
+    assert told["c"] is False
+    assert any(told.values())
+    (trained / "model.safetensors").write_bytes(data)
+    with repository.reading() as view:
+        list(diff_versions(repository, view, "HEAD~1", "HEAD"))
+        list(explain_versions(view, "HEAD~1", "HEAD"))
+
+
 def test_the_current_version_can_go(trained):
     repository = open_repository(trained)
     purged(repository, "HEAD")
@@ -317,6 +364,22 @@ def test_the_head_drops_out(trained):
     assert_sound(trained)
     switch_to(repository, "HEAD", force=True)
     assert status(repository).clean
+
+
+def test_undone_versions_go_with_the_history_that_they_follow(trained):
+    """Else they would be left, findable, behind a version that nobody can read; and a branch that is put
+    there would stop the next purge."""
+    repository = open_repository(trained)
+    orphan = history(repository)[0]
+    (trained / "log.txt").write_text("better\n")
+    snapshot(repository, None, amend=True)
+    purged(repository, "conf/secret.bin", rewrite=True)
+    with repository.reading() as view:
+        assert view.tombstones.find(orphan)
+    with pytest.raises(ObjectPurged):
+        branch.create(repository, "lost", str(orphan), ME, now())
+    purged(repository, "log.txt", rewrite=True)
+    assert_sound(trained)
 
 
 def test_all_history_drops_out(tmp_path):
@@ -523,6 +586,26 @@ def test_the_log_loses_what_names_lists_that_went(trained):
     assert_sound(trained)
 
 
+def test_no_copy_of_root_forgets_a_purge_that_was_not_ended(trained, monkeypatch):
+    """The swap itself keeps the state before it in root.previous; the ending replaces that before anything
+    else, as deleting takes its time."""
+
+    def killed(repository, names):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mvc.purging.ending.move_packs", killed)
+    with pytest.raises(KeyboardInterrupt):
+        purge(open_repository(trained), Request(("conf/secret.bin",), ME, now(), "leaked"))
+    monkeypatch.undo()
+    (trained / ".mvc" / "root").write_bytes(b"junk")
+    repository = open_repository(trained)
+    repair(repository, Repair(ME, now()))
+    with repository.reading() as view:
+        assert [purge.why for purge in view.tombstones.purges] == ["leaked"]
+    assert finish(repository).proof.ids
+    assert SECRET[:64] not in store_bytes(trained)
+
+
 def test_a_proof_looks_everywhere(trained):
     """What somebody copied into the store by hand is found, and named."""
     repository = open_repository(trained)
@@ -530,14 +613,14 @@ def test_a_proof_looks_everywhere(trained):
     done = purged(repository, "conf/secret.bin")
     assert done.planned is not None
     gone = sorted(done.planned.survey.gone)
-    damaged = trained / ".mvc" / "damaged"
-    damaged.mkdir(exist_ok=True)
+    copies = trained / ".mvc" / "copies"
+    copies.mkdir()
     for path, data in packs.items():
-        (damaged / path.name).write_bytes(data)
+        (copies / path.name).write_bytes(data)
     (trained / ".mvc" / "hints").write_bytes(b"x" * 7 + gone[0])
     (trained / ".mvc" / gone[1].hex()).write_bytes(b"")
     proof = finish(repository).proof
     assert not proof.clean
     assert proof.records
     assert {"hints", gone[1].hex()} < set(proof.traces)
-    assert any(name.startswith("damaged/") for name in proof.traces)
+    assert any(name.startswith("copies/") for name in proof.traces)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from mvc.errors import ObjectPurged
 from mvc.fileio import FileIO
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
@@ -29,7 +30,10 @@ def renames(
         return {}
     gone: dict[int, dict[str, Manifest]] = {}
     for path in state.deleted:
-        manifest = read_manifest(ManifestId(version[path].id))
+        try:
+            manifest = read_manifest(ManifestId(version[path].id))
+        except ObjectPurged:
+            continue  # there is nothing to compare with
         if manifest.size:
             gone.setdefault(manifest.size, {})[path] = manifest
     found: dict[str, str] = {}
