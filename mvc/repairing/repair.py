@@ -329,7 +329,8 @@ class _Repair:
             return
         root = self._with_index(state.root, view.index, entries, keep)
         root = self._with_names(state, view, root, changes)
-        broken = [key for key in broken if key not in self._backend.made_again]
+        # what was built anew may come to have the very name of what was lost
+        broken = [key for key in broken if key not in self._backend.written]
         store, names = self._repository.store, self._repository.temporary
         self._result.aside = copy_aside(self._io, store, names, broken)
         if state.raw is not None and not state.was_sound:
