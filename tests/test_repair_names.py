@@ -187,6 +187,16 @@ def test_a_branch_that_is_ahead_in_a_copy_is_taken(broken, ahead):
     assert not mend(broken, ahead).did_something
 
 
+def test_a_branch_that_was_taken_can_be_given_back(broken, ahead):
+    before = history(open_repository(broken))
+    branch.create(open_repository(broken), "mark", "HEAD", ME, now())
+    spoil(broken)
+    mend(broken, ahead)
+    assert len(history(open_repository(broken))) == len(before) + 2
+    undo(open_repository(broken), ME, now(), force=True)
+    assert history(open_repository(broken)) == before
+
+
 def test_a_branch_of_a_copy_that_went_another_way_gets_its_own_name(broken, ahead):
     (broken / "other").write_text("other")
     ours = snapshot(open_repository(broken), "ours").id
