@@ -228,6 +228,20 @@ def test_a_tensor_that_went(run):
         assert done.code == 0, (words, done)
 
 
+def test_a_bisection_passes_over_a_version_that_went_whole(run):
+    run("init")
+    for number in range(4):
+        Path("a.txt").write_text(f"{number}\n")
+        run("commit", "-m", f"version {number}")
+    run("purge", "HEAD~1", "--yes")
+    assert "version 1" in run("bisect", "start", "HEAD", "HEAD~3").out
+    done = run("bisect", "good")
+    assert done.code == 1
+    assert "only skipped versions are left" in done.out
+    assert run("bisect", "reset").code == 0
+    assert Path("a.txt").read_text() == "3\n"
+
+
 ID = st.integers(0, 255).map(lambda number: random.Random(number).randbytes(ID_BYTES))
 
 
