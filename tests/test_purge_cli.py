@@ -228,6 +228,21 @@ def test_a_tensor_that_went(run):
         assert done.code == 0, (words, done)
 
 
+def test_a_tensor_that_equals_another_stays_with_it(run):
+    """Both lie on the same pieces."""
+    run("init")
+    tied = ("U8", [9000], random.Random(7).randbytes(9000))
+    path = Path("model.safetensors")
+    path.write_bytes(safetensors_bytes({"head": tied, "embed": tied}))
+    run("commit", "-m", "tied")
+    done = run("purge", "model.safetensors#head", "--yes")
+    assert done.code == 3
+    assert "nothing is only there" in done.err
+    assert run("cat", "HEAD:model.safetensors").raw == path.read_bytes()
+    assert run("purge", "model.safetensors#head", "model.safetensors#embed", "--yes").code == 0
+    assert run("cat", "HEAD:model.safetensors").code == 3
+
+
 def test_a_bisection_passes_over_a_version_that_went_whole(run):
     run("init")
     for number in range(4):
