@@ -228,6 +228,27 @@ def test_a_tensor_that_went(run):
         assert done.code == 0, (words, done)
 
 
+@pytest.mark.parametrize("target", ["secret.bin", "model.safetensors"])
+def test_a_forgiven_file_of_the_current_version_comes_back_by_a_commit(run, target):
+    """The version names it all the time, so nothing has changed; only its bytes are not there."""
+    run("init")
+    chance = random.Random(7)
+    Path("secret.bin").write_bytes(chance.randbytes(9000))
+    tensors = {name: ("U8", [9000], chance.randbytes(9000)) for name in "ab"}
+    Path("model.safetensors").write_bytes(safetensors_bytes(tensors))
+    path = Path(target)
+    run("commit", "-m", "first")
+    run("purge", target, "--yes")
+    (row,) = run("purge", "--list", "--json").data
+    run("purge", "--forgive", row["name"])
+    done = run("commit", "-m", "it may be here")
+    assert done.code == 0, done
+    for version in ("HEAD", "HEAD~1"):
+        assert run("cat", f"{version}:{path}").raw == path.read_bytes()
+    assert run("commit", "-m", "again").code == 1
+    assert run("fsck", "--full").code == 0
+
+
 def test_a_tensor_that_equals_another_stays_with_it(run):
     """Both lie on the same pieces."""
     run("init")
