@@ -3,6 +3,7 @@ back."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ManifestId
 from mvc.ops import branch, notes, tag
 from mvc.ops.commit import Request as Commit
+from mvc.ops.diff import diff_versions, diff_worktree
+from mvc.ops.explain import explain_versions, explain_worktree
 from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request as Collect
 from mvc.ops.gc import gc
@@ -238,6 +241,48 @@ def test_checkout_and_restore_leave_it_out_and_say_so(trained):
         restore(repository, ["conf/secret.bin"], ME, now(), source="HEAD~1")
     switch_to(repository, "main", force=True)
     assert status(repository).clean
+
+
+def test_the_folder_can_be_looked_at_while_what_was_purged_lies_there(trained):
+    """Unchanged, written anew, renamed, and beside new files."""
+    repository = open_repository(trained)
+    switch_to(repository, "HEAD~1", detach=True)
+    secret = trained / "conf" / "secret.bin"
+    purged(repository, "conf/secret.bin")
+    assert secret.read_bytes() == SECRET  # it says so, and leaves the folder alone
+    shutil.copy(trained / "model.safetensors", trained / "again.safetensors")
+    found = status(repository)
+    assert found.state.added == ["again.safetensors"]
+    assert not found.state.deleted
+    secret.write_bytes(b"changed")
+    found = status(repository)
+    assert found.state.modified == ["conf/secret.bin"]
+    assert not found.same_weights
+    changes = {change.path: change.kind for change in diff_worktree(repository, None)}
+    assert changes == {"again.safetensors": "added", "conf/secret.bin": "modified"}
+    secret.write_bytes(SECRET)
+    secret.rename(trained / "other.bin")
+    found = status(repository)
+    assert found.state.added == ["again.safetensors", "other.bin"]
+    assert found.state.deleted == ["conf/secret.bin"]
+    assert not found.renamed
+    list(explain_worktree(repository, None))
+
+
+def test_a_file_without_a_purged_tensor_is_compared_by_the_others(trained):
+    repository = open_repository(trained)
+    data = (trained / "model.safetensors").read_bytes()
+    purged(repository, "model.safetensors#c")
+    (trained / "model.safetensors").write_bytes(weights_versions(1, 500, seed=9)[0])
+    assert status(repository).state.modified == ["model.safetensors"]
+    (change,) = diff_worktree(repository, None)
+    told = {one.name: one.stats is not None for one in change.tensors}
+    assert told["c"] is False
+    assert any(told.values())
+    (trained / "model.safetensors").write_bytes(data)
+    with repository.reading() as view:
+        list(diff_versions(repository, view, "HEAD~1", "HEAD"))
+        list(explain_versions(view, "HEAD~1", "HEAD"))
 
 
 def test_the_current_version_can_go(trained):

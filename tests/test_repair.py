@@ -382,6 +382,47 @@ def test_a_lost_piece_of_refs_is_made_again_from_the_log(tmp_path):
     assert_sound(folder)
 
 
+def refs_piece(folder: Path) -> None:
+    with open_repository(folder).reading() as view:
+        name = view.root.refs.pieces[0][1]
+    flip(folder / f".mvc/pieces/{name.hex()}.piece", 30)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: flip(segments(folder)[0], 30),
+        lambda folder: segments(folder)[0].write_bytes(b"mvcSEG_1"),
+        lambda folder: segments(folder)[0].unlink(),
+        refs_piece,
+    ],
+    ids=["flipped", "cut", "deleted", "piece of refs"],
+)
+def test_what_is_built_anew_may_have_the_name_of_what_was_lost(tmp_path, damage):
+    """Names are hashes: what a second repair builds in the place of what the first one built is that file."""
+    from mvc.ops.branch import create
+
+    folder = build(tmp_path / "repo", 2)
+    for number in range(80):
+        create(open_repository(folder), f"b{number:02}", "HEAD", ME, now())
+    gc(open_repository(folder), GcRequest(now(), 90))
+    with open_repository(folder).reading() as view:
+        refs = dict(view.refs.values())
+    for _time in range(3):
+        assert len(segments(folder)) == 1
+        damage(folder)
+        done = mend(folder)
+        assert done.sound and done.told, done
+        assert_sound(folder)
+        with open_repository(folder).reading() as view:
+            assert dict(view.refs.values()) == refs
+            kept = {row.name.hex() for row in view.root.segments}
+        for path in segments(folder):
+            if path.stem not in kept:
+                path.unlink()  # condemned
+    assert not mend(folder).did_something
+
+
 # --- nothing is lost by it -------------------------------------------------------------------------------
 def test_damaged_files_stay(broken):
     before = {path.name: path.read_bytes() for path in packs(broken)}

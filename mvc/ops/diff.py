@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mvc.describing import Describer
 from mvc.dtypes import DTYPES
-from mvc.errors import ObjectPurged, UserError
+from mvc.errors import UserError
 from mvc.fileio import storage_errors
 from mvc.history.ancestry import merge_bases
 from mvc.history.reader import ObjectReader, PartTable, read_or_gap
 from mvc.history.revisions import resolve_commit
-from mvc.history.tensordiff import TensorDiff, diff_tensors
+from mvc.history.tensordiff import SpanPair, TensorDiff, diff_tensors
 from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
 from mvc.ingest import measure_file
 from mvc.objectid import ManifestId
@@ -40,10 +39,10 @@ BINS = 61
 @dataclass(frozen=True, slots=True)
 class TensorChange:
     """A tensor that differs. ``kind`` is added, removed, reshaped, cast (another dtype, the same shape) or
-    changed; ``moved`` the share, 0 to 1,
-    of a changed tensor's elements whose bits differ (None for a strided view of more than 256 MiB). ``stats``
-    say how far it moved, where both sides are known; ``histogram`` counts the changes that its elements made,
-    in :data:`BINS` equal bins from −``stats.largest`` to ``stats.largest``, where that was asked for."""
+    changed; ``moved`` the share, 0 to 1, of a changed tensor's elements whose bits differ (None for a strided
+    view of more than 256 MiB, and for what was purged). ``stats`` say how far it moved, where both sides are
+    known; ``histogram`` counts the changes that its elements made, in :data:`BINS` equal bins from
+    −``stats.largest`` to ``stats.largest``, where that was asked for."""
 
     kind: str
     name: str
@@ -99,8 +98,7 @@ def diff_versions(
     same: dict[str, str] = {}
     if tensors:
         weigher = Weigher(repository, objects)
-        with suppress(ObjectPurged):  # what is gone has no weights to compare
-            same = of_changes(weigher, objects, changes, lambda: flatten(objects, before))
+        same = of_changes(weigher, objects, changes, lambda: flatten(objects, before))
     for change in changes:
         if any(is_wanted(path, paths) for path in (change.path, change.old_path) if path is not None):
             # the tensors of what was only saved otherwise are not news
@@ -241,6 +239,11 @@ def _tensor_changes(
         yield from _compared(reader, database, PartTable(old), PartTable(new), found, depth)
 
 
+def _kind(pair: SpanPair) -> str:
+    """How a tensor of another dtype or shape is called."""
+    return "cast" if pair.old.shape == pair.new.shape else "reshaped"
+
+
 def _compared(
     reader: ObjectReader,
     database: ObjectDatabase,
@@ -254,7 +257,18 @@ def _compared(
     from mvc.history.stretches import Compared
     from mvc.history.tensorstats import compare, histogram
 
-    every = [Compared(before, after, pair) for pair in (*found.reshaped, *found.maybe_changed)]
+    def is_gone(table: PartTable, span: Span) -> bool:
+        blobs = (piece.part.blob for piece in table.pieces(span.offset, span.length))
+        return any(blob is not None and database.is_gone(blob) for blob in blobs)
+
+    shapes, others = list(found.reshaped), list(found.maybe_changed)
+    for pairs in (shapes, others):
+        for pair in [one for one in pairs if is_gone(before, one.old) or is_gone(after, one.new)]:
+            pairs.remove(pair)  # purged: how far it moved nobody can tell
+            yield TensorChange(
+                _kind(pair) if pairs is shapes else "changed", pair.new.name, pair.old, pair.new
+            )
+    every = [Compared(before, after, pair) for pair in (*shapes, *others)]
 
     def ahead(tensors: Sequence[Compared]) -> None:
         """Small tensors are in the database's cache when their turn comes, read together: to look for each
@@ -267,12 +281,10 @@ def _compared(
         )
 
     changes: list[TensorChange] = []
-    reshaped = len(found.reshaped)
     for place, stats in enumerate(compare(reader, every, rank=depth.rank, ahead=ahead)):
         pair = every[place].pair
-        if place < reshaped:
-            kind = "cast" if pair.old.shape == pair.new.shape else "reshaped"
-            changes.append(TensorChange(kind, pair.new.name, pair.old, pair.new, None, stats))
+        if place < len(shapes):
+            changes.append(TensorChange(_kind(pair), pair.new.name, pair.old, pair.new, None, stats))
         elif stats is None or stats.moved != 0:
             moved = None if stats is None else stats.moved
             changes.append(TensorChange("changed", pair.new.name, pair.old, pair.new, moved, stats))
@@ -281,11 +293,11 @@ def _compared(
         if not depth.histograms:
             yield changes.pop()
     if depth.histograms:
-        pairs = {id(one.pair.new): one for one in every}
+        known = {id(one.pair.new): one for one in every}
         floats = [change for change in changes if change.new and _is_float(change.new.dtype)]
         for change in sorted(floats or changes, key=_distance, reverse=True)[: depth.histograms]:
             if change.stats is not None and change.stats.largest and change.new is not None:
-                counts = histogram(reader, pairs[id(change.new)], change.stats.largest, BINS)
+                counts = histogram(reader, known[id(change.new)], change.stats.largest, BINS)
                 changes[changes.index(change)] = replace(change, histogram=counts)
         yield from changes
 

@@ -16,7 +16,6 @@ from mvc.fileio import storage_errors
 from mvc.history.graph import walk
 from mvc.history.reader import ObjectReader, read_commit, read_manifest
 from mvc.history.revisions import lookup_path, resolve_commit
-from mvc.history.treediff import flatten
 from mvc.ingest import measure_file
 from mvc.merging.arithmetic import combine
 from mvc.merging.sides import NotMergeable, Side, Sides
@@ -25,7 +24,7 @@ from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.paths import is_wanted
 from mvc.repo import Repository, View
-from mvc.workspace import files_of, locked
+from mvc.workspace import files_left, locked, without_purged
 from mvc.worktree.overlay import WorkFileReader
 
 _ANCESTORS, _TIPS = 8, 8
@@ -52,7 +51,7 @@ def explain_worktree(repository: Repository, old: str | None, paths: Sequence[st
     """From a version (None: HEAD, or nothing before the first commit) to the work tree."""
     with locked(repository, exclusive=False) as workspace, repository.reading() as view:
         commit = view.head_commit() if old is None else resolve_commit(old, view.objects, view)
-        before = files_of(view, commit)
+        before, _purged = without_purged(view, files_left(view, commit))
         state = workspace.state(view, before, workspace.scan())
         workspace.remember(state.fresh)
         describer = Describer(workspace.io, workspace.root)
@@ -86,7 +85,7 @@ def _stored(objects: ObjectReader, path: str, entry: TreeEntry) -> StoredFile:
 
 def _version(view: View, commit: CommitId, label: str, paths: Sequence[str]) -> Version:
     read = read_commit(view.objects, commit)
-    entries = flatten(view.objects, read.tree)
+    entries, _purged = without_purged(view, files_left(view, commit))
     files = {
         path: _stored(view.objects, path, entry) for path, entry in entries.items() if is_wanted(path, paths)
     }

@@ -40,6 +40,8 @@ class PatchedStore(FolderBackend):
         super().__init__(io, store, temporary, locks)
         self._scratch = scratch
         self._elsewhere: dict[str, Path] = {}
+        self.made_again: set[str] = set()
+        """Keys under which something damaged stood that was put anew."""
         self.keeps_previous = True
         """Whether what is replaced becomes the second copy: not where it is damaged, and the copy is not."""
 
@@ -78,8 +80,17 @@ class PatchedStore(FolderBackend):
         return super().view(key)
 
     def put(self, key: str, pieces: Sequence[Buffer]) -> bool:
-        """Create an object; False if there is one already."""
-        return super().put(key, pieces) if self._scratch is None else self._scratch.put(key, pieces)
+        """Create an object; False if there is one already. A damaged one is none."""
+        if self._scratch is not None:
+            return self._scratch.put(key, pieces)
+        if super().put(key, pieces):
+            return True
+        data = b"".join(pieces)
+        if super().get(key) == data:
+            return False
+        self.mend(key, data)
+        self.made_again.add(key)
+        return True
 
     def begin(self) -> Incoming:
         """Start to put an object."""
