@@ -193,7 +193,10 @@ class Job(ABC):
             self._already = True
             forget(self._repository)
             return None
-        if head is not None and previous is not None and previous.tree == tree and self._is_idle(head):
+        same = head is not None and previous is not None and previous.tree == tree
+        # what a lifted purge took may be stored again, and is the same version
+        if same and self._is_idle(head) and not any(view.objects.is_gone(one.id) for one in files.values()):
+            assert head is not None
             raise AnswerIsNo(
                 f"nothing to commit: {self.what} as the last version, {head.short}",
                 hint="an empty commit must be allowed (--allow-empty, allow_empty=True)",

@@ -78,22 +78,27 @@ def switch(
         touched.intersection_update(target)
     touched.update(result.write, result.remove)
     saved = _saved(workspace, tx, result.lost, state)
-    before = _tree(
-        tx, current, {path: _present_entry(path, current, target, state, saved) for path in touched}
-    )
-    after = _tree(tx, current, {path: target.get(path) for path in touched})
+    trees: tuple[TreeId, TreeId] | None = None
+    try:
+        before = _tree(
+            tx, current, {path: _present_entry(path, current, target, state, saved) for path in touched}
+        )
+        trees = before, _tree(tx, current, {path: target.get(path) for path in touched})
+    except ObjectPurged as error:
+        # just this list of files is one that was purged: that must not keep anybody in it
+        workspace.monitor.warn(f"{error.message}; 'mvc undo' will not bring the work tree back")
 
     def update(now: View) -> Update:
         _refuse_moved_head(view, now)
         return build(now)
 
-    if before == after and not result.write and not result.remove:
+    if not result.write and not result.remove and (trees is None or trees[0] == trees[1]):
         tx.publish(update)
         return 0, 0
     placed = place(workspace, view, result, tx.token, {*target, *state.scan.files}.difference(result.remove))
     applied = placed.applied
     try:
-        tx.publish(lambda now: replace(update(now), worktree=(before, after)))
+        tx.publish(lambda now: replace(update(now), worktree=trees))
     except BaseException as error:
         _settle(tx, applied, error)
         raise

@@ -298,6 +298,26 @@ def test_the_current_version_can_go(trained):
     assert_sound(trained)
 
 
+def test_a_work_tree_like_a_version_that_went_can_be_left(tmp_path):
+    """What the version had is elsewhere too, so nothing but its list went, and a work tree is as it was."""
+    repository = make_repository(tmp_path)
+    (tmp_path / "kept").write_bytes(SECRET[:999])
+    (tmp_path / "more").write_bytes(SECRET[:99])
+    snapshot(repository)
+    (tmp_path / "more").unlink()
+    snapshot(repository)
+    (tmp_path / "more").write_bytes(SECRET[:9])
+    snapshot(repository)
+    purged(repository, "HEAD~1")
+    (tmp_path / "more").unlink()
+    repository.monitor = monitor = Warned()
+    switch_to(repository, "HEAD~2", force=True, detach=True)
+    assert (tmp_path / "more").read_bytes() == SECRET[:99]
+    assert any("'mvc undo' will not bring the work tree back" in text for text in monitor.texts)
+    undo(repository, ME, now())
+    assert_sound(tmp_path)
+
+
 def test_the_only_version_can_go(tmp_path):
     repository = make_repository(tmp_path)
     (tmp_path / "file").write_bytes(SECRET)

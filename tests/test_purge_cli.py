@@ -228,6 +228,56 @@ def test_a_tensor_that_went(run):
         assert done.code == 0, (words, done)
 
 
+@pytest.mark.parametrize("target", ["secret.bin", "model.safetensors"])
+def test_a_forgiven_file_of_the_current_version_comes_back_by_a_commit(run, target):
+    """The version names it all the time, so nothing has changed; only its bytes are not there."""
+    run("init")
+    chance = random.Random(7)
+    Path("secret.bin").write_bytes(chance.randbytes(9000))
+    tensors = {name: ("U8", [9000], chance.randbytes(9000)) for name in "ab"}
+    Path("model.safetensors").write_bytes(safetensors_bytes(tensors))
+    path = Path(target)
+    run("commit", "-m", "first")
+    run("purge", target, "--yes")
+    (row,) = run("purge", "--list", "--json").data
+    run("purge", "--forgive", row["name"])
+    done = run("commit", "-m", "it may be here")
+    assert done.code == 0, done
+    for version in ("HEAD", "HEAD~1"):
+        assert run("cat", f"{version}:{path}").raw == path.read_bytes()
+    assert run("commit", "-m", "again").code == 1
+    assert run("fsck", "--full").code == 0
+
+
+def test_a_tensor_that_equals_another_stays_with_it(run):
+    """Both lie on the same pieces."""
+    run("init")
+    tied = ("U8", [9000], random.Random(7).randbytes(9000))
+    path = Path("model.safetensors")
+    path.write_bytes(safetensors_bytes({"head": tied, "embed": tied}))
+    run("commit", "-m", "tied")
+    done = run("purge", "model.safetensors#head", "--yes")
+    assert done.code == 3
+    assert "nothing is only there" in done.err
+    assert run("cat", "HEAD:model.safetensors").raw == path.read_bytes()
+    assert run("purge", "model.safetensors#head", "model.safetensors#embed", "--yes").code == 0
+    assert run("cat", "HEAD:model.safetensors").code == 3
+
+
+def test_a_bisection_passes_over_a_version_that_went_whole(run):
+    run("init")
+    for number in range(4):
+        Path("a.txt").write_text(f"{number}\n")
+        run("commit", "-m", f"version {number}")
+    run("purge", "HEAD~1", "--yes")
+    assert "version 1" in run("bisect", "start", "HEAD", "HEAD~3").out
+    done = run("bisect", "good")
+    assert done.code == 1
+    assert "only skipped versions are left" in done.out
+    assert run("bisect", "reset").code == 0
+    assert Path("a.txt").read_text() == "3\n"
+
+
 ID = st.integers(0, 255).map(lambda number: random.Random(number).randbytes(ID_BYTES))
 
 

@@ -119,7 +119,7 @@ def standing(view: View) -> Report:
         UserError: none is.
     """
     bisection = _of_commits(view)
-    return Report(bisection, _step_of(Graph(view.objects), bisection))
+    return Report(bisection, _step_of(view, Graph(view.objects), bisection))
 
 
 def run(
@@ -186,7 +186,7 @@ def _to_candidate(repository: Repository, who: Person, now: Timestamp) -> Report
                 f"no {' and no '.join(bisection.missing)} version is known yet",
                 hint="mvc bisect bad REV, mvc bisect good REV",
             )
-        step = _step_of(Graph(tx.view.objects), bisection)
+        step = _step_of(tx.view, Graph(tx.view.objects), bisection)
         if step is None or step.kind not in TESTED or step.commit == tx.view.head:
             return Report(bisection, step)
         Visitor(workspace, tx, who, now).visit(step.commit)
@@ -201,7 +201,7 @@ def _go_on(
     graph: Graph | None = None,
 ) -> Report:
     """Record a bisection and go to what it looks at next; if there is nothing, to ``home``, or stay."""
-    step = _step_of(Graph(visitor.tx.view.objects, graph), bisection)
+    step = _step_of(visitor.tx.view, Graph(visitor.tx.view.objects, graph), bisection)
     if step is not None and step.kind != "merge base":
         bisection = replace(bisection, bases_settled=True)
     target: str | CommitId | None = home
@@ -211,12 +211,18 @@ def _go_on(
     return Report(bisection, step)
 
 
-def _step_of(graph: Graph, bisection: Bisection) -> Step | None:
+def _step_of(view: View, graph: Graph, bisection: Bisection) -> Step | None:
+    """The next step; a version that was purged whole cannot be tested, and is skipped."""
     if bisection.bad is None or not bisection.goods:
         return None
-    return next_step(
-        graph, bisection.bad, bisection.goods, bisection.skips, bases_settled=bisection.bases_settled
-    )
+    skips = list(bisection.skips)
+    while True:
+        step = next_step(graph, bisection.bad, bisection.goods, skips, bases_settled=bisection.bases_settled)
+        if step.kind not in TESTED or not view.objects.is_gone(view.commit(step.commit).tree):
+            return step
+        if step.commit in skips:
+            return step
+        skips.append(step.commit)
 
 
 def _of_commits(view: View) -> Bisection:

@@ -268,12 +268,11 @@ class _Walk:
         if identity in self.taken:
             self.places.setdefault(identity, path)
         manifest = self._view.manifests.manifest(identity)
-        cut = {blob for blob, _inline in _pieces(manifest, names)} if names else set()
-        for part in manifest.parts:
-            if part.blob is not None and part.blob not in cut:
-                self.kept.add(part.blob)
-                if part.blob in self.taken:
-                    self.places.setdefault(part.blob, path)
+        for blob, _inline in _pieces(manifest, names, others=True):
+            if blob is not None:  # which may be a piece of another tensor, too, that is to go
+                self.kept.add(blob)
+                if blob in self.taken:
+                    self.places.setdefault(blob, path)
 
     def listed(self, gone: Collection[ObjectId]) -> int:
         """How many of the lists that stay name something that is gone."""
@@ -290,9 +289,12 @@ def _tensors(ends: Ends) -> set[str]:
     return {tensor for path, tensor in ends if not path and tensor is not None}
 
 
-def _pieces(manifest: Manifest, names: set[str]) -> Iterable[tuple[BlobId | None, bool]]:
-    """The pieces on which tensors lie: a blob's id, or None and True for bytes in the list itself."""
+def _pieces(
+    manifest: Manifest, names: set[str], *, others: bool = False
+) -> Iterable[tuple[BlobId | None, bool]]:
+    """The pieces on which tensors lie, or all ``others``: a blob's id, or None and True for bytes in the list
+    itself."""
     stretches = [(span.offset, span.offset + span.length) for span in manifest.tensors if span.name in names]
     for offset, part in manifest.placed_parts():
-        if any(first < offset + part.length and offset < end for first, end in stretches):
+        if any(first < offset + part.length and offset < end for first, end in stretches) != others:
             yield part.blob, part.blob is None
