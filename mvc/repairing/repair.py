@@ -371,7 +371,7 @@ class _Repair:
         if self._request.dry_run:
             history = History(reader, starts(view), missing.keys())
             self._result.lost = [
-                DamagedObject(one.word, one.hex(), how, False, 0, history.touched([one]))
+                DamagedObject(one.word, one.hex(), _said(one, how), False, 0, history.touched([one]))
                 for one, how in missing.items()
             ]
             return
@@ -396,6 +396,11 @@ def _refuse_newer(checker: Checker) -> None:
             raise
         except MvcError:
             continue  # that is what is to be repaired
+
+
+def _said(identity: ObjectId, how: str) -> str:
+    """What is wrong with an object, for who names it anyway."""
+    return how.removeprefix(f"{identity.word} {identity.short} ")
 
 
 def _head_value(head: str | CommitId | None) -> HeadValue:
