@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from mvc.beneath import Beneath
-from mvc.errors import StorageError
+from mvc.errors import CorruptFile, StorageError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -329,6 +329,26 @@ def place_new(io: FileIO, temporary: Path, target: Path) -> bool:
             io.close(guard)
     io.unlink(temporary)
     return placed
+
+
+MAX_FILE_BYTES = 128 << 20
+"""Of a file of ours that is read as a whole: twice what the largest has."""
+
+
+def read_file(io: FileIO, path: Path, most: int = MAX_FILE_BYTES) -> bytes:
+    """All bytes of a file of ours, links not followed.
+
+    Raises:
+        CorruptFile: it has more than ``most``, which none of ours has; nothing was read.
+    """
+    handle = io.open_read(path, follow=False)
+    try:
+        size = io.stat_handle(handle).st_size
+        if size > most:
+            raise CorruptFile(f"{path.name} has {size:,} bytes, more than any file of a store")
+        return io.read_at(handle, size, 0)
+    finally:
+        io.close(handle)
 
 
 def exists(io: FileIO, path: Path | str, *, folder: int | None = None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -30,8 +30,7 @@ class _Candidate(NamedTuple):
 
 class SameWeights:
     """Looks among some stored files, given by path. Names, dtypes and shapes are compared first, so nearly
-    always nothing but manifests is read; then tensors, until one differs. What was purged, whole or in part,
-    is like no other file."""
+    always nothing but manifests is read; then tensors, until one differs."""
 
     def __init__(self, weigher: Weigher, objects: ObjectReader, files: Mapping[str, TreeEntry]) -> None:
         self._weigher = weigher
@@ -46,7 +45,7 @@ class SameWeights:
             try:
                 manifest = read_manifest(self._objects, identity)
             except ObjectPurged:
-                continue
+                continue  # nobody can tell any more what weights it held
             forms = forms_of(manifest.tensors)
             if forms and len(forms) == len(manifest.tensors):  # two tensors of one name tell nothing
                 found.setdefault(forms, []).append(_Candidate(path, identity, manifest))
@@ -57,7 +56,10 @@ class SameWeights:
 
     def is_copy(self, path: str, identity: ManifestId) -> bool:
         """Whether a stored file has the very bytes of one of the files."""
-        old = read_manifest(self._objects, ManifestId(self._files[path].id))
+        try:
+            old = read_manifest(self._objects, ManifestId(self._files[path].id))
+        except ObjectPurged:
+            return False
         return old.same_file(read_manifest(self._objects, identity))
 
     def of_stored(self, identity: ManifestId) -> str | None:
@@ -105,10 +107,12 @@ class SameWeights:
         if not wanted or len(wanted) != len(spans):
             return None  # before all manifests of a version are read
         for candidate in self._by_form.get(wanted, ()):
-            with suppress(ObjectPurged):  # of a piece of it
+            try:
                 theirs = self._weigher.digests(candidate.id, candidate.manifest)
                 if same_rows(candidate.manifest.tensors, theirs, spans, ours()):
                     return candidate.path
+            except ObjectPurged:
+                continue  # a tensor of one of them
         return None
 
 
@@ -201,10 +205,7 @@ def of_changes(
         if change.old is not None:
             among = SameWeights(weigher, objects, {change.path: change.old})
         identity = ManifestId(change.new.id)
-        try:
-            other = None if among is None else among.of_stored(identity)
-        except ObjectPurged:
-            continue
+        other = None if among is None else among.of_stored(identity)
         if other is not None and among is not None and not among.is_copy(other, identity):
             found[change.path] = other
     return found

@@ -19,9 +19,9 @@ def put_all_back(scene: Scene) -> None:
 
 
 def try_repair(scene: Scene, name: str, case: Case, copy: Path) -> None:
-    """Lay a case and repair it from a second copy: everything is right again. What a copy says of refs is not
-    believed, since those may be others there: of a root that is lost the last operation is, too, and what it
-    named gets a name of its own.
+    """Lay a case and repair it from a second copy: everything is right again. Of a root that is lost the last
+    operation is, too: what it made of refs the copy tells as far as it is ahead, and other versions get names
+    of their own.
 
     Raises:
         Wrong: something is not.
@@ -46,9 +46,9 @@ def try_repair(scene: Scene, name: str, case: Case, copy: Path) -> None:
 
 
 def try_repair_alone(scene: Scene, name: str, case: Case) -> bool:
-    """Lay a case, repair it without any copy: nothing that could be read is deleted, and what cannot be
-    read is told. A version that only a lost one led to has no name any more, but its records stay in the
-    store. Returns whether everything is there again.
+    """Lay a case, repair it without any copy: everything that could be read can be read, and what cannot be
+    read is told. A version that only a lost one led to has a name of its own then. Returns whether everything
+    is there again.
 
     Raises:
         Wrong: something is not so.
@@ -61,10 +61,11 @@ def try_repair_alone(scene: Scene, name: str, case: Case) -> bool:
         except Exception as error:
             raise Wrong(f"{name}: the repair failed with {error!r}") from error
         after = readable(scene)
-        left = [path.read_bytes() for path in (scene.folder / ".mvc").rglob("*") if path.is_file()]
-        for version in {bytes.fromhex(content.partition(":")[0]) for content in before - after}:
-            if result.sound or not any(version in data for data in left):
-                raise Wrong(f"{name}: the repair lost version {version.hex()[:12]}")
+        if before - after:
+            raise Wrong(f"{name}: the repair lost {sorted(before - after)}")
+        again = repair(opened(scene.folder), RepairRequest(ME, now()))
+        if again.recovered or again.restored or readable(scene) != after:
+            raise Wrong(f"{name}: a second repair did {again}")
         whole = len(after) == len(scene.seen.contents)
         if result.sound and not whole:
             raise Wrong(f"{name}: called sound, and {len(scene.seen.contents) - len(after)} cannot be read")

@@ -384,7 +384,7 @@ def cloning(request, tmp_path_factory) -> Iterator[Path]:
     try:
         yield mounted
     finally:
-        subprocess.run(["umount", str(mounted)], check=True, capture_output=True)
+        subprocess.run(["umount", "-l", str(mounted)], check=True, capture_output=True)
 
 
 def shared_bytes(path: Path) -> int:

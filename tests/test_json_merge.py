@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvc.history.json_merge import merge_json
+from mvc.history.json_merge import JsonMerged, merge_json
 from mvc.history.json_spans import NotJson, equal, parse
 
 BASE = """{
@@ -205,3 +205,10 @@ def test_objects_of_very_many_values_are_left_to_lines() -> None:
     rows = ",".join(f'"{number}":1' for number in range(150_002))
     data = f"{{{rows}}}".encode()
     assert merge_json(data, data, data) is None
+
+
+@pytest.mark.parametrize("text", [b"{\n\n}", b'{ "a":1 }\n', b'\n{"a": 1,\n\n"b": {\n}}'])
+def test_what_ours_alone_changed_is_its_text(text):
+    """White space inside an empty object too; found by fuzzing."""
+    assert merge_json(b"{}", text, b"{}") == JsonMerged(text, ())
+    assert merge_json(b"{}", text, text) == JsonMerged(text, ())

@@ -12,12 +12,15 @@ from tests.scenes import SCENES, SESSIONS
 STATES = 15
 """Of each scene; ``make power`` looks at thousands."""
 
+FEW = 8
+"""All that deleting a few files can leave."""
+
 
 @pytest.mark.parametrize("name", [*SCENES, *SESSIONS])
 def test_old_or_new_after_a_power_cut(name):
     tally = cut_power(name, STATES)
     assert tally.good, tally.failures[0]
-    assert tally.counts["states"] == STATES
+    assert tally.counts["states"] == (FEW if name == "gc --empty-trash" else STATES)
 
 
 @pytest.mark.parametrize("forgotten", [*sorted(SYNCS), "both"])

@@ -23,6 +23,8 @@ from mvc.ops.gc import gc
 from mvc.ops.log import log
 from mvc.ops.merge import MergeRequest, merge
 from mvc.ops.purge import Purged, Request, finish, forgive, preview, purge
+from mvc.ops.repair import Request as Repair
+from mvc.ops.repair import repair
 from mvc.ops.restore import restore
 from mvc.ops.status import status
 from mvc.ops.undo import undo
@@ -364,6 +366,22 @@ def test_the_head_drops_out(trained):
     assert status(repository).clean
 
 
+def test_undone_versions_go_with_the_history_that_they_follow(trained):
+    """Else they would be left, findable, behind a version that nobody can read; and a branch that is put
+    there would stop the next purge."""
+    repository = open_repository(trained)
+    orphan = history(repository)[0]
+    (trained / "log.txt").write_text("better\n")
+    snapshot(repository, None, amend=True)
+    purged(repository, "conf/secret.bin", rewrite=True)
+    with repository.reading() as view:
+        assert view.tombstones.find(orphan)
+    with pytest.raises(ObjectPurged):
+        branch.create(repository, "lost", str(orphan), ME, now())
+    purged(repository, "log.txt", rewrite=True)
+    assert_sound(trained)
+
+
 def test_all_history_drops_out(tmp_path):
     repository = make_repository(tmp_path)
     (tmp_path / "file").write_bytes(SECRET)
@@ -568,6 +586,26 @@ def test_the_log_loses_what_names_lists_that_went(trained):
     assert_sound(trained)
 
 
+def test_no_copy_of_root_forgets_a_purge_that_was_not_ended(trained, monkeypatch):
+    """The swap itself keeps the state before it in root.previous; the ending replaces that before anything
+    else, as deleting takes its time."""
+
+    def killed(repository, names):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mvc.purging.ending.move_packs", killed)
+    with pytest.raises(KeyboardInterrupt):
+        purge(open_repository(trained), Request(("conf/secret.bin",), ME, now(), "leaked"))
+    monkeypatch.undo()
+    (trained / ".mvc" / "root").write_bytes(b"junk")
+    repository = open_repository(trained)
+    repair(repository, Repair(ME, now()))
+    with repository.reading() as view:
+        assert [purge.why for purge in view.tombstones.purges] == ["leaked"]
+    assert finish(repository).proof.ids
+    assert SECRET[:64] not in store_bytes(trained)
+
+
 def test_a_proof_looks_everywhere(trained):
     """What somebody copied into the store by hand is found, and named."""
     repository = open_repository(trained)
@@ -575,14 +613,14 @@ def test_a_proof_looks_everywhere(trained):
     done = purged(repository, "conf/secret.bin")
     assert done.planned is not None
     gone = sorted(done.planned.survey.gone)
-    damaged = trained / ".mvc" / "damaged"
-    damaged.mkdir(exist_ok=True)
+    copies = trained / ".mvc" / "copies"
+    copies.mkdir()
     for path, data in packs.items():
-        (damaged / path.name).write_bytes(data)
+        (copies / path.name).write_bytes(data)
     (trained / ".mvc" / "hints").write_bytes(b"x" * 7 + gone[0])
     (trained / ".mvc" / gone[1].hex()).write_bytes(b"")
     proof = finish(repository).proof
     assert not proof.clean
     assert proof.records
     assert {"hints", gone[1].hex()} < set(proof.traces)
-    assert any(name.startswith("damaged/") for name in proof.traces)
+    assert any(name.startswith("copies/") for name in proof.traces)

@@ -91,6 +91,26 @@ def test_what_needs_it_says_so(leaked, words):
         assert "leaked" in done.err
 
 
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("diff",), ("commit", "-m", "2")])
+@pytest.mark.parametrize("target", ["model.safetensors", "model.safetensors#b"])
+def test_new_weights_beside_a_purged_file(run, words, target):
+    """A new file is compared with the weights of those that left their places; one of them was purged."""
+    run("init")
+    chance = random.Random(7)
+
+    def weights() -> bytes:
+        return safetensors_bytes({name: ("U8", [9000], chance.randbytes(9000)) for name in "ab"})
+
+    Path("model.safetensors").write_bytes(weights())
+    Path("other.safetensors").write_bytes(weights())
+    run("commit", "-m", "first")
+    assert run("purge", target, "--yes").code == 0
+    Path("model.safetensors").unlink()
+    Path("other.safetensors").unlink()
+    Path("new.safetensors").write_bytes(weights())
+    assert run(*words).code == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -131,7 +151,11 @@ def test_everything_else_goes_on(leaked, words, target):
     "words",
     [
         ("log",),
+        ("log", "--stat"),
+        ("log", "--name-only", "--json"),
         ("log", "a.txt"),
+        ("show",),
+        ("show", "--json"),
         ("stats",),
         ("fsck", "--full"),
         ("gc",),

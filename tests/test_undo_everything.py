@@ -32,6 +32,7 @@ NOT_UNDONE = {
     "config": "settings are no part of any version; the command says what they were",
     "purge": "it is there so that nothing brings back what it took",
     "gc": "what was thrown away is gone; it throws away nothing that undo needs",
+    "repair": "it changes no version and no ref that can be read; what it names anew can be deleted",
 }
 
 Act = Callable[[Path], object] | tuple[str, ...]

@@ -18,7 +18,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from mvc.errors import RootMoved
-from mvc.fileio import FileIO, discard_unfinished, exists, storage_errors, write_all
+from mvc.fileio import FileIO, discard_unfinished, exists, read_file, storage_errors, write_all
 from mvc.leases import Leases
 
 SUFFIX = ".next"
@@ -127,10 +127,6 @@ class Successors:
     def _read(self, path: Path) -> bytes | None:
         with storage_errors("cannot read what root has become"):
             try:
-                handle = self._io.open_read(path, follow=False)
+                return read_file(self._io, path)
             except FileNotFoundError:
                 return None
-            try:
-                return self._io.read_at(handle, self._io.stat_handle(handle).st_size, 0)
-            finally:
-                self._io.close(handle)

@@ -24,7 +24,8 @@ from mvc.repo import View
     "offset), message, metrics, params, tags, branches, notes (id, author, time, metrics, params, message; "
     "oldest first); with --weights also weights (null without "
     "tensors); with --stat, --name-only or --name-status also changes as in 'mvc show --json' (same_weights "
-    "is null); with --follow also path. Metrics that are not finite are null.",
+    "is null; changes is null where a purge took what tells them); with --follow also path. Metrics that are "
+    "not finite are null.",
     paths=True,
     paged=True,
 )

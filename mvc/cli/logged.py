@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mvc.cli.call import Call
 from mvc.cli.versions import Names, entry_json, entry_lines, message_lines, short_line
-from mvc.errors import UsageError
+from mvc.errors import ObjectPurged, UsageError
 from mvc.history.decorations import Entry
 from mvc.ops.log import Found, changes
 from mvc.repo import View
@@ -55,7 +55,10 @@ class Told:
             return []
         from mvc.cli.changes import LETTERS, tree_change_lines  # only where it is asked for
 
-        changed = self._changes(found)
+        try:
+            changed = self._changes(found)
+        except ObjectPurged as error:
+            return [error.message]
         shown = self._call.shown
         if self._how == "stat":
             return tree_change_lines(self._call, self._objects, changed, {})
@@ -70,7 +73,10 @@ class Told:
             return {}
         from mvc.cli.changes import tree_change_json  # as above
 
-        changed = self._changes(found)
+        try:
+            changed = self._changes(found)
+        except ObjectPurged:
+            return {"changes": None}
         return {"changes": [tree_change_json(self._objects, change, None) for change in changed]}
 
     def _changes(self, found: Found) -> list[Change]:

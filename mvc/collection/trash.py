@@ -21,7 +21,7 @@ from blake3 import blake3
 from mvc import canonical
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.fields import damaged, parse_count, parse_exact_map, parse_list
-from mvc.fileio import FileIO, TemporaryNames, storage_errors, write_durable
+from mvc.fileio import FileIO, TemporaryNames, read_file, storage_errors, write_durable
 from mvc.oplog import Operation
 
 FOLDER = "trash"
@@ -107,8 +107,8 @@ class Trash:
             for name in self._names():
                 # emptied at this moment, or a folder that holds nothing that counts
                 with suppress(*_MISSING):
-                    data = self._read(self.folder / name / FILE)
                     try:
+                        data = read_file(self._io, self.folder / name / FILE)
                         found.append(TrashEntry.from_bytes(name, data))
                     except CorruptFile as error:
                         found.append(TrashEntry(name, None, damage=error))
@@ -195,13 +195,6 @@ class Trash:
             return self._io.stat(path).st_mode
         except _MISSING:
             return 0
-
-    def _read(self, path: Path) -> bytes:
-        handle = self._io.open_read(path, follow=False)
-        try:
-            return self._io.read_at(handle, self._io.stat_handle(handle).st_size, 0)
-        finally:
-            self._io.close(handle)
 
     def _remove(self, name: str) -> None:
         """Delete a folder; its file first, so that what is left of it counts no more."""

@@ -37,6 +37,9 @@ def merge_json(
         before, here, there = map(_Source.read, (b"{}" if base is None else base, ours, theirs))
     except (NotJson, UnicodeDecodeError):
         return None
+    if there.text in (before.text, here.text):
+        # objects that are put together anew lose white space that ours may have inside of empty ones
+        return JsonMerged(ours, ())
     merge = _Merge(before, here, there, favour)
     merged = merge.merged("", before.root, here.root, there.root)
     text = here.text[: here.root.start] + merged + here.text[here.root.end :]

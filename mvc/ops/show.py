@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mvc.errors import DamageError, ObjectPurged, RevisionNotFound, UsageError
 from mvc.history.decorations import Decorations, Entry
-from mvc.history.reader import ObjectReader, Remembering, read_manifest, read_or_gap
+from mvc.history.reader import ObjectReader, Remembering, read_manifest, read_or_gap, read_tree
 from mvc.history.revisions import lookup_path, resolve
 from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
 from mvc.objectid import ManifestId, TreeId
@@ -72,7 +72,12 @@ def show(repository: Repository, view: View, revision: str = "HEAD") -> Shown:
     commit = view.commit(found.commit)
     parent = view.commit(commit.parents[0]).tree if commit.parents else None
     objects = Remembering(view.objects)
-    changes = tuple(pair_renames(objects, diff_trees(objects, parent, commit.tree)))
+    changes: tuple[Change, ...] = ()
+    try:
+        changes = tuple(pair_renames(objects, diff_trees(objects, parent, commit.tree)))
+    except ObjectPurged as error:
+        read_tree(objects, commit.tree)  # of one that is gone itself nothing can be shown
+        repository.monitor.warn(f"what it changed cannot be told: {error.message}")
     weigher = Weigher(repository, view.objects)
     tag = None if found.tag is None else Tag.from_bytes(view.objects.get(found.tag))
     return Shown(

@@ -49,6 +49,8 @@ def end(repository: Repository, workspace: Workspace, wait: float = WAIT_SECONDS
     Raises:
         StorageError: the disk is full, or refuses; another call goes on.
     """
+    # root.previous is of before the purge: a repair would take a lost root from there, and know nothing of it
+    swap(repository, lambda view: view.root)
     for batch in _batches(repository):
         move_packs(repository, batch)
     # an index that mentions packs which are gone would keep one that a power cut brings back

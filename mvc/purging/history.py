@@ -94,7 +94,11 @@ class _Rewriter:
                 stack.pop()
                 continue
             commit = self._versions.named[identity]
-            waiting = [parent for parent in commit.parents if parent not in self.became]
+            waiting = [
+                parent
+                for parent in commit.parents
+                if parent not in self.became and parent in self._versions.named
+            ]
             if waiting:
                 stack += waiting
                 continue
@@ -102,7 +106,9 @@ class _Rewriter:
             self.became[identity] = self._made(identity, commit)
 
     def _made(self, identity: CommitId, commit: Commit) -> tuple[CommitId, ...]:
-        parents = tuple(dict.fromkeys(one for parent in commit.parents for one in self.became[parent]))
+        # a parent that is not there was purged before
+        became = (self.became.get(parent, (parent,)) for parent in commit.parents)
+        parents = tuple(dict.fromkeys(one for ones in became for one in ones))
         if identity in self.dropped:
             return parents
         ends = frozenset(

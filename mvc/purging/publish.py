@@ -106,11 +106,12 @@ def _planned(view: View, request: Request, writer: ObjectWriter) -> tuple[Planne
     if not request.rewrite:
         return Planned(survey, forgotten=_cut(view, survey.gone)[1]), None
     rewritten = rewrite(view, versions, aims, writer, request.who, request.time)
-    return _with_history(view, survey, rewritten), rewritten
+    return _with_history(view, versions, survey, rewritten), rewritten
 
 
-def _with_history(view: View, survey: Survey, rewritten: Rewritten) -> Planned:
+def _with_history(view: View, versions: Versions, survey: Survey, rewritten: Rewritten) -> Planned:
     gone = (survey.gone | rewritten.replaced) - rewritten.used
+    gone |= _followers(versions, gone) - rewritten.used
     survey = replace(survey, gone=frozenset(one for one in gone if one in view.index))
     return Planned(
         survey,
@@ -119,6 +120,23 @@ def _with_history(view: View, survey: Survey, rewritten: Rewritten) -> Planned:
         tuple(sorted(name for name, value in rewritten.refs.items() if value is None)),
         _cut(view, survey.gone)[1],
     )
+
+
+def _followers(versions: Versions, gone: Collection[ObjectId]) -> set[ObjectId]:
+    """Versions that only the operation log has and that follow one that goes: nobody could read their history
+    any more."""
+    children: dict[CommitId, list[CommitId]] = {}
+    for identity, commit in versions.logged.items():
+        for parent in commit.parents:
+            children.setdefault(parent, []).append(identity)
+    found: set[ObjectId] = set()
+    stack = [one for one in gone if isinstance(one, CommitId)]
+    while stack:
+        for child in children.get(stack.pop(), ()):
+            if child not in found:
+                found.add(child)
+                stack.append(child)
+    return found
 
 
 def _cut(view: View, gone: Collection[ObjectId]) -> tuple[int, int]:

@@ -13,17 +13,16 @@ from mvc.history.reader import read_manifest
 from mvc.objectid import ManifestId
 from mvc.recipes.library import stored_file
 from mvc.repo import Repository, View
-from mvc.root import PREVIOUS
 from mvc.sketches import SketchIndex
-from mvc.upkeep.stock import DAMAGED
 from mvc.weighing import sweep_notes
 from mvc.workspace import Workspace
 
 
 def remove_traces(repository: Repository, workspace: Workspace, view: View) -> None:
     """Remove what local files hold of purged objects: rows of the stat cache and of sketches, all notes of
-    weights and locators (they are made again), the trash, what repairs put aside, the second
-    copy of root, and temporary files of the dead.
+    weights and locators (they are made again), the trash, and temporary files of the
+    dead. What repairs put aside stays, since it may be the last copy of something: the search names it where
+    it holds a purged object. The second copy of root is of a state without it by now.
 
     Raises:
         StorageError: something cannot be removed.
@@ -45,10 +44,6 @@ def remove_traces(repository: Repository, workspace: Workspace, view: View) -> N
     trash.empty()
     with storage_errors("cannot empty the trash"):
         remove_folder(repository.io, trash.folder)  # with what does not belong there
-    with storage_errors("cannot remove what repairs put aside"):
-        remove_folder(repository.io, repository.store / DAMAGED)
-        with suppress(FileNotFoundError):  # the state before, with the names of what went
-            repository.io.unlink(repository.store / PREVIOUS)
     repository.sweep()
 
 

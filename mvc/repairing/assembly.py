@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, islice
 
 from mvc.errors import MvcError
 from mvc.objectid import KINDS, BlobId, ObjectId
+from mvc.odb.header import read_headers
 from mvc.odb.index import Index, Keep
 from mvc.odb.pack import PackWriter, read_record
-from mvc.odb.record import Record
+from mvc.odb.record import Base, Record
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.repairing.kept import Kept
@@ -16,6 +18,9 @@ from mvc.repairing.walk import Walk
 from mvc.tombstones import Tombstones
 from mvc.upkeep.patched import PatchedDatabase
 from mvc.upkeep.unsound import Place, live_entries
+
+_AT_ONCE = 10_000
+"""Headers that are read together."""
 
 
 class Assembly:
@@ -44,9 +49,10 @@ class Assembly:
         self._good = good
         self._dead = dead
         self._copies = PackWriter(database.backend)
-        self._depths: dict[ObjectId, int] = {}
+        self._depths: dict[ObjectId, set[int]] = {}
         self._found: set[Entry] = set()
         self._dropped: set[ObjectId] = set()
+        self._baseless: set[Entry] = set()
 
     # --- what goes into it -------------------------------------------------------------------------------
     def build(self, walk: Walk, gone: Tombstones) -> None:
@@ -56,9 +62,14 @@ class Assembly:
             if self._depth(identity) is None:
                 self._supply(identity, walk.reached)
         self._drop_incomplete(walk, gone)
+        self._settle_bases(walk.reached)
 
     def _stays(self, entry: Entry) -> bool:
-        return entry.pack in self._good and (entry.pack, entry.offset) not in self._dead
+        return (
+            entry.pack in self._good
+            and (entry.pack, entry.offset) not in self._dead
+            and entry not in self._baseless
+        )
 
     def _save_copies(self) -> None:
         """Sound records of packs that do not stay."""
@@ -79,15 +90,16 @@ class Assembly:
         self._note(record.id, record.depth)
 
     def _note(self, identity: ObjectId, depth: int) -> None:
-        self._depths[identity] = min(depth, self._depths.get(identity, depth))
+        self._depths.setdefault(identity, set()).add(depth)
 
     def _depth(self, identity: ObjectId) -> int | None:
         """The depth of the best record that the new index will have; None without any."""
         if identity in self._kept.sources:
             return 0
+        if identity in self._dropped:
+            return None
         depths = [entry.depth for entry in self._old.find(identity) if self._stays(entry)]
-        if identity in self._depths:
-            depths.append(self._depths[identity])
+        depths += self._depths.get(identity, ())
         return min(depths, default=None)
 
     def _supply(self, identity: ObjectId, reached: Collection[ObjectId]) -> int:
@@ -149,12 +161,39 @@ class Assembly:
                 self._dropped.add(identity)
                 bad += above.get(identity, ())
 
+    def _settle_bases(self, reached: Collection[ObjectId]) -> None:
+        """Leave out records that lean on what the new index does not have: it was dropped, or stood in a part
+        of the old one that is lost. What is reached is encoded anew where it has no other."""
+        self._copies.flush()
+        while bad := [entry for entry, bases in self._deep() if not self._holds(entry, bases)]:
+            self._baseless.update(bad)
+            for entry in bad:
+                identity = KINDS[entry.kind](entry.id)
+                self._depths.get(identity, set()).discard(entry.depth)
+                if identity in reached and self._depth(identity) is None:
+                    self._kept.keep(identity, self._database.get(identity), "")
+
+    def _deep(self) -> Iterator[tuple[Entry, tuple[Base, ...]]]:
+        """Records of the new index that lean on others, with what they lean on; a few at a time in memory."""
+        old = (entry for entry in live_entries(self._old) if self._stays(entry))
+        new = (entry for entry in (*self._found, *self._copies.entries) if entry not in self._baseless)
+        deep = (
+            entry
+            for entry in chain(old, new)
+            if entry.depth and entry.kind in KINDS and KINDS[entry.kind](entry.id) not in self._dropped
+        )
+        while batch := list(islice(deep, _AT_ONCE)):
+            for entry, header in read_headers(self._database.backend, batch):
+                yield entry, header.bases
+
+    def _holds(self, entry: Entry, bases: Iterable[Base]) -> bool:
+        return all((depth := self._depth(base.id)) is not None and depth < entry.depth for base in bases)
+
     # --- what comes out ----------------------------------------------------------------------------------
     def finish(self) -> tuple[list[Entry], Keep, bool]:
         """New entries, whose packs are durable now; a byte for each old row, 0 where it goes; and whether
         that changes anything."""
-        self._copies.flush()
-        new = {*self._found, *self._copies.entries, *self._writer.flush()}
+        new = {*self._found, *self._copies.entries, *self._writer.flush()} - self._baseless
         entries = [entry for entry in new if KINDS[entry.kind](entry.id) not in self._dropped]
         keep: dict[bytes, bytes] = {}
         changed = bool(entries)

@@ -25,9 +25,11 @@ from mvc.upkeep.stock import Stock, pack_files
 
 
 class Donor(Protocol):
-    """Somebody who may have what was lost here. ``name`` is how people call him."""
+    """Somebody who may have what was lost here. ``name`` is how people call him; ``is_copy`` whether he was
+    given as a copy of the repository, whose refs are ours, and not as somebody whom others share with us."""
 
     name: str
+    is_copy: bool
 
     def plain(self, identity: ObjectId, /) -> bytes | None:
         """An object's plain bytes, which hash to its id; None where he has none."""
@@ -45,8 +47,9 @@ class Donor(Protocol):
 class FolderDonor:
     """A store in a folder, asked through its index as far as it has one, else through all of its packs."""
 
-    def __init__(self, io: FileIO, store: Path, name: str) -> None:
+    def __init__(self, io: FileIO, store: Path, name: str, *, is_copy: bool = False) -> None:
         self.name = name
+        self.is_copy = is_copy
         self._io = io
         self._store = store
         self._backend = PatchedStore(io, store, TemporaryNames(io, store / "tmp"))
@@ -122,16 +125,15 @@ def donors(repository: Repository, folders: Sequence[Path]) -> Iterator[list[Don
                     f"{folder} is the repository that is to be repaired",
                     hint="--from takes another copy",
                 )
-            found.append(_opened(io, store, str(folder), stack))
+            found.append(_opened(FolderDonor(io, store, str(folder), is_copy=True), stack))
         for name, folder in _remotes(repository):
             store = _store_in(io, folder)
             if store is not None and store.resolve() != repository.store.resolve():
-                found.append(_opened(io, store, name, stack))
+                found.append(_opened(FolderDonor(io, store, name), stack))
         yield found
 
 
-def _opened(io: FileIO, store: Path, name: str, stack: ExitStack) -> Donor:
-    donor = FolderDonor(io, store, name)
+def _opened(donor: FolderDonor, stack: ExitStack) -> Donor:
     donor.open(stack)
     return donor
 

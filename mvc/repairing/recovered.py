@@ -1,11 +1,11 @@
-"""Versions that nothing leads to any more, because the names of them are lost."""
+"""Versions that nothing leads to any more, because the names of them are lost, or the way to them is."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from mvc.errors import MvcError
-from mvc.objectid import CommitId
+from mvc.objectid import AliasId, CommitId, ObjectId, TagId
 from mvc.objects import Commit
 from mvc.odb.index import Index
 from mvc.refs import BRANCHES
@@ -17,18 +17,15 @@ FOLDER = f"{BRANCHES}recovered/"
 def nameless(
     database: PatchedDatabase,
     indexes: Iterable[Index],
-    reached: Collection[object],
-    heads: Collection[CommitId],
-    after: int,
+    passed_over: Callable[[CommitId], bool],
+    wanted: Callable[[CommitId, Commit], bool] = lambda _identity, _commit: True,
 ) -> list[CommitId]:
-    """Heads among the versions that nothing leads to, newest first: those made later than ``after``
-    (microseconds since 1970), or on top of one of ``heads``. What holds a state of a command under way is
-    no version."""
+    """Heads among the versions that these indexes name and that are not ``passed_over``, newest first, as far
+    as they are ``wanted``. What holds a state of a command under way is no version."""
     commits: dict[CommitId, Commit] = {}
     for index in indexes:
         for entry in index.entries():
-            if entry.kind == CommitId.kind and CommitId(entry.id) not in reached:
-                identity = CommitId(entry.id)
+            if entry.kind == CommitId.kind and not passed_over(identity := CommitId(entry.id)):
                 try:
                     commits[identity] = Commit.from_bytes(database.get(identity))
                 except MvcError:
@@ -39,9 +36,14 @@ def nameless(
         for identity, commit in commits.items()
         if identity not in parents
         and not {"pending", "bisect"} & set(commit.extra)
-        and (commit.time.microseconds > after or not set(commit.parents).isdisjoint(heads))
+        and wanted(identity, commit)
     ]
     return sorted(found, key=lambda identity: commits[identity].time.microseconds, reverse=True)
+
+
+def hides_versions(missing: Iterable[ObjectId]) -> bool:
+    """Whether versions may lie behind one of these objects, which cannot be read."""
+    return any(isinstance(identity, CommitId | TagId | AliasId) for identity in missing)
 
 
 def branch_names(taken: Collection[str], count: int) -> list[str]:

@@ -14,6 +14,7 @@ from mvc.backends.memory import MemoryBackend
 from mvc.collection.collect import alone
 from mvc.collection.swapping import condemning
 from mvc.errors import Busy, MvcError, RootMoved, UnsupportedFeature
+from mvc.history.refnames import short_ref_name
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, CommitId, ObjectId
 from mvc.objects import Person, Timestamp
@@ -25,13 +26,13 @@ from mvc.odb.pack import pack_key, read_record
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import HeadValue, Operation, RefChange, piece_key
-from mvc.refs import BRANCHES, RefTable, decode_target, encode_target
+from mvc.refs import BRANCHES, RefTable, decode_target
 from mvc.repairing.aside import copy_aside, keep_bytes, remove
 from mvc.repairing.assembly import Assembly
 from mvc.repairing.donors import Donor, donors
 from mvc.repairing.kept import Kept
+from mvc.repairing.naming import Naming
 from mvc.repairing.pieces import mended
-from mvc.repairing.recovered import branch_names, nameless
 from mvc.repairing.result import Repaired, Restored
 from mvc.repairing.state import State, salvage
 from mvc.repairing.walk import Walk
@@ -44,7 +45,7 @@ from mvc.upkeep.damaged import DamagedObject, damaged_objects
 from mvc.upkeep.leaning import Lost
 from mvc.upkeep.patched import PatchedDatabase, PatchedStore, joined
 from mvc.upkeep.stock import Stock, pack_files
-from mvc.upkeep.touched import History
+from mvc.upkeep.touched import History, Start
 from mvc.upkeep.unsound import Place, live_entries
 
 _ATTEMPTS = 3
@@ -178,12 +179,17 @@ class _Repair:
         walk = Walk(reader, view.index, doubtful, view.tombstones)
         wanted, _damage = targets(view)
         walk.run(wanted)
-        changes = self._names(state, view, walk, reader)
-        walk.run(decode_target(value) for value in changes.values())
+        naming = Naming(state, view, walk, reader)
+        walk.run(naming.ask_copies(self._donors))
         good = self._stock.whole - set(view.index.dead_packs)
         assembly = Assembly(view.index, self._stock.index, reader, writer, kept, good, dead)
         try:
             self._restore(view, walk, reader, kept, checker, dead)
+            before = set(walk.missing)
+            self._name(state, view, naming)
+            if walk.missing.keys() - before:
+                self._restore(view, walk, reader, kept, checker, dead)  # what only the named versions need
+            changes = naming.changes
             missing = dict(walk.missing)
             assembly.build(walk, view.tombstones)
             entries, keep, changed = assembly.finish()
@@ -191,7 +197,7 @@ class _Repair:
             self._publish(state, view, entries, keep, changed, changes)
         finally:
             assembly.close()
-        self._judge(view, reader, missing)
+        self._judge(view, reader, missing, changes)
 
     def _restore(
         self,
@@ -266,24 +272,18 @@ class _Repair:
                     again = True
 
     # --- names -------------------------------------------------------------------------------------------
-    def _names(self, state: State, view: View, walk: Walk, reader: PatchedDatabase) -> dict[str, bytes]:
-        """Refs that are to be made: those that were found without root, and branches for versions that have
-        lost their names."""
-        if state.offer is None:
-            return {}
-        changes: dict[str, bytes] = {}
-        for name, value in sorted(state.names.items()):
-            if reader.gives(decode_target(value)):
-                changes[name] = value
-        walk.run(decode_target(value) for value in changes.values())
-        heads = {target for _name, value in view.refs.values() if (target := decode_target(value))}
-        commits = {head for head in heads if isinstance(head, CommitId)}
-        found = nameless(reader, [view.index, self._stock.index], walk.reached, commits, state.offer)
-        taken = {name for name, _value in view.refs.values()} | changes.keys()
-        for name, identity in zip(branch_names(taken, len(found)), found, strict=True):
-            changes[name] = encode_target(identity)
-            self._result.recovered[name] = identity.hex()
-        return changes
+    def _name(self, state: State, view: View, naming: Naming) -> None:
+        """Keep or give names, now that it is known what stays lost."""
+        naming.settle([view.index, self._stock.index])
+        if state.index_is_whole:
+            behind = naming.behind_gaps([view.index], ())
+        else:
+            # nobody knows what the lost part of the index named: but not what a collection had thrown away
+            behind = naming.behind_gaps([view.index, self._stock.index], self._stock.discarded)
+        if behind:
+            naming.told.append("what leads to older versions stays lost: they get branches of their own")
+        self._result.told += naming.told
+        self._result.recovered = naming.recovered
 
     def _head(self, state: State, view: View, changes: dict[str, bytes]) -> str | CommitId | None:
         """HEAD, or the newest version's branch where the branch that HEAD names is lost."""
@@ -297,7 +297,12 @@ class _Repair:
     # --- the swap ----------------------------------------------------------------------------------------
     def _note_restored(self, doubtful: set[ObjectId], walk: Walk, kept: Kept, view: View) -> None:
         """What can be read again: from elsewhere, or from another record of the store."""
-        found = dict(kept.sources)
+        # what was only encoded anew, because what it leaned on is gone, was not lost
+        found = {
+            identity: source
+            for identity, source in kept.sources.items()
+            if source or identity in doubtful or identity not in view.index
+        }
         for identity in walk.reached:
             if identity not in found and (identity in doubtful or identity not in view.index):
                 found[identity] = ""
@@ -317,15 +322,14 @@ class _Repair:
     ) -> None:
         torn = sorted(self._stock.torn - set(view.index.dead_packs))
         broken = [*(pack_key(name) for name in torn), *state.broken]
-        if not changed and not broken and not state.is_new:
+        if not changed and not broken and not changes and not state.is_new:
             return
         if self._request.dry_run:
             self._result.aside = [f"damaged/{key.rpartition('/')[2]}" for key in broken]
             return
         root = self._with_index(state.root, view.index, entries, keep)
         root = self._with_names(state, view, root, changes)
-        # what was built anew may come to have the very name of what was lost
-        broken = [key for key in broken if key not in self._backend.written]
+        broken = [key for key in broken if key not in self._backend.made_again]
         store, names = self._repository.store, self._repository.temporary
         self._result.aside = copy_aside(self._io, store, names, broken)
         if state.raw is not None and not state.was_sound:
@@ -366,10 +370,19 @@ class _Repair:
         return root.with_changes(refs=refs, oplog=oplog, head=head, retired=(*root.retired, *retired))
 
     # --- what is left ------------------------------------------------------------------------------------
-    def _judge(self, view: View, reader: PatchedDatabase, missing: dict[ObjectId, str]) -> None:
+    def _judge(
+        self,
+        view: View,
+        reader: PatchedDatabase,
+        missing: dict[ObjectId, str],
+        changes: dict[str, bytes],
+    ) -> None:
         """Say what stays lost: in a dry run as it was found, else by looking at all of it again."""
         if self._request.dry_run:
-            history = History(reader, starts(view), missing.keys())
+            known = starts(view)
+            for name, value in changes.items():
+                known.setdefault(decode_target(value), Start((short_ref_name(name),)))
+            history = History(reader, known, missing.keys())
             self._result.lost = [
                 DamagedObject(one.word, one.hex(), _said(one, how), False, 0, history.touched([one]))
                 for one, how in missing.items()

@@ -30,7 +30,9 @@ class State:
 
     ``raw`` are the bytes that stand there now, None where there are none. ``told`` says what was found and
     done. ``broken`` are keys of files that are damaged and no longer used. ``offer`` says which versions to
-    give a name that nothing leads to: those made later than so many microseconds since 1970; None: none.
+    give a name that nothing leads to: those made later than so many microseconds since 1970; None: none,
+    because no name was lost. ``names`` are refs that were found without root. ``index_is_whole`` says whether
+    all segments are there.
     """
 
     root: Root
@@ -40,6 +42,7 @@ class State:
     offer: int | None = None
     was_sound: bool = True
     names: dict[str, bytes] = field(default_factory=dict)
+    index_is_whole: bool = True
 
     @property
     def is_new(self) -> bool:
@@ -254,5 +257,6 @@ def _settle_segments(backend: PatchedStore, donors: Sequence[Donor], state: Stat
             except CorruptFile:
                 pass  # sound as a file, and not what root says of it
         state.broken.append(key)
+        state.index_is_whole = False
         state.told.append(f"index segment {row.name.hex()[:12]} is lost: built anew from the packs")
     state.root = state.root.with_changes(segments=tuple(sound))

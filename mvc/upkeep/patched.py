@@ -40,10 +40,10 @@ class PatchedStore(FolderBackend):
         super().__init__(io, store, temporary, locks)
         self._scratch = scratch
         self._elsewhere: dict[str, Path] = {}
+        self.made_again: set[str] = set()
+        """Keys that were put here, and are sound whatever stood there before, or was missing."""
         self.keeps_previous = True
         """Whether what is replaced becomes the second copy: not where it is damaged, and the copy is not."""
-        self.written: set[str] = set()
-        """What was put here, and is sound whatever stood there before."""
 
     def add_packs(self, paths: Mapping[bytes, Path]) -> None:
         """From now on these packs are read from where they lie."""
@@ -80,16 +80,15 @@ class PatchedStore(FolderBackend):
         return super().view(key)
 
     def put(self, key: str, pieces: Sequence[Buffer]) -> bool:
-        """Create an object; False if these bytes are there already. Names are hashes: other bytes under
-        one are damaged, and these take their place."""
+        """Create an object; False if there is one already. A damaged one is none."""
         if self._scratch is not None:
             return self._scratch.put(key, pieces)
         if not super().put(key, pieces):
             data = b"".join(pieces)
-            if self.get(key) == data:
+            if super().get(key) == data:
                 return False
             self.mend(key, data)
-        self.written.add(key)
+        self.made_again.add(key)
         return True
 
     def begin(self) -> Incoming:

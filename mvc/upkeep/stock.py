@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from mvc.errors import CorruptFile
 from mvc.fileio import FileIO, storage_errors
+from mvc.objectid import CommitId
 from mvc.odb.index import Index
 from mvc.odb.pack import HEAD_BYTES, MAGIC, MAX_PACK, scan_pack
 from mvc.odb.record import Record
@@ -28,11 +29,13 @@ _AT_ONCE = 100_000
 
 class PackFile(NamedTuple):
     """A file that is a pack, or was to become one. ``name`` is what entries of it say: the pack's own where
-    it lies in ``packs/``, else a name that only this run knows."""
+    it lies in ``packs/``, else a name that only this run knows. ``discarded``: a collection put it into the
+    trash."""
 
     path: Path
     name: bytes
     stands: bool
+    discarded: bool = False
 
 
 def pack_files(io: FileIO, store: Path) -> Iterator[PackFile]:
@@ -43,12 +46,10 @@ def pack_files(io: FileIO, store: Path) -> Iterator[PackFile]:
             name = _named(path)
             if name is not None:
                 yield PackFile(path, name, stands=True)
-    others = list(_files(io, store / DAMAGED))
-    for folder in _folders(io, store / _TRASH):
-        others += _files(io, folder / "packs")
-    others += _files(io, store / "tmp")
-    for path in others:
-        yield PackFile(path, blake3(str(path).encode()).digest(), stands=False)
+    trash = {path for folder in _folders(io, store / _TRASH) for path in _files(io, folder / "packs")}
+    for path in (*_files(io, store / DAMAGED), *sorted(trash), *_files(io, store / "tmp")):
+        name = blake3(str(path).encode()).digest()
+        yield PackFile(path, name, stands=False, discarded=path in trash)
 
 
 def _named(path: Path) -> bytes | None:
@@ -83,7 +84,8 @@ class Stock:
     there, decoding tells.
 
     ``index`` leads to those that were taken in; ``whole`` names the packs of ``packs/`` that hash to their
-    names, ``torn`` those that do not. Memory: 46 bytes for each record, and one pack.
+    names, ``torn`` those that do not, whose records go by another name of the pack; ``discarded`` are
+    versions of which the trash has a record. Memory: 46 bytes for each record, and one pack.
     """
 
     def __init__(self) -> None:
@@ -93,6 +95,7 @@ class Stock:
         self.paths: dict[bytes, Path] = {}
         self.whole: set[bytes] = set()
         self.torn: set[bytes] = set()
+        self.discarded: set[CommitId] = set()
 
     def take(self, io: FileIO, file: PackFile, wanted: Callable[[Entry], bool]) -> None:
         """Take in the sound records of a file, as far as ``wanted``."""
@@ -101,13 +104,19 @@ class Stock:
             (self.whole if data and blake3(data).digest() == file.name else self.torn).add(file.name)
         elif not data.startswith(MAGIC):
             return
-        self.paths[file.name] = file.path
+        here = file.name
+        if here in self.torn:
+            # where the index names a record that is not there any more, another one may stand now
+            here = blake3(b"torn" + file.name).digest()
+        self.paths[here] = file.path
         try:
             for offset, length, record in scan_pack(file.name, _with_head(data)):
                 if isinstance(record, Record):
                     entry = Entry(bytes(record.id), record.id.kind, file.name, offset, length, record.depth)
+                    if file.discarded and isinstance(record.id, CommitId):
+                        self.discarded.add(record.id)
                     if wanted(entry):
-                        self._waiting.append(entry)
+                        self._waiting.append(entry._replace(pack=here))
         except CorruptFile:
             return  # too short, or too long, to hold anything
         if len(self._waiting) >= _AT_ONCE:

@@ -33,7 +33,7 @@ def renames(
         try:
             manifest = read_manifest(ManifestId(version[path].id))
         except ObjectPurged:
-            continue  # nobody can tell what it held
+            continue  # there is nothing to compare with
         if manifest.size:
             gone.setdefault(manifest.size, {})[path] = manifest
     found: dict[str, str] = {}
