@@ -54,6 +54,8 @@ KNOWN: dict[str, Setting] = {
 }
 """Keys that mvc reads. Others are kept for the programs that use them."""
 
+_KINDS = {bool: "true or false", int: "a whole number", str: "text"}
+
 
 class Config:
     """One parsed file; ``text`` is its content, ``where`` names it in messages."""
@@ -138,7 +140,7 @@ class Config:
         names = _names(key)
         wanted = KNOWN.get(key)
         if wanted is not None and not isinstance(value, wanted.type):
-            raise ConfigError(f"{key} takes a {wanted.type.__name__}, not {value!r}")
+            raise ConfigError(f"{key} takes {_KINDS[wanted.type]}, not {value!r}")
         if isinstance(value, str):
             _check_choice(key, value)
         document = tomlkit.parse(self.text)

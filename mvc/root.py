@@ -189,7 +189,7 @@ class RootStore:
         try:
             data = self._backend.get(KEY)
         except NotFound:
-            raise CorruptFile("root is missing", hint="run 'mvc doctor'") from None
+            raise CorruptFile("root is missing", hint="run 'mvc repair'") from None
         return Root.from_bytes(data), data
 
     def swap(self, expected: bytes | None, root: Root) -> None:

@@ -52,7 +52,7 @@ def advice(report: Report) -> Iterator[str]:
     if any(not item.readable for item in report.damaged):
         yield "'mvc repair -n' tells what would come back, 'mvc repair' brings it: from the store itself,"
         yield "from work files that hold what is lost, and with --from FOLDER from another copy"
-        yield "until then keep such files and copies; 'mvc gc' throws away nothing while something is lost"
+        yield "until then keep such files and copies, and leave 'mvc gc' alone"
     elif report.damage:
         yield "nothing is lost: 'mvc repair' makes it whole from what is there"
     if report.sample is None and not report.packs:

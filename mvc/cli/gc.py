@@ -5,7 +5,9 @@ from typing import Annotated
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Option, command
+from mvc.cli.text import iso
 from mvc.errors import DamageError, UsageError
+from mvc.objects import Timestamp
 from mvc.ops.gc import TRASH_DAYS, UNDO_DAYS, Collected, Request, Returned, empty_trash, undo_gc
 from mvc.ops.gc import gc as collect
 from mvc.text import count, size
@@ -22,7 +24,7 @@ _NOTABLE = 1.01
     "mvc gc --undo",
     exits=(
         "1 --undo: there is nothing in the trash",
-        "4 another gc is running",
+        "4 another gc, a repair or a purge is running",
         "5 something needed is missing or damaged, and nothing was thrown away; "
         "--undo: something could not be brought back",
     ),
@@ -30,7 +32,7 @@ _NOTABLE = 1.01
     "segments, bytes (of what versions need), disk_bytes (allocated for .mvc without the trash), trash_bytes "
     "(allocated for the trash); garbage: records and bytes that nothing needs; expired_operations; "
     "freed_bytes; freed_disk_bytes; waiting_bytes (condemned, and still used by another command). "
-    "--undo: dry_run; time (of the gc that is undone, microseconds since 1970, or null); objects, bytes and "
+    "--undo: dry_run; time (of the gc that is undone, or null); objects, bytes and "
     "operations that came back; lost (objects) and lost_operations, which could not and stay in the trash. "
     "--empty-trash: freed_disk_bytes.",
 )
@@ -101,7 +103,8 @@ def _refuse_together(*others: bool, undo: bool, empty: bool, dry_run: bool) -> N
 def _undo(call: Call, dry_run: bool, json: bool) -> int:
     done = undo_gc(call.repository, dry_run=dry_run)
     if json:
-        call.data({"dry_run": dry_run, **asdict(done)})
+        time = None if done.time is None else iso(Timestamp(done.time, 0))
+        call.data({"dry_run": dry_run, **asdict(done), "time": time})
     else:
         for line in _returned(done, dry_run):
             call.report(line)
@@ -114,6 +117,8 @@ def _returned(done: Returned, dry_run: bool) -> list[str]:
     if done.lost or done.lost_operations:
         lost = f"{count(done.lost, 'object')} and {count(done.lost_operations, 'operation')}"
         told.append(f"{lost} cannot come back: what they need is gone or damaged; they stay in the trash")
+    if done.objects and not dry_run:
+        told.append("the next gc takes what nothing names: 'mvc undo ID' or 'mvc branch NAME ID' keeps it")
     return told
 
 

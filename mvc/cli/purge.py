@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.tables import Column, Table
-from mvc.cli.text import when_short
+from mvc.cli.text import iso, when_short
 from mvc.errors import ConflictError, DamageError, UsageError
 from mvc.ops import purge as verb
 from mvc.ops.purge import Ended, Preview, Purged, Request
@@ -165,7 +165,8 @@ def _lines(before: Preview, verb_word: str) -> Iterator[str]:
         yield f"  and {count(len(survey.files) - _MOST, 'file')} more"
     if survey.shared.count:
         places = ", ".join(map(one_line, survey.shared.places))
-        yield f"{count(survey.shared.count, 'piece')} of it stay, since these have them too: {places}"
+        stay = "stays, since these have it" if survey.shared.count == 1 else "stay, since these have them"
+        yield f"{count(survey.shared.count, 'piece')} of it {stay} too: {places}"
         yield "  name those too, or purge --everywhere"
     if planned.commits:
         yield f"{count(len(planned.commits), 'version')} made anew:"
@@ -255,7 +256,7 @@ def _purge_json(item: Purge) -> dict[str, Any]:
         "what": item.what,
         "why": item.why,
         "who": list(item.who),
-        "time": item.time.microseconds / 1e6,
+        "time": iso(item.time),
         "objects": item.count,
         "lifted": item.lifted,
     }

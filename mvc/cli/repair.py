@@ -22,7 +22,7 @@ _MOST_SOURCES = 10
     "mvc repair -n",
     "mvc repair",
     "mvc repair --from /backup/model",
-    exits=("4 a gc is running", "5 something stays lost"),
+    exits=("4 a gc, a purge or another repair is running", "5 something stays lost"),
     data="An object: dry_run; sound (everything is there and sound now); told (what was wrong with root, "
     "refs, operation log and index, what was done, and which refs came from a copy); "
     "restored: kind, id, source (a path, a copy; "

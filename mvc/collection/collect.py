@@ -35,7 +35,7 @@ def alone(repository: Repository) -> Iterator[None]:
     with storage_errors("cannot lock the store for a collection"):
         held = repository.locks.take("gc", exclusive=True, wait=False)
     if held is None:
-        raise Busy("another gc is running", hint="wait until it has finished")
+        raise Busy("another gc, repair or purge is running", hint="wait until it has finished")
     try:
         with storage_errors("cannot see who uses the store"):
             repository.locks.settle()

@@ -105,9 +105,8 @@ class Trash:
         found = []
         with storage_errors("cannot read the trash"):
             for name in self._names():
-                with suppress(
-                    *_MISSING
-                ):  # emptied at this moment, or a folder that holds nothing that counts
+                # emptied at this moment, or a folder that holds nothing that counts
+                with suppress(*_MISSING):
                     try:
                         data = read_file(self._io, self.folder / name / FILE)
                         found.append(TrashEntry.from_bytes(name, data))

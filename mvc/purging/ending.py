@@ -10,7 +10,7 @@ from stat import S_ISDIR
 from mvc.backends import NotFound
 from mvc.collection.index import merge_index
 from mvc.collection.leftovers import remove_strays, sweep_condemned
-from mvc.collection.rewriting import ROUND_BYTES, move_packs
+from mvc.collection.rewriting import batches, move_packs
 from mvc.collection.swapping import swap
 from mvc.errors import CorruptObject
 from mvc.fileio import storage_errors
@@ -84,17 +84,7 @@ def _batches(repository: Repository) -> Iterator[list[bytes]]:
         used = {pack for row in view.index.rows for pack in view.index.segment(row.name).packs}
         names = [name for name in sorted(used - set(view.index.dead_packs)) if _holds(view, name, ids)]
         sizes = dict(view.backend.list("packs/"))
-    batch: list[bytes] = []
-    room = ROUND_BYTES
-    for name in names:
-        size = sizes.get(pack_key(name), 0)
-        if batch and size > room:
-            yield batch
-            batch, room = [], ROUND_BYTES
-        batch.append(name)
-        room -= size
-    if batch:
-        yield batch
+    return batches((name, sizes.get(pack_key(name), 0)) for name in names)
 
 
 def _holds(view: View, name: bytes, ids: set[ObjectId]) -> bool:

@@ -121,7 +121,10 @@ def donors(repository: Repository, folders: Sequence[Path]) -> Iterator[list[Don
                     f"{folder} is no copy of a repository", hint="--from takes a folder that has .mvc in it"
                 )
             if store.resolve() == repository.store.resolve():
-                raise UserError(f"{folder} is the repository that is to be repaired")
+                raise UserError(
+                    f"{folder} is the repository that is to be repaired",
+                    hint="--from takes another copy",
+                )
             found.append(_opened(FolderDonor(io, store, str(folder), is_copy=True), stack))
         for name, folder in _remotes(repository):
             store = _store_in(io, folder)

@@ -385,7 +385,7 @@ class _Repair:
                 known.setdefault(decode_target(value), Start((short_ref_name(name),)))
             history = History(reader, known, missing.keys())
             self._result.lost = [
-                DamagedObject(one.word, one.hex(), how, False, 0, history.touched([one]))
+                DamagedObject(one.word, one.hex(), _said(one, how), False, 0, history.touched([one]))
                 for one, how in missing.items()
             ]
             return
@@ -410,6 +410,11 @@ def _refuse_newer(checker: Checker) -> None:
             raise
         except MvcError:
             continue  # that is what is to be repaired
+
+
+def _said(identity: ObjectId, how: str) -> str:
+    """What is wrong with an object, for who names it anyway."""
+    return how.removeprefix(f"{identity.word} {identity.short} ")
 
 
 def _head_value(head: str | CommitId | None) -> HeadValue:
