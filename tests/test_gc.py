@@ -524,3 +524,19 @@ def test_a_setting_keeps_operations_longer(tmp_path, capsys):
     assert main(["-C", str(folder), "gc", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["expired_operations"] == 0
     assert main(["-C", str(folder), "gc", "--json"]) == 0
+
+
+def test_what_a_living_writer_has_put_stays_until_root_names_it_or_he_is_gone(tmp_path):
+    """He has put a pack, and stands still before his swap; nothing else has become garbage, so no epoch
+    tells him to look again."""
+    folder = tmp_path / "repo"
+    repository = many_versions(folder, 2)
+    gc(repository, everything())
+    key = f"packs/00/{'00' * 32}.pack"
+    with announce(FileIO(), folder / ".mvc" / "intents", "writer") as intent:
+        intent.announce_epoch(repository.read().root.epoch)
+        repository.backend.put(key, [b"what root does not name yet"])
+        gc(open_repository(folder), everything())
+        assert repository.backend.get(key)
+    gc(open_repository(folder), everything())
+    assert key not in dict(repository.backend.list("packs/"))
