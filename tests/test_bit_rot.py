@@ -203,3 +203,19 @@ def test_the_command_says_so_with_exit_code_5(scene, kind, monkeypatch, capsys):
         finally:
             put_back(scene, case)
     assert main(["fsck", "--full"]) == 0
+
+
+def test_a_version_whose_kind_the_index_has_wrong_is_damaged_and_not_something_else(scene):
+    """Only the record knows of what kind it is."""
+    tried = 0
+    for path, data in scene.store.items():
+        if not path.startswith("segments/"):
+            continue
+        segment = Segment.open(bytes.fromhex(Path(path).stem), data)
+        for row in range(segment.count):
+            at = segment.rows_at + 14 * row + 13
+            for kind in (1, 2, 4) if data[at] == CommitId.kind else ():
+                case = {path: data[:at] + bytes([kind]) + data[at + 1 :]}
+                assert try_case(scene, f"{path}: row {row} is of kind {kind}", case).detected
+                tried += 1
+    assert tried >= 9

@@ -190,8 +190,13 @@ def _find_earlier(name: str, at: str, reader: ObjectReader, refs: Refs) -> Resol
 
 def _find_by_id(digits: str, reader: ObjectReader, refs: Refs, wanted: Kinds) -> Resolved:
     known = [found for found in reader.find_prefix(digits.lower()) if isinstance(found, NAMEABLE)]
-    # What does not fit is kept when nothing does: "is a tree, not a commit" says more than "not found".
-    fitting = [found for found in known if isinstance(found, wanted)] or known
+    fitting = [found for found in known if isinstance(found, wanted)]
+    if not fitting:
+        # What does not fit is kept when nothing does: "is a tree, not a commit" says more than "not found".
+        # Only the record knows of what kind it is: the index may be damaged there.
+        for found in known:
+            reader.get(found)
+        fitting = known
     if not fitting:
         _refuse_hidden(digits, reader)
         raise _not_found(digits, refs)
