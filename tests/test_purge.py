@@ -3,8 +3,10 @@ back."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -644,3 +646,18 @@ def test_a_proof_looks_everywhere(trained):
     assert proof.records
     assert {"hints", gone[1].hex()} < set(proof.traces)
     assert any(name.startswith("copies/") for name in proof.traces)
+
+
+def test_a_file_of_the_folder_that_stays_is_not_called_refused(tmp_path):
+    """It stands where what goes stood, and is a later version's."""
+    repository = make_repository(tmp_path)
+    (tmp_path / "model.bin").write_bytes(os.urandom(3000))
+    first = snapshot(repository, "first").id
+    (tmp_path / "model.bin").write_bytes(os.urandom(3000))
+    snapshot(repository, "second")
+    sleep(0.05)
+    assert status(repository).clean  # and so the files are known to be those of the version
+    planned = preview(repository, Request((first.hex(),), ME, now()))
+    assert planned.planned.survey.files and planned.lying == ()
+    (tmp_path / "model.bin").write_bytes(os.urandom(3000))
+    assert preview(repository, Request((first.hex(),), ME, now())).lying == ("model.bin",)

@@ -181,7 +181,8 @@ def _lines(before: Preview, verb_word: str) -> Iterator[str]:
     if planned.forgotten:
         yield f"{count(planned.forgotten, 'operation')} leave the operation log and cannot be undone"
     for path in before.lying:
-        yield f"{one_line(path)} still lies in the folder; commits refuse it as it is (list it in .mvcignore)"
+        what = "still lies in the folder; a commit refuses what was purged (list it in .mvcignore)"
+        yield f"{one_line(path)} {what}"
     for name in before.remotes:
         yield f"the remote {one_line(name)} is not purged: do that there"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from mvc.collection.collect import alone
 from mvc.collection.swapping import swap
 from mvc.errors import AmbiguousRevision, RevisionNotFound, UserError
+from mvc.objectid import ObjectId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import FINAL, Operation
 from mvc.purging.ending import WAIT_SECONDS, Ended, end
@@ -16,7 +18,7 @@ from mvc.repo import Repository, View
 from mvc.root import Root
 from mvc.tombstones import Purge
 from mvc.workspace import locked
-from mvc.worktree.index import StatCache
+from mvc.worktree.index import IndexEntry, StatCache, StatKey
 
 __all__ = [
     "WAIT_SECONDS",
@@ -154,16 +156,22 @@ def _lying(repository: Repository, planned: Planned) -> tuple[str, ...]:
     cache = StatCache.load(repository.io, repository.store / "index")
     known = {path for path, item in cache.entries.items() if item.manifest in planned.survey.gone}
     gone = {item.path for item in planned.survey.files}
-    there = {path for path in {*known, *gone} if _is_there(repository, path)}
-    return tuple(sorted(there))
+    return tuple(
+        path
+        for path in sorted({*known, *gone})
+        if _may_have(repository, path, cache.entries.get(path), planned.survey.gone)
+    )
 
 
-def _is_there(repository: Repository, path: str) -> bool:
+def _may_have(
+    repository: Repository, path: str, known: IndexEntry | None, gone: Collection[ObjectId]
+) -> bool:
+    """Whether a file is there, and not known to be one that stays."""
     try:
-        repository.io.stat(repository.worktree / path)
+        key = StatKey.of(repository.io.stat(repository.worktree / path))
     except OSError:
         return False
-    return True
+    return known is None or known.key != key or known.manifest in gone
 
 
 def remotes_of(repository: Repository) -> tuple[str, ...]:
