@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--step", type=int, help="only this step")
     parser.add_argument("--jobs", type=int, help="processes; one for each core if not given")
     given = parser.parse_args(arguments)
-    names = chosen(given.scenes)
+    names = chosen(given.scenes, sessions=False)
     if given.step is not None:
         tally = Tally()
         for name in names:

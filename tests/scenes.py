@@ -755,13 +755,13 @@ class _AtOnce(concurrent.futures.Executor):
         return future
 
 
-def chosen(names: Sequence[str]) -> list[str]:
-    """Names of scenes and sessions, or all of them.
+def chosen(names: Sequence[str], *, sessions: bool = True) -> list[str]:
+    """Names of scenes, and of ``sessions`` where they can be told apart command by command; or all of them.
 
     Raises:
         SystemExit: there is none of that name.
     """
-    known = [*SCENES, *SESSIONS]
+    known = [*SCENES, *SESSIONS] if sessions else list(SCENES)
     for name in names:
         if name not in known:
             raise SystemExit(f"there is no scene {name!r}; there are: {', '.join(known)}")
