@@ -88,7 +88,7 @@ def test_code_is_recorded_and_both_can_be_switched_off(model):
     ok(model("commit", "-m", "third", "--allow-empty"))
     data = ok(model("show", "--json")).data
     assert (data["code"], data["environment"], data["data"]) == (None, None, {})
-    fails(model("config", "commit.code", "no"), 3, "takes a bool")
+    fails(model("config", "commit.code", "no"), 3, "takes true or false")
 
 
 def test_a_secret_param_is_masked_with_a_warning(model):

@@ -128,11 +128,15 @@ def test_refused_at_a_step(scene, error, for_ever, stride):
         step += stride
         folder = scene.copy()
         io = FaultIO(fail_at=step, error=error, for_ever=for_ever, failing=frozenset(kinds), counted=kinds)
+        repository = None
         try:
-            scene.act(open_repository(folder, io))
+            repository = open_repository(folder, io)
+            scene.act(repository)
         except MvcError as failure:
             refused += 1
             assert failure.exit_code in (3, 4, 5), failure
+        if repository is not None:
+            repository.temporary.close()  # its process ends: what it could not remove the next command does
         if not io.failed:
             break
         scene.check(folder)

@@ -25,6 +25,11 @@ MAX_HEADER_BYTES = 25_000_000
 MAX_HEADER_VALUES = 1_000_000
 """Bounds what parsing may allocate: tens of bytes for each comma or bracket. A tensor takes about nine."""
 
+MAX_LOOSE_VALUES = 200_000
+"""Values beyond those that describe tensors, of which each has a brace and hardly 20: a header of a million
+keys that describe none would take more than a second to parse."""
+
+_VALUES_PER_TENSOR = 20
 _MAX_DIGITS = 19  # what a 64-bit file offset may need; longer ones cost quadratic time to convert
 _VALUE_WORK = 40  # of a value, against reading a byte
 _LENGTH_BYTES = 8
@@ -108,6 +113,8 @@ def read_header(view: View) -> bytes:
     values = _values(raw)
     if values > MAX_HEADER_VALUES:
         raise NotThisFormat(f"a header of more than {MAX_HEADER_VALUES} values")
+    if values > MAX_LOOSE_VALUES + _VALUES_PER_TENSOR * raw.count(b"{"):
+        raise NotThisFormat(f"a header of more than {MAX_LOOSE_VALUES} values that describe no tensor")
     spend(view, values * _VALUE_WORK)
     return raw
 
