@@ -33,6 +33,7 @@ from mvc.ops.undo import undo
 from mvc.registry.notes import Notes
 from mvc.repo import Repository
 from mvc.restore import file_pieces
+from mvc.upkeep.lines import lines
 from tests.engine import (
     ME,
     assert_sound,
@@ -661,3 +662,23 @@ def test_a_file_of_the_folder_that_stays_is_not_called_refused(tmp_path):
     assert planned.planned.survey.files and planned.lying == ()
     (tmp_path / "model.bin").write_bytes(os.urandom(3000))
     assert preview(repository, Request((first.hex(),), ME, now())).lying == ("model.bin",)
+
+
+def test_lines_of_history_end_before_a_version_that_was_made_anew(tmp_path):
+    """As the operation log may still name it when ``gc --repack`` looks for what leans on what."""
+    repository = make_repository(tmp_path)
+    (tmp_path / "secret.bin").write_bytes(SECRET)
+    old = snapshot(repository, "first").id
+    (tmp_path / "more.bin").write_bytes(os.urandom(3000))
+    older = snapshot(repository, "second").id
+    (tmp_path / "secret.bin").unlink()
+    snapshot(repository, "third")
+    purged(repository, "secret.bin", rewrite=True)
+    with repository.reading() as view:
+        head = view.head_commit()
+        assert head is not None
+        plain = list(lines(view.objects, [head], []))
+        assert len(plain) == 2
+        assert list(lines(view.objects, [head], [old, older])) == plain
+    gc(repository, Collect(now(), None, repack=True))
+    assert_sound(tmp_path)

@@ -31,7 +31,7 @@ def lines(reader: ObjectReader, heads: Sequence[CommitId], others: Iterable[Comm
 
     First each head by itself, as sequences of one object: these stand alone. Then each line, newest version
     first; one that leaves an earlier line begins there, with the version that both share, and goes on to its
-    own newest one.
+    own newest one. Versions that were purged are none.
     """
     for head in dict.fromkeys(heads):
         yield _sequences(reader, [head])
@@ -42,8 +42,12 @@ def lines(reader: ObjectReader, heads: Sequence[CommitId], others: Iterable[Comm
         identity: CommitId | None = waiting.pop()
         while identity is not None and identity not in seen:
             seen.add(identity)
+            try:
+                parents = read_commit(reader, identity).parents
+            except ObjectPurged:  # the operation log may still name a version that a purge made anew
+                identity = None
+                break
             line.append(identity)
-            parents = read_commit(reader, identity).parents
             waiting[:0] = parents[1:]  # other lines, whose turn comes when those that are named are done
             identity = parents[0] if parents else None
         if line:
