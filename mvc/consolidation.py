@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from mvc.collection.swapping import condemning
 from mvc.errors import RootMoved
 from mvc.odb.intents import announce
 from mvc.odb.pack import pack_key
 from mvc.repo import Repository
-from mvc.root import Fossil
 from mvc.sweep import sweep
 from mvc.transaction import add_entries, discard_segments
 from mvc.upkeep.consolidate import copy_packs, small_packs
@@ -32,10 +32,8 @@ def consolidate(repository: Repository) -> int:
         entries, condemned = copy_packs(repository.backend, view.index, names, repository.monitor)
         if not condemned:
             return 0
-        root = add_entries(repository, view, entries)
-        epoch = root.epoch + 1
-        fossils = (*root.fossils, *(Fossil(name, epoch, deleted=False) for name in condemned))
-        root = sweep(repository, view.root, root.with_changes(epoch=epoch, fossils=fossils))
+        root = condemning(add_entries(repository, view, entries), condemned, ())
+        root = sweep(repository, view.root, root)
         try:
             repository.roots.swap(view.raw, root)
         except RootMoved:

@@ -24,7 +24,7 @@ from mvc.fields import (
     parse_row,
     parse_text,
 )
-from mvc.objectid import ID_BYTES, OperationId, TreeId
+from mvc.objectid import ID_BYTES, CommitId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
 
 MAX_RECENT = 32
@@ -35,6 +35,11 @@ FINAL = "final"
 
 RefValue = bytes | None
 HeadValue = str | bytes | None
+
+
+def head_value(head: str | CommitId | None) -> HeadValue:
+    """What HEAD is, as an operation records it."""
+    return bytes(head) if isinstance(head, CommitId) else head
 
 
 # --- operations -------------------------------------------------------------------------------------------

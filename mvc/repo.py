@@ -48,6 +48,9 @@ _MAKE_ONE = "'mvc init' or mvc.Repo.init() makes one"
 _NEWER = re.compile(r"mvc repository format [0-9]{1,9}\n")
 _SIGNS = ("root", "root.previous", "packs")
 """What tells a store whose file ``format`` is lost."""
+STORED = ("packs/", "segments/", "pieces/", "locators/")
+"""Where in a store its objects and their index lie, as beginnings of keys."""
+
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", "intents")
 
 

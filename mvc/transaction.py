@@ -17,7 +17,7 @@ from mvc.odb.index import Merge, merge, plan_merge
 from mvc.odb.intents import Intent, announce
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
-from mvc.oplog import HeadValue, Operation, RefChange, piece_key
+from mvc.oplog import Operation, RefChange, head_value, piece_key
 from mvc.repo import Repository, View, segment_key
 from mvc.root import Retired, Root
 from mvc.sweep import sweep
@@ -189,12 +189,8 @@ def discard_segments(repository: Repository, before: Root, never: Root) -> None:
 def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
     changes = [RefChange(name, view.refs.value(name), value) for name, value in sorted(update.refs.items())]
     if update.head is not None and update.head != view.root.head:
-        changes.append(RefChange("HEAD", _head_value(view.root.head), _head_value(update.head)))
+        changes.append(RefChange("HEAD", head_value(view.root.head), head_value(update.head)))
     return tuple(change for change in changes if change.before != change.after)
-
-
-def _head_value(head: str | CommitId | None) -> HeadValue:
-    return bytes(head) if isinstance(head, bytes) else head
 
 
 def add_entries(repository: Repository, view: View, entries: list[Entry]) -> Root:

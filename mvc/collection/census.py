@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mvc.collection.disk import room
-from mvc.repo import Repository
+from mvc.repo import STORED, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def census(repository: Repository) -> Census:
     """Count what lies there."""
     counts: Counter[str] = Counter()
     total = len(repository.roots.read()[1])
-    for place in ("packs/", "segments/", "pieces/", "locators/"):
+    for place in STORED:
         for _key, size in repository.backend.list(place):
             counts[place] += 1
             total += size

@@ -22,13 +22,12 @@ from mvc.odb.pack import HEAD_BYTES, TARGET_PACK, pack_key
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import piece_key
-from mvc.repo import Repository, View, segment_key
+from mvc.repo import STORED, Repository, View, segment_key
 from mvc.upkeep.expire import expired
 from mvc.upkeep.mark import Marks
 from mvc.upkeep.usage import PackUse, unused, worth_rewriting
 
 _BLOCK = 4096  # bytes that most file systems allocate at once
-_PLACES = ("packs/", "segments/", "pieces/", "locators/")
 
 
 def preview(repository: Repository, since: int | None) -> Collected:
@@ -43,7 +42,7 @@ def preview(repository: Repository, since: int | None) -> Collected:
         refuse_damage(view)
         marks = needed(repository, view, since)
         found = garbage(view, marks)
-        files = {key: size for place in _PLACES for key, size in view.backend.list(place)}
+        files = {key: size for place in STORED for key, size in view.backend.list(place)}
         plan = _Plan(repository, view, marks, since)
         gone = files.keys() - plan.kept
         kept = [key for key in files if key in plan.kept]

@@ -19,7 +19,7 @@ from mvc.objects import Manifest, TreeEntry
 from mvc.odb.header import RecordHeader, read_headers
 from mvc.odb.segment import Entry, SegmentRow, entry_order
 from mvc.refs import peeled_target
-from mvc.repo import Repository, View
+from mvc.repo import STORED, Repository, View
 
 _AT_ONCE = 10_000
 """Records whose headers are read together: enough that neighbours meet, and bounded in memory."""
@@ -188,7 +188,7 @@ def _blobs(manifest: Manifest) -> Iterator[BlobId]:
 def _add_store(result: Stats, repository: Repository) -> None:
     sizes: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    for place in ("packs/", "segments/", "pieces/", "locators/"):
+    for place in STORED:
         for _key, size in repository.backend.list(place):
             sizes[place] += size
             counts[place] += 1

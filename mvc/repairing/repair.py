@@ -25,7 +25,7 @@ from mvc.odb.intents import Role, announce
 from mvc.odb.pack import pack_key, read_record
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
-from mvc.oplog import HeadValue, Operation, RefChange, piece_key
+from mvc.oplog import Operation, RefChange, head_value, piece_key
 from mvc.refs import BRANCHES, RefTable, decode_target
 from mvc.repairing.aside import copy_aside, keep_bytes, remove
 from mvc.repairing.assembly import Assembly
@@ -358,7 +358,7 @@ class _Repair:
         head = self._head(state, view, changes)
         made = [RefChange(name, view.refs.value(name), value) for name, value in sorted(changes.items())]
         if head != root.head:
-            made.append(RefChange("HEAD", _head_value(root.head), _head_value(head)))
+            made.append(RefChange("HEAD", head_value(root.head), head_value(head)))
         if not made:
             return root
         refs, replaced = RefTable(root.refs, self._backend).changed(changes)
@@ -415,7 +415,3 @@ def _refuse_newer(checker: Checker) -> None:
 def _said(identity: ObjectId, how: str) -> str:
     """What is wrong with an object, for who names it anyway."""
     return how.removeprefix(f"{identity.word} {identity.short} ")
-
-
-def _head_value(head: str | CommitId | None) -> HeadValue:
-    return bytes(head) if isinstance(head, bytes) else head
