@@ -18,8 +18,7 @@ FAULTS ?= kills strace power full-disk bitrot crowd model
 # Sequences in each of two processes.
 MODEL_EXAMPLES ?= 2000
 
-.PHONY: demo test test-full fuzz fuzz-long bitrot model kills strace power full-disk faults check lint types floors docs peers bench bench-full clean
-.PHONY: demo test test-full fuzz fuzz-long bombs bitrot model check lint types floors docs peers bench bench-full clean
+.PHONY: demo test test-full fuzz fuzz-long bombs bitrot model kills strace power full-disk faults check lint types floors docs peers bench bench-full clean
 
 $(STAMP): pyproject.toml setup.py mvc/codecs/_kernel.c mvc/codecs/_lane.h mvc/codecs/_prices.h mvc/codecs/_shares.h mvc/codecs/_vector.h
 	$(PYTHON) -m venv $(VENV)
@@ -45,7 +44,7 @@ test: $(STAMP)
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
 test-full: $(FULL)
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --hypothesis-profile=default
 
 # A minute over all targets; --engine plain does it without atheris.
 fuzz: $(FUZZ)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import signal
 
+from hypothesis import settings
+
 # Before anything imports numpy: tests run side by side, and OpenBLAS' threads would wait for each other. A
 # command sets this for itself where it has a process of its own.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# The same examples in every run, so that a change is judged by what it changes; `make test-full` looks for
+# new ones (--hypothesis-profile=default).
+settings.register_profile("steady", derandomize=True)
+settings.load_profile("steady")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # so it is for what a shell starts in the background, and children would inherit it

@@ -130,8 +130,16 @@ class Player:
         self.pair.commit_paths("by path", pick(PATHS, a))
 
     def branch(self, a: int, b: int, c: int) -> None:
+        self.make("branch", pick(NAMES, a), self.revision(b))
+
+    def make(self, kind: str, name: str, revision: str) -> None:
+        """A branch or a tag."""
+        git = self.pair.git
+        target = git.resolve(revision)
+        if target is not None and git.refs({"branch": "heads", "tag": "tags"}[kind]).get(name) == target:
+            return  # Git refuses, mvc has nothing to do
         self.pair.tick()
-        self.pair.both("branch", pick(NAMES, a), revision=self.revision(b))
+        self.pair.both(kind, name, revision=revision)
 
     def branch_force(self, a: int, b: int, c: int) -> None:
         self.pair.tick()
@@ -149,8 +157,7 @@ class Player:
             self.pair.both("branch", "--move", old, new)
 
     def tag(self, a: int, b: int, c: int) -> None:
-        self.pair.tick()
-        self.pair.both("tag", pick(TAGS, a), revision=self.revision(b))
+        self.make("tag", pick(TAGS, a), self.revision(b))
 
     def tag_delete(self, a: int, b: int, c: int) -> None:
         self.pair.tick()
