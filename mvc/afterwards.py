@@ -17,7 +17,9 @@ from mvc.fileio import write_durable
 from mvc.objectid import CommitId
 from mvc.oplog import Operation
 from mvc.refs import peeled_target
-from mvc.repo import Repository, View, exists, read_text
+from mvc.repo import Repository
+from mvc.store import Store, exists, read_text
+from mvc.view import View
 
 NOTE = "unfinished"
 
@@ -25,9 +27,11 @@ FAILURES = (OSError, MemoryError, StorageError, DamageError, LeaseLost)
 """What can happen to a command that did nothing wrong."""
 
 
-def unfinished(repository: Repository, operation: Operation, error: BaseException) -> Unfinished:
-    """The error that says that an operation is recorded and what failed behind it; noted in the store."""
-    note(repository, operation)
+def unfinished(store: Store, operation: Operation, error: BaseException) -> Unfinished:
+    """The error that says that an operation is recorded and what failed behind it; noted in the store where
+    that is beside the work."""
+    if isinstance(store, Repository):
+        note(store, operation)
     why = error.message if isinstance(error, MvcError) else str(error) or type(error).__name__
     return Unfinished(
         f"{said(operation)}; what follows failed: {why}",

@@ -22,9 +22,10 @@ from mvc.odb.effort import Effort
 from mvc.odb.record import MAX_BASES
 from mvc.redaction import redact, redact_value
 from mvc.refs import encode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.transaction import Transaction, Update
 from mvc.underway.pending import refuse_pending
+from mvc.view import View
 from mvc.weighing import Weigher
 from mvc.workspace import files_left
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mvc.collection.swapping import condemning
 from mvc.errors import RootMoved
-from mvc.odb.intents import announce
 from mvc.odb.pack import pack_key
 from mvc.repo import Repository
 from mvc.sweep import sweep
@@ -17,9 +16,9 @@ def consolidate(repository: Repository) -> int:
 
     Not finding the time because others keep committing is no failure: a later commit does it.
     """
-    with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
+    with repository.announce("writer") as announcement:
         view = repository.read()
-        intent.announce_epoch(view.root.epoch)
+        announcement.announce_epoch(view.root.epoch)
         names = small_packs(repository.backend, view.index)
         if not names:
             return 0

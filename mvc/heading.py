@@ -11,10 +11,11 @@ from mvc.objectid import CommitId, OperationId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
 from mvc.refs import BRANCHES, encode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.switch import switch
 from mvc.transaction import Update, begin, expect
 from mvc.underway.pending import refuse_pending
+from mvc.view import View
 from mvc.workspace import files_of, locked
 
 PREVIOUS = "-"

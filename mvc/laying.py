@@ -11,7 +11,9 @@ from mvc.filling import Filler
 from mvc.history.reader import read_manifest
 from mvc.objectid import ManifestId
 from mvc.objects import EXECUTABLE, TreeEntry
-from mvc.repo import Repository, View, exists
+from mvc.repo import Repository
+from mvc.store import exists
+from mvc.view import View
 
 
 def lay_out(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mvc.history.revisions import resolve
 from mvc.objectid import ManifestId, TreeId
-from mvc.repo import View
+from mvc.view import View
 from mvc.workspace import files_of, files_of_tree
 
 _FEW = 16

@@ -13,8 +13,9 @@ from mvc.filling import Filler
 from mvc.objectid import ManifestId
 from mvc.objects import Manifest
 from mvc.paths import collisions, shown
-from mvc.repo import View, exists
 from mvc.reuse import open_old
+from mvc.store import exists
+from mvc.view import View
 from mvc.workspace import Workspace
 from mvc.worktree.apply import Applied, apply
 from mvc.worktree.compare import index_entry

@@ -10,7 +10,7 @@ from mvc.history.treediff import diff_trees, overlay
 from mvc.objectid import CommitId, OperationId, TreeId
 from mvc.objects import TreeEntry
 from mvc.oplog import HeadValue, Operation
-from mvc.repo import View
+from mvc.view import View
 from mvc.workspace import EMPTY_TREE_ID, files_of
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from mvc.fileio import storage_errors
-from mvc.odb.intents import oldest_epoch
 from mvc.odb.pack import pack_key
 from mvc.odb.segment import Segment
-from mvc.repo import Repository, segment_key
 from mvc.root import Fossil, Root
+from mvc.store import Store
+from mvc.view import segment_key
 
 
-def sweep(repository: Repository, now: Root, following: Root) -> Root:
+def sweep(store: Store, now: Root, following: Root) -> Root:
     """Delete what was condemned before and nobody can still be reading; returns root without it.
 
     ``now`` is root as it stands: only what it already condemns may go, because whoever announced an intent
@@ -19,7 +18,7 @@ def sweep(repository: Repository, now: Root, following: Root) -> Root:
     """
     if not now.retired and all(fossil.deleted for fossil in now.fossils):
         return following
-    oldest = oldest_epoch(repository.io, repository.store / "intents", repository.locks)
+    oldest = store.free_epoch()
 
     def free(epoch: int) -> bool:
         return oldest is None or epoch <= oldest
@@ -28,25 +27,23 @@ def sweep(repository: Repository, now: Root, following: Root) -> Root:
     dead = {fossil.pack for fossil in now.fossils if not fossil.deleted and free(fossil.epoch)}
     if gone or dead:
         # who swapped in the root that condemns them may have died before it was durable
-        with storage_errors("cannot sync the store"):
-            repository.io.sync_folder(repository.store)
-            repository.locks.check()
+        store.confirm_root()
     for key in gone:
-        repository.backend.delete(key)
+        store.backend.delete(key)
     for pack in dead:
-        repository.backend.delete(pack_key(pack))
+        store.backend.delete(pack_key(pack))
     fossils = tuple(Fossil(f.pack, f.epoch, f.deleted or f.pack in dead) for f in following.fossils)
     if any(fossil.deleted for fossil in fossils):
-        mentioned = _mentioned(repository, following)
+        mentioned = _mentioned(store, following)
         fossils = tuple(fossil for fossil in fossils if not fossil.deleted or fossil.pack in mentioned)
     return following.with_changes(
         retired=tuple(item for item in following.retired if item.key not in gone), fossils=fossils
     )
 
 
-def _mentioned(repository: Repository, root: Root) -> set[bytes]:
+def _mentioned(store: Store, root: Root) -> set[bytes]:
     """Packs that segments still mention."""
     packs: set[bytes] = set()
     for row in root.segments:
-        packs.update(Segment.open(row.name, repository.backend.view(segment_key(row.name))).packs)
+        packs.update(Segment.open(row.name, store.backend.view(segment_key(row.name))).packs)
     return packs

@@ -17,9 +17,9 @@ from mvc.objectid import TreeId
 from mvc.objects import EXECUTABLE, FILE, Tree, TreeEntry
 from mvc.paths import shown
 from mvc.placing import place, remember_placed
-from mvc.repo import View
 from mvc.tombstones import purged_error
 from mvc.transaction import Transaction, Update
+from mvc.view import View
 from mvc.workspace import Workspace, files_left, without_purged
 from mvc.worktree.apply import Applied
 from mvc.worktree.compare import WorkState, mode_of

@@ -8,8 +8,8 @@ from mvc.errors import DamageError
 from mvc.history.refnames import short_ref_name
 from mvc.objectid import CommitId, ObjectId
 from mvc.refs import decode_target, peeled_target
-from mvc.repo import View
 from mvc.upkeep.touched import Start
+from mvc.view import View
 
 
 def targets(view: View) -> tuple[dict[ObjectId, str], list[tuple[str, str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,13 +14,13 @@ from mvc.locators import segments_needed, write_locator
 from mvc.objectid import KINDS, CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.odb.index import Merge, merge, plan_merge
-from mvc.odb.intents import Intent, announce
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import Operation, RefChange, head_value, piece_key
-from mvc.repo import Repository, View, segment_key
 from mvc.root import Retired, Root
+from mvc.store import Announcement, Store
 from mvc.sweep import sweep
+from mvc.view import View, segment_key
 
 ATTEMPTS = 200
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.25
@@ -52,17 +52,26 @@ class Transaction:
     are also those that were written here."""
 
     def __init__(
-        self, repository: Repository, intent: Intent, command: str, who: Person, now: Timestamp
+        self, store: Store, announcement: Announcement, command: str, who: Person, now: Timestamp
     ) -> None:
-        self._repository = repository
+        self._store = store
         self._command = command
         self._who = who
         self._now = now
         self.token = os.urandom(16)
-        self.view = repository.read()
-        intent.announce_epoch(self.view.root.epoch)
-        self.writer = ObjectWriter(self.view.objects, repository.monitor)
+        self.view = store.read()
+        announcement.announce_epoch(self.view.root.epoch)
+        self.writer = ObjectWriter(self.view.objects, store.monitor)
         self.view.objects = self.writer.database
+        self._adopted: list[Entry] = []
+
+    def adopt(self, entries: Iterable[Entry]) -> None:
+        """Take in records that somebody else put into packs of this store, durable: with the next
+        :meth:`publish` they are found.
+
+        Who calls this answers for it that with them everything is there that they refer to and lean on.
+        """
+        self._adopted += entries
 
     def publish(self, build: Callable[[View], Update | None]) -> Operation | None:
         """Make the changes visible, all or none.
@@ -76,16 +85,16 @@ class Transaction:
             RefMoved: from ``build``, when a ref is no longer where it must be.
         """
         for attempt in range(ATTEMPTS):
-            view = self._repository.read()
+            view = self._store.read()
             update = build(view)
             if update is None:
                 return None
             self._check_relied(view)
             root, operation = self._next_root(view, update)
             try:
-                self._repository.roots.swap(view.raw, root)
+                self._store.roots.swap(view.raw, root)
             except RootMoved:
-                discard_segments(self._repository, view.root, root)
+                discard_segments(self._store, view.root, root)
                 # jitter, so that two that meet do not meet again; imported only where it happens
                 import random
 
@@ -94,7 +103,7 @@ class Transaction:
             except BaseException as error:
                 self._tell_outcome(operation, error)
                 raise
-            self._repository.published.append(operation)
+            self._store.published.append(operation)
             return operation
         raise Busy("others keep changing the repository", hint="try again")
 
@@ -115,13 +124,13 @@ class Transaction:
                 ) from error
             return
         if published:
-            self._repository.published.append(operation)
+            self._store.published.append(operation)
             if isinstance(error, Exception):
-                raise unfinished(self._repository, operation, error) from error
+                raise unfinished(self._store, operation, error) from error
 
     def is_published(self) -> bool:
         """Whether root holds this transaction's operation, asked of root itself."""
-        return any(operation.token == self.token for operation in self._repository.read().operations())
+        return any(operation.token == self.token for operation in self._store.read().operations())
 
     def check_alive(self) -> None:
         """Make sure that no other machine took this process for dead.
@@ -129,12 +138,16 @@ class Transaction:
         Raises:
             LeaseLost: one did.
         """
-        self._repository.locks.check()
+        self._store.check_alive()
 
     def _check_relied(self, view: View) -> None:
         """Look up again what was found instead of written, if packs were condemned since."""
         if view.root.epoch == self.view.root.epoch:
             return
+        # Where nobody can be asked who writes now, a collection takes packs for garbage that no root names
+        # yet, and says so by condemning them; elsewhere this cannot happen.
+        if any(entry.pack in view.index.dead_packs for entry in (*self._adopted, *self.writer.flushed)):
+            raise Busy("a collection took what this command had written for garbage", hint="run it again")
         for identity in self.writer.relied:
             view.objects.refuse_purged(identity)
             if identity not in view.objects:
@@ -156,19 +169,19 @@ class Transaction:
             update.worktree,
             update.undoes,
         )
-        entries = self.writer.flush()
-        root = add_entries(self._repository, view, entries)
+        entries = [*self._adopted, *self.writer.flush()]
+        root = add_entries(self._store, view, entries)
         if update.locate is not None:
             self._locate(view, *update.locate, root)
         root = _with_retired(root, [piece_key(name) for name in replaced])
-        oplog = root.oplog.append(operation, self._repository.backend)
+        oplog = root.oplog.append(operation, self._store.backend)
         root = root.with_changes(refs=refs, oplog=oplog, head=update.head or root.head)
-        return sweep(self._repository, view.root, root), operation
+        return sweep(self._store, view.root, root), operation
 
     def _locate(self, view: View, commit: CommitId, parents: tuple[CommitId, ...], root: Root) -> None:
         """Write the new version's locator: needed before root names the version, rebuilt when it is lost."""
-        backend = self._repository.backend
-        index = self._repository.index_of(root)
+        backend = self._store.backend
+        index = self._store.index_of(root)
         before = {row.name for row in view.root.segments}
         own = [row.name for row in root.segments if row.name not in before]
         write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
@@ -178,12 +191,12 @@ def _moved(identity: ObjectId) -> Busy:
     return Busy(f"{identity.word} {identity.short} was moved while this command ran", hint="run it again")
 
 
-def discard_segments(repository: Repository, before: Root, never: Root) -> None:
+def discard_segments(store: Store, before: Root, never: Root) -> None:
     """Delete the index segments of a root that was never swapped in: nobody else can know their names."""
     known = {row.name for row in before.segments}
     for row in never.segments:
         if row.name not in known:
-            repository.backend.delete(segment_key(row.name))
+            store.backend.delete(segment_key(row.name))
 
 
 def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
@@ -193,7 +206,7 @@ def _changes(view: View, update: Update) -> tuple[RefChange, ...]:
     return tuple(change for change in changes if change.before != change.after)
 
 
-def add_entries(repository: Repository, view: View, entries: list[Entry]) -> Root:
+def add_entries(store: Store, view: View, entries: list[Entry]) -> Root:
     """Root with new index entries: a segment of their own, merged with others as the policy says.
 
     Raises:
@@ -206,16 +219,16 @@ def add_entries(repository: Repository, view: View, entries: list[Entry]) -> Roo
         for entry in entries:
             view.objects.refuse_purged(KINDS[entry.kind](entry.id))
 
-    def store(name: bytes, data: bytes) -> None:
-        repository.backend.put(segment_key(name), [data])
+    def put(name: bytes, data: bytes) -> None:
+        store.backend.put(segment_key(name), [data])
 
     rows = view.root.segments
     try:
-        merged = merge(plan_merge(rows, len(entries), light=len(entries) <= FEW), entries, view.index, store)
+        merged = merge(plan_merge(rows, len(entries), light=len(entries) <= FEW), entries, view.index, put)
     except CorruptFile as error:
         # what is new must be stored even where the index of old versions is damaged
-        repository.monitor.note_damage(f"{error.message}; not merged")
-        merged = merge(Merge(()), entries, view.index, store)
+        store.monitor.note_damage(f"{error.message}; not merged")
+        merged = merge(Merge(()), entries, view.index, put)
     after = merged.apply(rows)
     if after is None:
         raise RootMoved("the index changed while it was merged")
@@ -232,25 +245,25 @@ def _with_retired(root: Root, keys: list[str]) -> Root:
 
 
 @contextmanager
-def begin(repository: Repository, command: str, who: Person, now: Timestamp) -> Iterator[Transaction]:
+def begin(store: Store, command: str, who: Person, now: Timestamp) -> Iterator[Transaction]:
     """Start a command's changes. Nothing is visible until :meth:`Transaction.publish` returns.
 
     Raises:
         Unfinished: something failed behind that.
     """
-    before = len(repository.published)
-    with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
-        transaction = Transaction(repository, intent, command, who, now)
+    before = len(store.published)
+    with store.announce("writer") as announcement:
+        transaction = Transaction(store, announcement, command, who, now)
         try:
             try:
                 yield transaction
             finally:
                 transaction.writer.close()
         except FAILURES as error:
-            if len(repository.published) == before:
-                repository.locks.check()  # what is missing may have gone because we were taken for dead
+            if len(store.published) == before:
+                store.check_alive()  # what is missing may have gone because we were taken for dead
                 raise
-            raise unfinished(repository, repository.published[-1], error) from error
+            raise unfinished(store, store.published[-1], error) from error
 
 
 def expect(view: View, name: str, before: ObjectId | None) -> None:

@@ -13,8 +13,10 @@ from mvc.locks import Held
 from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Tree, TreeEntry
 from mvc.paths import shown
-from mvc.repo import Repository, View, exists
+from mvc.repo import Repository
+from mvc.store import exists
 from mvc.tombstones import Purge
+from mvc.view import View
 from mvc.worktree.apply import recover
 from mvc.worktree.compare import WorkState, compare
 from mvc.worktree.index import IndexEntry, Moment, StatCache, file_system_time

@@ -30,8 +30,8 @@ such places:
 * where one side moved a file to a path at which the other one has an equal file of its own, and the other one
   changed it where it was, mvc tells of a conflict and Git loses one of the two files or the change; such a
   merge is left out;
-* a branch or a tag that is to be made and is there already, at the same commit, is no error, so that a command
-  which was killed can be tried again;
+* a branch or a tag that is to be made and is there already, at the same commit, is no error, so that a
+  command which was killed can be tried again;
 * nothing is known of empty folders; both remove those that they empty.
 """
 
@@ -65,8 +65,9 @@ from mvc.objects import EXECUTABLE, Timestamp
 from mvc.ops import branch, tag
 from mvc.ops.log import log
 from mvc.ops.status import status
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.underway.pending import PENDING, read_pending
+from mvc.view import View
 from mvc.workspace import files_of_tree
 
 BEGAN = 1_700_000_000

@@ -43,9 +43,10 @@ from mvc.ops.restore import restore
 from mvc.ops.switch import switch, switch_orphan
 from mvc.ops.undo import undo
 from mvc.refs import decode_target, peeled_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.underway.pending import read_pending
 from mvc.underway.unresolved import unresolved
+from mvc.view import View
 from mvc.workspace import files_of_tree, locked
 from tests import engine
 from tests.engine import ME, make_repository, now, open_repository, snapshot, switch_to, two_versions

@@ -23,8 +23,8 @@ from mvc.odb.segment import Segment
 from mvc.ops.fsck import fsck
 from mvc.ops.ls import files, tensors
 from mvc.ops.stats import stats
-from mvc.repo import segment_key
 from mvc.upkeep.check import Damage, Report
+from mvc.view import segment_key
 from tests.engine import (
     make_repository,
     open_repository,

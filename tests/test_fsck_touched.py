@@ -25,10 +25,11 @@ from mvc.odb.segment import Entry
 from mvc.ops.branch import create as create_branch
 from mvc.ops.fsck import fsck
 from mvc.ops.tag import create as create_tag
-from mvc.repo import Repository, segment_key
+from mvc.repo import Repository
 from mvc.transaction import add_entries
 from mvc.upkeep.damaged import DamagedObject
 from mvc.upkeep.sample import Sample, Wish
+from mvc.view import segment_key
 from tests.engine import ME, make_repository, now, open_repository, snapshot, switch_to
 from tests.make_files import finetuned, random_weights, safetensors_bytes
 

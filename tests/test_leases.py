@@ -31,7 +31,8 @@ from mvc.ops import fsck as fsck_op
 from mvc.ops import gc as gc_op
 from mvc.ops import tag as tag_op
 from mvc.presence import Machine
-from mvc.repo import Repository, View
+from mvc.repo import Repository
+from mvc.view import View
 from mvc.workspace import files_of
 from tests.counts import record
 from tests.faults import CHANGING, FaultIO, fork, was_killed

@@ -55,9 +55,10 @@ from mvc.ops import switch as switching
 from mvc.ops.fsck import fsck
 from mvc.ops.init import init
 from mvc.refs import decode_target, peeled_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.restore import file_pieces
 from mvc.underway.pending import parse_pending
+from mvc.view import View
 from mvc.workspace import files_of_tree
 from tests import model as plain
 from tests.engine import ME, tree

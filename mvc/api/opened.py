@@ -17,7 +17,9 @@ from mvc.history.decorations import Decorations
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
-from mvc.repo import Repository, View, read_text
+from mvc.repo import Repository
+from mvc.store import read_text
+from mvc.view import View
 
 Place = str | os.PathLike[str]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mvc.errors import UserError
-from mvc.repo import Repository, View
+from mvc.repo import Repository
+from mvc.view import View
 
 
 class Session:

@@ -13,7 +13,7 @@ from mvc.errors import CorruptObject, RefMoved, UserError
 from mvc.objectid import ID_BYTES, CommitId
 from mvc.objects import Commit, Person, Timestamp
 from mvc.refs import BRANCHES, encode_target, peeled_target
-from mvc.repo import View
+from mvc.view import View
 
 PREFIX = "refs/bisect/"
 START = PREFIX + "start"

@@ -8,10 +8,10 @@ from mvc.bisecting.state import Bisection, place_of, refs_of, same_state
 from mvc.errors import RefMoved
 from mvc.objectid import CommitId
 from mvc.objects import Commit, Person, Timestamp
-from mvc.repo import View
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update
 from mvc.underway.pending import refuse_pending
+from mvc.view import View
 from mvc.workspace import Workspace, files_of
 
 

@@ -9,8 +9,8 @@ from mvc.cli.programs import run_program
 from mvc.cli.versions import Names, entry_lines
 from mvc.history.decorations import Decorations
 from mvc.objectid import CommitId
-from mvc.repo import View
 from mvc.text import one_line
+from mvc.view import View
 
 VARIABLE = "MVC_BISECT_REV"
 """What tells a program which version it tests."""

@@ -19,7 +19,8 @@ from mvc.errors import ConfigError, InvalidPath, MvcError, UsageError
 from mvc.fileio import FileIO, storage_errors, write_durable
 from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
-from mvc.repo import Repository, read_text
+from mvc.repo import Repository
+from mvc.store import read_text
 from mvc.text import one_line
 
 HINTS = "hints"

@@ -19,8 +19,9 @@ from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import FOLDER
 from mvc.refs import BRANCHES, TAGS
 from mvc.registry.notes import Notes
-from mvc.repo import STORE, View
+from mvc.repo import STORE
 from mvc.spans import Span
+from mvc.view import View
 
 NEWEST = 48
 """Commits whose ids are looked at; without a beginning only a few are offered."""

@@ -22,9 +22,10 @@ from mvc.monitor import Monitor
 from mvc.mounts import file_system_type
 from mvc.odb.intents import TemporaryNames, oldest_epoch
 from mvc.refs import BRANCHES, TAGS
-from mvc.repo import STORE, Repository, View
+from mvc.repo import STORE, Repository
 from mvc.text import count, size
 from mvc.upkeep.stock import DAMAGED
+from mvc.view import View
 
 DISTRIBUTION = "modelvc"
 LIBRARIES = {  # module -> distribution

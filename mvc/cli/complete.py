@@ -17,7 +17,8 @@ from mvc.context import Context
 from mvc.errors import MvcError
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
-from mvc.repo import Repository, View
+from mvc.repo import Repository
+from mvc.view import View
 
 GLOBAL = {
     "-C": "Work in this folder.",

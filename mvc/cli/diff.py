@@ -15,8 +15,8 @@ from mvc.cli.tensorrows import SORTS, in_order, moved_by, part, tensor_json, ten
 from mvc.cli.words import is_revision, names_files
 from mvc.errors import UsageError
 from mvc.ops.diff import Depth, FileChange, TensorChange, diff_versions, diff_worktree, fork_point
-from mvc.repo import View
 from mvc.text import count
+from mvc.view import View
 
 if TYPE_CHECKING:
     from mvc.explaining.findings import Finding

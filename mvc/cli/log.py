@@ -10,7 +10,7 @@ from mvc.cli.versions import Names
 from mvc.errors import UsageError
 from mvc.history.selection import is_range
 from mvc.ops.log import Query, find
-from mvc.repo import View
+from mvc.view import View
 
 
 @command(

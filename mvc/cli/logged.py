@@ -11,8 +11,8 @@ from mvc.cli.versions import Names, entry_json, entry_lines, message_lines, shor
 from mvc.errors import ObjectPurged, UsageError
 from mvc.history.decorations import Entry
 from mvc.ops.log import Found, changes
-from mvc.repo import View
 from mvc.text import one_line
+from mvc.view import View
 
 if TYPE_CHECKING:
     from mvc.history.treediff import Change

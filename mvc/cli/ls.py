@@ -8,8 +8,8 @@ from mvc.cli.tables import Column, Table
 from mvc.history.reader import GAP
 from mvc.ops import ls as verb
 from mvc.ops.ls import FileRow, TensorRow
-from mvc.repo import View
 from mvc.text import count, one_line, size
+from mvc.view import View
 from mvc.weighing import Weigher
 
 

@@ -7,8 +7,8 @@ from mvc.cli.declare import Argument, Option, command
 from mvc.errors import UsageError
 from mvc.ops import rev_parse as verb
 from mvc.ops.rev_parse import Parsed
-from mvc.repo import View
 from mvc.text import one_line
+from mvc.view import View
 
 _SHORT = 12
 

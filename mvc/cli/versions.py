@@ -13,8 +13,8 @@ from mvc.history.decorations import Entry
 from mvc.objectid import CommitId
 from mvc.objects import Commit, Number, Person, Tag, Timestamp
 from mvc.refs import NOTES
-from mvc.repo import View
 from mvc.text import number, one_line, plain
+from mvc.view import View
 
 if TYPE_CHECKING:
     from mvc.registry.notes import Note, Notes

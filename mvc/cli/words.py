@@ -6,7 +6,7 @@ from mvc.cli.call import Call
 from mvc.errors import InvalidPath, RevisionNotFound
 from mvc.history.revisions import resolve_commit
 from mvc.paths import is_below
-from mvc.repo import View
+from mvc.view import View
 from mvc.workspace import files_of
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mvc.collection.disk import room
-from mvc.repo import STORED, Repository
+from mvc.repo import Repository
+from mvc.store import STORED
 
 
 @dataclass(frozen=True, slots=True)

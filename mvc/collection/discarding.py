@@ -25,9 +25,10 @@ from mvc.objectid import ObjectId
 from mvc.odb.pack import HEAD_BYTES, MAGIC, TARGET_PACK, pack_key, scan_pack
 from mvc.odb.record import Record
 from mvc.oplog import Operation
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.upkeep.mark import Marks, typed
 from mvc.upkeep.usage import unused
+from mvc.view import View
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

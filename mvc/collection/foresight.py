@@ -22,10 +22,12 @@ from mvc.odb.pack import HEAD_BYTES, TARGET_PACK, pack_key
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import piece_key
-from mvc.repo import STORED, Repository, View, segment_key
+from mvc.repo import Repository
+from mvc.store import STORED
 from mvc.upkeep.expire import expired
 from mvc.upkeep.mark import Marks
 from mvc.upkeep.usage import PackUse, unused, worth_rewriting
+from mvc.view import View, segment_key
 
 _BLOCK = 4096  # bytes that most file systems allocate at once
 

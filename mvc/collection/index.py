@@ -11,10 +11,11 @@ from mvc.errors import RootMoved
 from mvc.odb.index import Keep, merge, plan_full_merge
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
-from mvc.repo import Repository, View, segment_key
+from mvc.repo import Repository
 from mvc.root import Root
 from mvc.upkeep.mark import Marks
 from mvc.upkeep.usage import unused
+from mvc.view import View, segment_key
 
 
 def drop_garbage(repository: Repository, discarding: Discarding | None = None) -> Garbage:

@@ -11,10 +11,11 @@ from mvc.odb.intents import oldest_epoch
 from mvc.odb.pack import pack_key
 from mvc.oplog import piece_key
 from mvc.recipes.library import stored_file
-from mvc.repo import Repository, View, segment_key
+from mvc.repo import Repository
 from mvc.root import Root
 from mvc.sketches import SketchIndex
 from mvc.sweep import sweep
+from mvc.view import View, segment_key
 from mvc.weighing import sweep_notes
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from mvc.collection.discarding import Discarding
 from mvc.collection.swapping import condemning, swap
 from mvc.oplog import piece_key
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.root import Root
 from mvc.upkeep.expire import expired, kept_count
+from mvc.view import View
 from mvc.workspace import locked
 
 

@@ -10,10 +10,11 @@ from mvc.objectid import CommitId, ManifestId, ObjectId
 from mvc.odb.database import Refusal
 from mvc.oplog import Operation
 from mvc.refs import decode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.upkeep.expire import kept_count
 from mvc.upkeep.mark import Marks, mark
 from mvc.upkeep.usage import PackUse, pack_uses
+from mvc.view import View
 from mvc.worktree.index import StatCache
 
 

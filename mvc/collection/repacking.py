@@ -15,7 +15,7 @@ from mvc.objectid import CommitId, ObjectId
 from mvc.odb.pack import PackWriter
 from mvc.parallel import ordered_map
 from mvc.refs import BRANCHES, peeled_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.root import Root
 from mvc.transaction import add_entries
 from mvc.upkeep.choose import chosen
@@ -24,6 +24,7 @@ from mvc.upkeep.reencode import Reencoder
 from mvc.upkeep.standing import Plan, Target
 from mvc.upkeep.usage import unused
 from mvc.upkeep.within import leaning_within
+from mvc.view import View
 
 
 def plan_standing(view: View, everything: bool, best: bool) -> dict[ObjectId, Target]:

@@ -26,12 +26,13 @@ from mvc.odb.record import Record
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import HeadValue, Operation, piece_key
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.root import Root
 from mvc.tombstones import Tombstones
 from mvc.transaction import add_entries
 from mvc.upkeep.expire import relinked
 from mvc.upkeep.mark import references
+from mvc.view import View
 from mvc.workspace import locked
 
 DEEPEST = 8

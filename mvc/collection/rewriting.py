@@ -8,11 +8,12 @@ from mvc.collection.leftovers import sweep_condemned
 from mvc.collection.needs import uses
 from mvc.collection.swapping import condemning, swap
 from mvc.odb.segment import Entry
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.root import Root
 from mvc.transaction import add_entries
 from mvc.upkeep.consolidate import copy_packs
 from mvc.upkeep.usage import MOST_GARBAGE, worth_rewriting
+from mvc.view import View
 
 ROUND_BYTES = 128 << 20
 """Bytes of packs that are rewritten before they are condemned: what a collection needs free on the disk, with

@@ -10,32 +10,32 @@ import time
 from collections.abc import Callable, Iterable
 
 from mvc.errors import Busy, RootMoved
-from mvc.odb.intents import announce
-from mvc.repo import Repository, View
 from mvc.root import Fossil, Retired, Root
+from mvc.store import Store
 from mvc.transaction import discard_segments
+from mvc.view import View
 
 ATTEMPTS = 200
 
 
-def swap(repository: Repository, change: Callable[[View], Root | None]) -> bool:
+def swap(store: Store, change: Callable[[View], Root | None]) -> bool:
     """Replace root by what ``change`` makes of the state as it is, again where somebody else was faster;
     False where it makes nothing of it.
 
     Raises:
         Busy: others kept being faster.
     """
-    with announce(repository.io, repository.store / "intents", "writer", repository.locks) as intent:
+    with store.announce("writer") as announcement:
         for attempt in range(ATTEMPTS):
-            view = repository.read()
-            intent.announce_epoch(view.root.epoch)
+            view = store.read()
+            announcement.announce_epoch(view.root.epoch)
             root = change(view)
             if root is None:
                 return False
             try:
-                repository.roots.swap(view.raw, root)
+                store.roots.swap(view.raw, root)
             except RootMoved:
-                discard_segments(repository, view.root, root)
+                discard_segments(store, view.root, root)
                 time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))
                 continue
             return True

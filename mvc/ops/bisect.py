@@ -21,8 +21,9 @@ from mvc.history.revisions import resolve, resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.transaction import begin
+from mvc.view import View
 from mvc.workspace import locked
 
 TESTED = ("test", "merge base")

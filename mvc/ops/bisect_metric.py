@@ -14,7 +14,7 @@ from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Number
 from mvc.registry.notes import Notes, lay_over
-from mvc.repo import View
+from mvc.view import View
 
 
 @dataclass(frozen=True, slots=True)

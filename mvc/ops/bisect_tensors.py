@@ -19,9 +19,10 @@ from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
 from mvc.paths import is_wanted
 from mvc.refs import encode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.transaction import Transaction, Update, begin
 from mvc.underway.pending import refuse_pending
+from mvc.view import View
 from mvc.workspace import files_of, locked
 
 HYBRID = PREFIX + "hybrid"

@@ -14,8 +14,8 @@ from mvc.history.revisions import resolve
 from mvc.history.rows import REST, Row, RowComparison
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Commit
-from mvc.repo import View
 from mvc.spans import Span
+from mvc.view import View
 
 
 class Origin(NamedTuple):

@@ -11,8 +11,9 @@ from mvc.history.revisions import check_ref_name, resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, encode_target, peeled_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.transaction import Update, begin
+from mvc.view import View
 
 
 class Branch(NamedTuple):

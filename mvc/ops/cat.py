@@ -9,8 +9,8 @@ from mvc.history.reader import read_range
 from mvc.history.revisions import lookup_path, resolve
 from mvc.objectid import ManifestId
 from mvc.objects import FOLDER, Manifest
-from mvc.repo import View
 from mvc.restore import file_pieces
+from mvc.view import View
 
 
 def cat(view: View, revision: str) -> Iterator[bytes]:

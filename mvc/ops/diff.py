@@ -20,9 +20,10 @@ from mvc.objectid import ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.odb.database import SMALL_BYTES, ObjectDatabase
 from mvc.paths import is_wanted
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.same_weights import SameWeights, of_changes, reading
 from mvc.spans import Span
+from mvc.view import View
 from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_left, locked
 from mvc.worktree.compare import mode_of

@@ -23,7 +23,8 @@ from mvc.merging.strategy import OURS, THEIRS, Strategies
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Manifest, TreeEntry
 from mvc.paths import is_wanted
-from mvc.repo import Repository, View
+from mvc.repo import Repository
+from mvc.view import View
 from mvc.workspace import files_left, locked, without_purged
 from mvc.worktree.overlay import WorkFileReader
 

@@ -20,8 +20,8 @@ from mvc.paths import is_wanted
 from mvc.refs import NOTES
 from mvc.registry.metadata import metadata_of
 from mvc.registry.notes import Notes
-from mvc.repo import View
 from mvc.spans import Span
+from mvc.view import View
 
 Scope = Literal["names", "metadata", "messages", "text"]
 Kind = Literal["tensor", "metadata", "metric", "param", "message", "note", "text"]

@@ -17,7 +17,7 @@ from mvc.history.selection import commits_of_refs, select
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import Commit
 from mvc.paths import is_wanted
-from mvc.repo import View
+from mvc.view import View
 
 if TYPE_CHECKING:
     from mvc.history.treediff import Change

@@ -15,8 +15,8 @@ from mvc.odb.database import ObjectDatabase
 from mvc.odb.header import RecordHeader, read_headers
 from mvc.odb.segment import Entry
 from mvc.paths import is_below
-from mvc.repo import View
 from mvc.spans import Span
+from mvc.view import View
 from mvc.weighing import Weigher
 
 _AT_ONCE = 10_000

@@ -20,7 +20,7 @@ from mvc.merging.strategy import Strategies
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, encode_target
-from mvc.repo import DEFAULT_BRANCH, Repository, View
+from mvc.repo import DEFAULT_BRANCH, Repository
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
 from mvc.underway.concluding import conclude, concluding_commit, concluding_update, refuse_changed
@@ -28,6 +28,7 @@ from mvc.underway.pending import PENDING, Pending, refuse_pending
 from mvc.underway.settling import settle
 from mvc.underway.taking_back import TakenBack, expect_pending, take_back
 from mvc.underway.threeway import Choice, Threeway
+from mvc.view import View
 from mvc.workspace import Workspace, files_of, locked
 
 __all__ = [

@@ -8,7 +8,7 @@ from mvc.errors import UsageError
 from mvc.history import ancestry
 from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
-from mvc.repo import View
+from mvc.view import View
 
 
 def merge_base(view: View, revisions: Sequence[str], *, octopus: bool = False) -> list[CommitId]:

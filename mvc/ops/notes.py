@@ -13,8 +13,9 @@ from mvc.objects import Commit, Number, Person, Scalar, Timestamp
 from mvc.redaction import redact, redact_value
 from mvc.refs import NOTES, encode_target
 from mvc.registry.notes import Note, Notes
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.transaction import Transaction, Update, begin
+from mvc.view import View
 
 
 @dataclass(frozen=True, slots=True)

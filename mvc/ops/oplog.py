@@ -8,10 +8,11 @@ from typing import NamedTuple
 from mvc.errors import AnswerIsNo, RefMoved
 from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.rewind import find_operation, right_after
 from mvc.switch import switch
 from mvc.transaction import Update, begin
+from mvc.view import View
 from mvc.workspace import files_of, locked
 
 

@@ -14,9 +14,10 @@ from mvc.objects import Person, Timestamp
 from mvc.oplog import FINAL, Operation
 from mvc.purging.ending import WAIT_SECONDS, Ended, end
 from mvc.purging.publish import Planned, Request, plan, publish, refuse_unfinished
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.root import Root
 from mvc.tombstones import Purge
+from mvc.view import View
 from mvc.workspace import locked
 from mvc.worktree.index import IndexEntry, StatCache, StatKey
 

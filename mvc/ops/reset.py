@@ -10,10 +10,11 @@ from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp, TreeEntry
 from mvc.refs import encode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.switch import switch
 from mvc.transaction import Update, begin
 from mvc.underway.pending import PENDING, how_on, read_pending, tracked_files
+from mvc.view import View
 from mvc.workspace import files_of, locked
 
 Mode = Literal["soft", "mixed", "hard"]

@@ -12,10 +12,11 @@ from mvc.history.treediff import build_tree
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, Person, Timestamp, TreeEntry
 from mvc.paths import is_below, is_wanted
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
 from mvc.underway.pending import PENDING, read_pending, tracked_files
+from mvc.view import View
 from mvc.workspace import Workspace, files_of, files_of_tree, locked
 
 Side = Literal["ours", "theirs"]

@@ -10,7 +10,7 @@ from mvc.history.refnames import short_ref_name
 from mvc.history.revisions import resolve
 from mvc.history.selection import is_range, select
 from mvc.objectid import ObjectId
-from mvc.repo import View
+from mvc.view import View
 
 _LEAST_DIGITS = 4
 

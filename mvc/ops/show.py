@@ -12,8 +12,9 @@ from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
 from mvc.objectid import ManifestId, TreeId
 from mvc.objects import FOLDER, Manifest, Tag
 from mvc.registry.card import Card, build_card
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.same_weights import of_changes
+from mvc.view import View
 from mvc.weighing import Weigher
 
 

@@ -19,7 +19,9 @@ from mvc.objects import Manifest, TreeEntry
 from mvc.odb.header import RecordHeader, read_headers
 from mvc.odb.segment import Entry, SegmentRow, entry_order
 from mvc.refs import peeled_target
-from mvc.repo import STORED, Repository, View
+from mvc.repo import Repository
+from mvc.store import STORED
+from mvc.view import View
 
 _AT_ONCE = 10_000
 """Records whose headers are read together: enough that neighbours meet, and bounded in memory."""

@@ -11,9 +11,10 @@ from mvc.history.merge3 import Conflict
 from mvc.history.reader import read_manifest
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import TreeEntry
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.underway.pending import Pending, read_pending
 from mvc.underway.unresolved import unresolved
+from mvc.view import View
 from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_left, locked
 from mvc.worktree.compare import WorkState

@@ -10,8 +10,9 @@ from mvc.history.revisions import check_ref_name, resolve_commit
 from mvc.objectid import CommitId, TagId
 from mvc.objects import Person, Tag, Timestamp
 from mvc.refs import TAGS, decode_target, encode_target, peeled_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.transaction import Update, begin
+from mvc.view import View
 
 
 class TagRow(NamedTuple):

@@ -6,10 +6,11 @@ from mvc.errors import ConflictError, UserError
 from mvc.objectid import CommitId, OperationId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import HeadValue, Operation
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.rewind import find_operation
 from mvc.switch import switch
 from mvc.transaction import Update, begin
+from mvc.view import View
 from mvc.workspace import files_of_tree, locked
 
 

@@ -13,7 +13,7 @@ from mvc.history.revisions import resolve
 from mvc.objectid import CommitId, ObjectId, TreeId
 from mvc.objects import Commit
 from mvc.refs import decode_target
-from mvc.repo import View
+from mvc.view import View
 
 
 @dataclass(frozen=True, slots=True)

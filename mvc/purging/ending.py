@@ -20,7 +20,8 @@ from mvc.odb.intents import oldest_epoch
 from mvc.odb.pack import pack_key
 from mvc.purging.proof import Proof, prove
 from mvc.purging.traces import remove_traces
-from mvc.repo import Repository, View
+from mvc.repo import Repository
+from mvc.view import View
 from mvc.workspace import Workspace
 
 WAIT_SECONDS = 10.0

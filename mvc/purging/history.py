@@ -16,7 +16,7 @@ from mvc.purging.aims import Aim, Versions
 from mvc.purging.survey import Ends, below, is_all
 from mvc.refs import NOTES, TAGS, decode_target, encode_target
 from mvc.registry.notes.shelf import path_of
-from mvc.repo import View
+from mvc.view import View
 from mvc.workspace import EMPTY_TREE
 
 _Id = TypeVar("_Id", bound=ObjectId)

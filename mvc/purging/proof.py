@@ -15,7 +15,8 @@ from mvc.fileio import FileIO, storage_errors
 from mvc.objectid import ID_BYTES, BlobId, ObjectId
 from mvc.odb.header import RecordHeader, scan_headers
 from mvc.oplog import piece_key
-from mvc.repo import Repository, View
+from mvc.repo import Repository
+from mvc.view import View
 
 _CHUNK = 4 << 20
 _PACK = re.compile(r"[0-9a-f]{64}\.pack")

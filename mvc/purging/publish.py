@@ -26,7 +26,7 @@ from mvc.purging.dependants import store_anew
 from mvc.purging.history import Rewritten, rewrite
 from mvc.purging.survey import Survey, look
 from mvc.refs import decode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.restore import file_pieces
 from mvc.root import Root
 from mvc.tombstones import Purge
@@ -34,6 +34,7 @@ from mvc.transaction import add_entries
 from mvc.underway.pending import read_pending
 from mvc.upkeep.expire import newest
 from mvc.upkeep.usage import unused
+from mvc.view import View
 
 VERIFY_UP_TO = 256 << 20
 """Bytes of packs up to which every file that stays is read before root is swapped, unless somebody says."""

@@ -10,7 +10,7 @@ from mvc.history.reader import read_tree
 from mvc.objectid import BlobId, CommitId, ManifestId, ObjectId, TreeId
 from mvc.objects import Manifest
 from mvc.purging.aims import Aim, Versions
-from mvc.repo import View
+from mvc.view import View
 
 Ends = frozenset[tuple[str, str | None]]
 """Paths below a folder, each with a tensor or None for all of it."""

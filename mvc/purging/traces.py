@@ -12,8 +12,9 @@ from mvc.fileio import FileIO, storage_errors
 from mvc.history.reader import read_manifest
 from mvc.objectid import ManifestId
 from mvc.recipes.library import stored_file
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.sketches import SketchIndex
+from mvc.view import View
 from mvc.weighing import sweep_notes
 from mvc.workspace import Workspace
 

@@ -18,10 +18,12 @@ from mvc.objectid import ObjectId
 from mvc.odb.cache import PlainCache
 from mvc.odb.database import CACHE_BYTES
 from mvc.odb.intents import announce
-from mvc.repo import STORE, Repository, View, exists
+from mvc.repo import STORE, Repository
 from mvc.root import RootStore
+from mvc.store import exists
 from mvc.upkeep.patched import PatchedDatabase, PatchedStore
 from mvc.upkeep.stock import Stock, pack_files
+from mvc.view import View
 
 
 class Donor(Protocol):

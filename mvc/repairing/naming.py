@@ -17,8 +17,8 @@ from mvc.repairing.donors import Donor
 from mvc.repairing.recovered import branch_names, hides_versions, nameless
 from mvc.repairing.state import State
 from mvc.repairing.walk import Walk
-from mvc.repo import View
 from mvc.upkeep.patched import PatchedDatabase
+from mvc.view import View
 
 _MOST_TOLD = 10
 

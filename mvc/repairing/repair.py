@@ -37,7 +37,7 @@ from mvc.repairing.result import Repaired, Restored
 from mvc.repairing.state import State, salvage
 from mvc.repairing.walk import Walk
 from mvc.repairing.work_files import WorkFiles
-from mvc.repo import Repository, View, segment_key
+from mvc.repo import Repository
 from mvc.root import Retired, Root, RootStore
 from mvc.targets import starts, targets
 from mvc.upkeep.check import Checker, Report
@@ -47,6 +47,7 @@ from mvc.upkeep.patched import PatchedDatabase, PatchedStore, joined
 from mvc.upkeep.stock import Stock, pack_files
 from mvc.upkeep.touched import History, Start
 from mvc.upkeep.unsound import Place, live_entries
+from mvc.view import View, segment_key
 
 _ATTEMPTS = 3
 

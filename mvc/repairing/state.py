@@ -13,11 +13,12 @@ from mvc.oplog import Operation, OpLog, piece_key
 from mvc.refs import BRANCHES, RefPieces, RefTable
 from mvc.repairing.donors import Donor
 from mvc.repairing.pieces import all_pieces, latest_log, log_pieces, mended, readable_operations
-from mvc.repo import DEFAULT_BRANCH, index_of, segment_key
+from mvc.repo import DEFAULT_BRANCH
 from mvc.root import KEY, PREVIOUS, Root
 from mvc.tombstones import Tombstones
 from mvc.upkeep.expire import relinked
 from mvc.upkeep.patched import PatchedStore
+from mvc.view import index_of, segment_key
 
 _EPOCH_JUMP = 1 << 20
 """The epoch of a root that is lost is not known. What the new one condemns must be later than anything that

@@ -12,9 +12,9 @@ from mvc.history.reader import ObjectReader, read_commit
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, Timestamp, TreeEntry
 from mvc.refs import encode_target
-from mvc.repo import View
 from mvc.transaction import Transaction, Update
 from mvc.underway.pending import PENDING, Pending
+from mvc.view import View
 
 
 class Concluded(NamedTuple):

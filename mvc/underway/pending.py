@@ -13,7 +13,7 @@ from mvc.objectid import ID_BYTES, CommitId, ManifestId, TreeId
 from mvc.objects import EXECUTABLE, FILE, Commit, Number, Person, Scalar, Timestamp, TreeEntry
 from mvc.paths import path_fault
 from mvc.refs import encode_target
-from mvc.repo import View
+from mvc.view import View
 from mvc.workspace import files_left, files_of_tree
 
 PENDING = "refs/worktree/pending"

@@ -18,7 +18,7 @@ from mvc.history.treediff import build_tree
 from mvc.objectid import CommitId, TreeId
 from mvc.objects import Commit, TreeEntry
 from mvc.refs import encode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.switch import switch
 from mvc.transaction import Transaction, Update, begin
 from mvc.underway.concluding import conclude, concluding_commit, refuse_changed
@@ -26,6 +26,7 @@ from mvc.underway.pending import PENDING, Pending, before_abort, refuse_pending
 from mvc.underway.settling import settle
 from mvc.underway.taking_back import expect_pending
 from mvc.underway.threeway import Choice, Threeway
+from mvc.view import View
 from mvc.workspace import Workspace, files_of, files_of_tree, locked
 
 PickKind = Literal["cherry-pick", "revert"]

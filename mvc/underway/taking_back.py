@@ -8,11 +8,12 @@ from mvc.errors import UserError
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import encode_target
-from mvc.repo import Repository, View
+from mvc.repo import Repository
 from mvc.switch import switch
 from mvc.transaction import Update, begin
 from mvc.underway.concluding import refuse_changed
 from mvc.underway.pending import PENDING, Kind, Pending, before_abort, read_pending
+from mvc.view import View
 from mvc.workspace import files_of, files_of_tree, locked
 
 

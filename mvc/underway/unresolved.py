@@ -13,8 +13,8 @@ from mvc.history.text_merge import has_markers
 from mvc.objectid import ManifestId
 from mvc.objects import TreeEntry
 from mvc.paths import shown
-from mvc.repo import View
 from mvc.underway.pending import Pending
+from mvc.view import View
 from mvc.workspace import Workspace, files_of_tree
 
 _AT_ONCE = 1 << 20

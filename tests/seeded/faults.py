@@ -55,8 +55,8 @@ FAULTS: tuple[Fault, ...] = (
         "root not durable before deletion",
         "a power cut may bring a root back whose packs are deleted",
         "mvc/sweep.py",
-        "            repository.io.sync_folder(repository.store)\n",
-        "            pass\n",
+        "        store.confirm_root()\n",
+        "        pass\n",
         "tests/test_gc.py::test_what_condemns_is_durable_before_anything_is_deleted",
     ),
     Fault(
@@ -71,8 +71,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             Edit(
                 "mvc/transaction.py",
-                "                self._repository.roots.swap(view.raw, root)\n",
-                "                self._repository.roots.swap(view.raw, root)\n"
+                "                self._store.roots.swap(view.raw, root)\n",
+                "                self._store.roots.swap(view.raw, root)\n"
                 "                from mvc.odb.pack import LATE\n"
                 "                while LATE:\n"
                 "                    backend, key, pieces = LATE.pop()\n"
@@ -111,8 +111,8 @@ FAULTS: tuple[Fault, ...] = (
         "retry that forgets its entries",
         "a commit that lost the race once is published without its objects in the index",
         "mvc/transaction.py",
-        "        root = add_entries(self._repository, view, entries)\n",
-        "        root = add_entries(self._repository, view, [*entries])\n        entries.clear()\n",
+        "        root = add_entries(self._store, view, entries)\n",
+        "        root = add_entries(self._store, view, [*entries])\n        entries.clear()\n",
         "tests/test_crowd.py::test_a_crowd_commits_while_others_collect_check_and_read",
     ),
     fault(
@@ -152,11 +152,9 @@ FAULTS: tuple[Fault, ...] = (
     fault(
         "reader announced after root is read",
         "what a reader has just seen is deleted before it is known to read",
-        "mvc/repo.py",
-        '        with announce(self.io, self.store / "intents", "reader", self.locks) as intent:\n'
-        "            view = self.read()\n",
-        "        view = self.read()\n"
-        '        with announce(self.io, self.store / "intents", "reader", self.locks) as intent:\n',
+        "mvc/store.py",
+        '        with self.announce("reader") as announcement:\n            view = self.read()\n',
+        '        view = self.read()\n        with self.announce("reader") as announcement:\n',
         "tests/test_crowd.py::test_a_reader_that_stands_still_at_its_first_steps",
     ),
     fault(

@@ -1,0 +1,1 @@
+"""Stores that people share: opened by their addresses, followed by refs, moved to and from."""
