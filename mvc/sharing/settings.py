@@ -213,11 +213,10 @@ def without_upstream(config: Config, branch: str) -> str:
 
 
 def with_branch_renamed(config: Config, old: str, new: str) -> str:
-    """The settings of a branch under its new name."""
+    """The settings in which a branch's are those of its new name too."""
     kept = config.section(("branch", old))
     if not kept:
         return config.text
-    config = config.edited(config.without(("branch", old)))
     for key, value in kept.items():
         config = config.edited(config.with_value(("branch", new, key), value))
     return config.text
