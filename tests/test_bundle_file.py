@@ -246,7 +246,7 @@ def test_a_later_version_is_not_guessed_at(tmp_path):
         BundleStore.open(FileIO(), path, Monitor())
 
 
-# --- hostile: every hash is right ----------------------------------------------------------------------------
+# --- hostile: every hash is right ---------------------------------------------------------------------------
 
 NAME = bytes(32)
 
