@@ -43,6 +43,10 @@ STORED = ("packs/", "segments/", "pieces/", "locators/")
 """Where in a store its objects and their index lie, as beginnings of keys."""
 
 INTENTS = "intents"
+STRAYS = "strays"
+"""The lock of whoever deletes packs that root does not name. Who means to name one that was put before he was
+announced waits for it once."""
+
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", INTENTS)
 
 MAX_TEXT_BYTES = 1 << 20
@@ -268,7 +272,7 @@ def check_format(io: FileIO, store: Path, otherwise: str, *, hint: str) -> None:
         if _NEWER.fullmatch(text):
             raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
         raise CorruptFile(f"{path} is damaged", hint="run 'mvc repair'")
-    for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged"):
+    for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged", "transfers"):
         refuse_link(io, store / name)
 
 
