@@ -315,7 +315,7 @@ def _notes(ours: View, theirs: View, *, dry_run: bool) -> list[_Sent]:
     return [_Sent(NOTES, value, NOTES, force=False)]
 
 
-# --- how refs of the remote move -----------------------------------------------------------------------------
+# --- how refs of the remote move
 def _moves(ours: View, theirs: View, remote: Remote, sent: Iterable[_Sent]) -> list[RefUpdate]:
     """The moves, judged against the state of the remote that they start from.
 
