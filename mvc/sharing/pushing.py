@@ -15,12 +15,12 @@ from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
-from mvc.remotes.direct import DirectSink
 from mvc.repo import Repository
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.fetching import FetchRequest, fetch
 from mvc.sharing.opening import store_of
 from mvc.sharing.settings import Remote, upstream
+from mvc.sharing.sinks import outgoing
 from mvc.sharing.tracking import (
     PRIVATE,
     RefUpdate,
@@ -134,8 +134,7 @@ def _push(
             if request.notes and branches:
                 sent += _notes(ours, tx.view, dry_run=request.dry_run)
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
-            sink = DirectSink(store.backend)
-            try:
+            with outgoing(repository, store, tx.view, remote.address) as sink:
                 exchange = Exchange(ours.objects, tx.view.objects, sink, repository.monitor)
                 exchange.plan(
                     [Wish(tuple(decode_target(item.value) for item in sent if item.value is not None))]
@@ -164,8 +163,6 @@ def _push(
 
                 tx.publish(build)
                 sink.done()
-            finally:
-                sink.close()
     return replace(told, updates=tuple(moves))
 
 
