@@ -205,7 +205,7 @@ def test_every_byte_counts(tmp_path):
             torn[place] ^= flip
             path.write_bytes(torn)
             with pytest.raises(MvcError) as caught:
-                BundleStore.open(FileIO(), path, Monitor())
+                BundleStore.open_file(FileIO(), path, Monitor())
             assert caught.value.exit_code in (3, 5)
             assert str(path) in caught.value.message
 
@@ -243,7 +243,7 @@ def test_a_later_version_is_not_guessed_at(tmp_path):
     path.write_bytes(b"mvcBNDL2" + path.read_bytes()[8:])
     assert is_bundle(FileIO(), path)
     with pytest.raises(UnsupportedFeature, match="newer mvc"):
-        BundleStore.open(FileIO(), path, Monitor())
+        BundleStore.open_file(FileIO(), path, Monitor())
 
 
 # --- hostile: every hash is right ---------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class BundleStore(BucketStore):
         super().__init__(BundleBackend(self._read, directory), monitor, cache_bytes)
 
     @classmethod
-    def open(
+    def open_file(
         cls,
         io: FileIO,
         path: Path,
