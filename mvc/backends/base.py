@@ -16,6 +16,9 @@ from mvc.errors import CorruptFile, InvalidName, StorageError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
+NEAR_BYTES = 32 << 10
+"""A backend whose :attr:`Backend.request_bytes` are no more than this lies on this machine."""
+
 MAX_KEY_BYTES = 512
 LOCK_SUFFIX = ".lock"
 PREVIOUS_SUFFIX = ".previous"
@@ -105,6 +108,15 @@ class Backend(ABC):
     store itself refuses (full, not permitted, I/O).
     """
 
+    request_bytes: int = 128 << 10
+    """As many bytes are worth one request less, where several are under way: what lies between two wanted
+    ranges is read along up to there (docs/design/0027-transfer.md)."""
+
+    @property
+    def near(self) -> bool:
+        """Whether a request costs so little that nothing is fetched before it is asked for."""
+        return self.request_bytes <= NEAR_BYTES
+
     @abstractmethod
     def get(self, key: str) -> bytes:
         """All bytes of an object.
@@ -157,6 +169,13 @@ class Backend(ABC):
             NotFound, CorruptFile: as :meth:`get_range`.
         """
         return [self.get_range(key, offset, length) for offset, length in ranges]
+
+    def confirm(self, key: str) -> None:  # noqa: B027 (most have nothing to do)
+        """Make sure that an object which was listed is durable: who put it may not have come to the end.
+
+        Raises:
+            StorageError: the store refuses.
+        """
 
     @abstractmethod
     def delete(self, key: str) -> None:
