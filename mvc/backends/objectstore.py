@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from mvc.backends.base import Backend, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import Backend, NotFound, check_key, check_range, folder_of, without
 from mvc.backends.patience import Attempts, Patience
 from mvc.backends.refusals import Refusal, Unreachable, refusal_of
 from mvc.errors import CorruptFile, RootMoved, StorageError
@@ -129,13 +129,13 @@ class ObjectStoreBackend(Backend):
 
         yield from sorted(self._try(f"cannot list {prefix or 'objects'}", pages))
 
-    def some_key(self, *, except_for: Collection[str] = ()) -> str | None:
-        """Any key that is there but these; reads no further than to the first page that has one."""
+    def some_key(self, *, but: Collection[str] = ()) -> str | None:
+        """Any key but these; reads no further than to the first page that has one."""
         import obstore
 
         def first() -> str | None:
             keys = (meta["path"] for page in obstore.list(self._store()) for meta in page)
-            return next((key for key in keys if key not in except_for), None)
+            return next(without(keys, but), None)
 
         return self._try("cannot list objects", first)
 

@@ -79,10 +79,10 @@ class RecordingBackend(Backend):
         self._count("list", prefix)
         return self.backend.list(prefix)
 
-    def some_key(self, *, except_for: Collection[str] = ()) -> str | None:
+    def some_key(self, *, but: Collection[str] = ()) -> str | None:
         """Any key that is there but these."""
         self._count("list", "")
-        return self.backend.some_key(except_for=except_for)
+        return self.backend.some_key(but=but)
 
     def delete(self, key: str) -> None:
         """Remove an object if there is one."""
