@@ -137,7 +137,11 @@ class _Carrier:
 
     def _bring(self, lacking: Mapping[ObjectId, int]) -> None:
         """Copy what others lean on, a record of less than the given depth each, where that may be."""
-        wanted = {base: below for base, below in lacking.items() if may_come_along(base, self._grounds)}
+        wanted = {
+            base: below
+            for base, below in lacking.items()
+            if base in self._plan.wanted or may_come_along(base, self._grounds)
+        }
         found = self._reader.lookup.find(wanted)
         entries = []
         for base, below in wanted.items():
