@@ -84,6 +84,7 @@ class _Carrier:
         self._verify = verify
         self._sound: set[ObjectId] = set()  # of what was added here, what is known to give its object
         self._added: set[ObjectId] = set()
+        self._damaged: set[Entry] = set()
 
     # --- copying -------------------------------------------------------------------------------------------
     def copy(self, entries: Iterable[Entry]) -> None:
@@ -159,15 +160,15 @@ class _Carrier:
         identity = _typed(entry)
         if self._sink.depth(identity) is not None:
             return
+        name = f"{identity.word} {identity.short}"
+        self._damaged.add(entry)
         for other in self._source.index.find(identity):
-            if other.kind == entry.kind and other.depth < entry.depth:
-                self._monitor.note_damage(
-                    f"{identity.word} {identity.short}: {damage.message}; used another record"
-                )
+            if other.kind == entry.kind and other not in self._damaged:
+                self._monitor.note_damage(f"{name}: {damage.message}; used another record")
                 self.copy([other])
                 return
         raise CorruptObject(
-            f"{identity.word} {identity.short} cannot be taken over: {damage.message}",
+            f"{name} cannot be taken over: {damage.message}",
             hint="run 'mvc fsck' on the store that it comes from",
         ) from damage
 
