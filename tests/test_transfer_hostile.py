@@ -270,8 +270,8 @@ def test_what_arrived_before_the_line_went_dead_is_not_fetched_again():
         transaction.adopt(entries)
         transaction.publish(lambda _view: Update(refs={MAIN: encode_target(one.made.refs[MAIN])}))
     check(target)
-    # what was under way when the line went dead, at most twelve requests, is fetched again
-    assert backend.read_bytes() <= 1.05 * sum(map(len, pieces)) + attempts * 12 * (4 << 20)
+    # only the descriptions, a few hundred bytes here, are read in every attempt
+    assert backend.read_bytes() <= 1.05 * sum(map(len, pieces))
 
 
 def test_what_an_earlier_attempt_brought_for_others_is_not_taken_over():
