@@ -15,10 +15,15 @@ from mvc.backends.memory import MemoryBackend
 from mvc.errors import Busy, StorageError
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
-from mvc.objectid import BlobId
+from mvc.objectid import KINDS, BlobId
+from mvc.objects import Timestamp
 from mvc.odb.pack import HEAD_BYTES, TARGET_PACK, pack_key, read_record
 from mvc.odb.record import Base, Record
 from mvc.odb.segment import Entry
+from mvc.ops.gc import Request as Collecting
+from mvc.ops.gc import gc
+from mvc.ops.purge import Request as Purging
+from mvc.ops.purge import purge
 from mvc.remotes import outgoing as outgoing_module
 from mvc.remotes.incoming import OPEN
 from mvc.remotes.journal import Journal
@@ -30,7 +35,8 @@ from mvc.sharing.bucket import BucketStore
 from mvc.sharing.sinks import incoming, outgoing
 from mvc.store import SharedFolder, Store
 from mvc.transaction import Update, begin
-from tests.engine import ME, now
+from tests.engine import ME, make_repository, now, two_versions
+from tests.engine import snapshot as snapshot_of
 from tests.faults import CHANGING, FaultIO, PowerCut, Recorder, lay_out, run_killed, snapshot
 
 ADDRESS = "s3://bucket/models"
@@ -341,6 +347,35 @@ def test_what_nobody_goes_on_with_is_deleted_when_it_is_old(tmp_path):
     assert remove_kept(store.io, store.store, store.locks, written + 1)
     assert not path.parent.exists()
     assert remove_kept(store.io, store.store, store.locks)
+
+
+def test_a_collection_deletes_what_is_as_old_as_what_it_empties_the_trash_of(tmp_path):
+    repository, _one, _two = two_versions(tmp_path)
+    with pytest.raises(Cut), incoming(repository, repository.read()) as sink:
+        cut_after(sink, [blob(1)])
+    path = repository.store / FOLDER / OPEN
+    time = Timestamp(path.stat().st_mtime_ns // 1000 + 10 * 86_400_000_000, 0)
+    gc(repository, Collecting(time, trash_days=11))
+    assert path.exists()
+    gc(repository, Collecting(time, trash_days=9))
+    assert not path.exists()
+
+
+def test_a_purge_leaves_nothing_of_a_transfer_that_was_cut(tmp_path):
+    repository = make_repository(tmp_path)
+    (tmp_path / "secret.bin").write_bytes(np.random.default_rng(1).bytes(3000))
+    snapshot_of(repository, "one")
+    (tmp_path / "secret.bin").unlink()
+    (tmp_path / "kept.txt").write_text("kept")
+    snapshot_of(repository, "two")
+    view = repository.read()
+    secrets = [KINDS[entry.kind](entry.id) for entry in view.index.entries() if entry.kind == 0]
+    records = [read_record(repository.backend, view.objects.entries(one)[0]) for one in secrets]
+    with pytest.raises(Cut), incoming(repository, view) as sink:
+        cut_after(sink, records)
+    purged = purge(repository, Purging(("secret.bin",), ME, now(), rewrite=True))
+    assert not (repository.store / FOLDER).exists()
+    assert purged.ended.proof.clean
 
 
 # --- what is sent ------------------------------------------------------------------------------------------

@@ -78,13 +78,17 @@ class Incoming:
         self._waiting = bytearray()
 
     expected: int | None = None
-    """Bytes of all records that are to come with those that are here, once somebody knows."""
+    """Bytes of all records that there will be in the end, once somebody has told."""
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of the records that are here, those of earlier attempts too."""
         records = (record for pack in (*self._full.values(), self._records) for record in pack)
         return sum(record.length for record in records)
+
+    def expect(self, count: int) -> None:
+        """Tell that so many bytes of records are to come."""
+        self.expected = self.kept_bytes + count
 
     def depth(self, identity: ObjectId, /) -> int | None:
         """The least depth of an object's records that are here."""

@@ -52,6 +52,7 @@ def remove_kept(io: FileIO, store: Path, locks: Locks, before_ns: int | None = N
                 io.unlink(path)
             with suppress(FileNotFoundError):
                 io.remove_folder(folder)
+            io.sync_folder(store)
     finally:
         held.release()
     return True

@@ -71,12 +71,16 @@ class Outgoing:
         self._length = HEAD_BYTES
 
     expected: int | None = None
-    """Bytes of all records that are to come with those that are here, once somebody knows."""
+    """Bytes of all records that there will be in the end, once somebody has told."""
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of the records that are there, those of earlier attempts too."""
         return sum(record.length for records in list(self._there.values()) for record in records)
+
+    def expect(self, count: int) -> None:
+        """Tell that so many bytes of records are to come."""
+        self.expected = self.kept_bytes + count
 
     def depth(self, identity: ObjectId, /) -> int | None:
         """The least depth of an object's records that are there, or on their way."""

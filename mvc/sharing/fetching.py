@@ -14,12 +14,12 @@ from mvc.objects import Person, Timestamp
 from mvc.odb.database import ObjectDatabase
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
 from mvc.registry.notes.joining import join
-from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.opening import store_of
 from mvc.sharing.settings import REMOTES, Remote
+from mvc.sharing.sinks import incoming
 from mvc.sharing.tracking import (
     PRIVATE,
     RefUpdate,
@@ -106,8 +106,7 @@ def fetch(
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
-        sink = DirectSink(repository.backend)
-        try:
+        with incoming(repository, tx.view) as sink:
             exchange = Exchange(theirs.objects, tx.view.objects, sink, repository.monitor)
             exchange.plan(
                 [
@@ -143,8 +142,6 @@ def fetch(
 
             tx.publish(build)
             sink.done()
-        finally:
-            sink.close()
     return replace(told, updates=tuple(updates))
 
 

@@ -1,4 +1,4 @@
-"""From a repository to a remote: objects, then all refs in one step, judged against the root that is swapped."""
+"""From a repository to a remote: objects, then all refs in one step."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from mvc.transaction import Update, begin
 from mvc.view import View
 
 MOST_LOCATED = 64
-"""New versions of one push that each get a locator. Of more only the refs' own do: versions that came together
-lie in the same few segments, and each locator is a request."""
+"""New versions of one push that each get a locator. Of more only the refs' own do: versions that came
+together lie in the same few segments, and each locator is a request."""
 
 _NOTES_TRIES = 5
 
@@ -65,8 +65,8 @@ class PushRequest:
 @dataclass(frozen=True, slots=True)
 class Pushed:
     """What a push moved, or would move. ``branches`` maps the branches here that were pushed, by short names,
-    to those of the remote, also where nothing moved; ``heads`` says where branches of the remote are now (None:
-    gone). ``bytes`` are those of records that were missing.
+    to those of the remote, also where nothing moved; ``heads`` says where branches of the remote are now
+    (None: gone). ``bytes`` are those of records that were missing.
     """
 
     remote: Remote
@@ -315,7 +315,7 @@ def _notes(ours: View, theirs: View, *, dry_run: bool) -> list[_Sent]:
     return [_Sent(NOTES, value, NOTES, force=False)]
 
 
-# --- how refs of the remote move
+# --- how refs of the remote move ---------------------------------------------------------------------------
 def _moves(ours: View, theirs: View, remote: Remote, sent: Iterable[_Sent]) -> list[RefUpdate]:
     """The moves, judged against the state of the remote that they start from.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 from mvc.config import Config
@@ -100,6 +102,21 @@ def find_remote(config: Config, word: str) -> Remote:
     raise UserError(f"there is no remote {word!r}", hint=offer(word, known))
 
 
+def default_remote(config: Config, branch: str | None) -> Remote:
+    """The remote that is meant where none is named: the current branch's, else ``origin``.
+
+    Raises:
+        UserError: there is none.
+    """
+    follows = None if branch is None else upstream(config, branch)
+    return find_remote(config, ORIGIN if follows is None else follows.remote)
+
+
+def settled(address: str, base: Path) -> str:
+    """An address that means the same from everywhere: a path is made absolute."""
+    return address if "://" in address else os.path.normpath(base / address)
+
+
 def is_address(word: str) -> bool:
     """Whether a word looks like an address and not like a remote's name."""
     return "/" in word or "\\" in word or word.startswith((".", "~")) or "://" in word
@@ -196,11 +213,10 @@ def without_upstream(config: Config, branch: str) -> str:
 
 
 def with_branch_renamed(config: Config, old: str, new: str) -> str:
-    """The settings of a branch under its new name."""
+    """The settings in which a branch's are those of its new name too."""
     kept = config.section(("branch", old))
     if not kept:
         return config.text
-    config = config.edited(config.without(("branch", old)))
     for key, value in kept.items():
         config = config.edited(config.with_value(("branch", new, key), value))
     return config.text
