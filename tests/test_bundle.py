@@ -272,7 +272,7 @@ def test_what_it_holds_can_be_told(tmp_path):
     assert [need.commit for need in found.needs] == [made[0]]
     with make_repository(tmp_path / "other").reading() as view:
         elsewhere = bundle.contents(FaultIO(), tmp_path / "it.bundle", Monitor(), view.objects)
-    assert elsewhere.lacking == found.needs
+        assert elsewhere.lacking == found.needs
             bundle.contents(FaultIO(), tmp_path / "it.bundle", Monitor(), view.objects).lacking == found.needs
         )
     assert bundle.contents(FaultIO(), tmp_path / "it.bundle", Monitor(), None).lacking is None
