@@ -273,8 +273,6 @@ def test_what_it_holds_can_be_told(tmp_path):
     with make_repository(tmp_path / "other").reading() as view:
         elsewhere = bundle.contents(FaultIO(), tmp_path / "it.bundle", Monitor(), view.objects)
         assert elsewhere.lacking == found.needs
-            bundle.contents(FaultIO(), tmp_path / "it.bundle", Monitor(), view.objects).lacking == found.needs
-        )
     assert bundle.contents(FaultIO(), tmp_path / "it.bundle", Monitor(), None).lacking is None
     with pytest.raises(RepositoryNotFound, match="no bundle"):
         bundle.verify(FaultIO(), tmp_path / "work" / NAME, Monitor(), None)
