@@ -33,6 +33,7 @@ from mvc.monitor import Monitor
 from mvc.odb.cache import PlainCache
 from mvc.odb.database import CACHE_BYTES
 from mvc.odb.index import Index
+from mvc.odb.supply import Supply
 from mvc.odb.intents import Role, TemporaryNames, announce, oldest_epoch, sweep_temporary
 from mvc.oplog import Operation
 from mvc.root import Root, RootStore
@@ -112,7 +113,14 @@ class Store(ABC):
     def read(self) -> View:
         """The state now, without announcing a reader: for those who are announced already."""
         root, raw = self.roots.read()
-        return View(root, raw, self.backend, self.monitor, self._cache)
+        return View(root, raw, self.backend, self.monitor, self._cache, supply=self.supply())
+
+    def supply(self) -> Supply | None:
+        """Fetches what versions name and what was left with another store; None where all is here."""
+        return None
+
+    def keep_fetched(self) -> None:
+        """Have what was fetched for a reader found by others; a failure is told as a warning."""
 
     @contextmanager
     def reading(self) -> Iterator[View]:
@@ -125,6 +133,8 @@ class Store(ABC):
             except (DamageError, StorageError):
                 self.check_alive()  # what is missing may have gone because we were taken for dead
                 raise
+            finally:
+                self.keep_fetched()
 
     def index_of(self, root: Root) -> Index:
         """The index that a root describes."""

@@ -1,0 +1,159 @@
+"""A few objects out of a store that lies behind a network, in few round trips: look-ups of all of them at
+once, their records by joined ranges, then what those lean on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import TypeVar
+
+from mvc.backends import Backend, NotFound
+from mvc.errors import CorruptFile, CorruptObject
+from mvc.objectid import ObjectId
+from mvc.odb.index import Index
+from mvc.odb.pack import pack_key
+from mvc.odb.ranged import RangedSegment, least_bytes
+from mvc.odb.record import Record
+from mvc.odb.segment import Entry, Segment, SegmentRow
+from mvc.parallel import ordered_map
+
+IN_FLIGHT = 16
+"""Requests that wait for answers at once."""
+
+WHOLE_BYTES = 512 << 10
+"""Of segments up to which one is fetched whole: less than what passes while a second request is under way,
+on a fast link."""
+
+_GAP = 4 << 10  # bytes between two records that are fetched along
+_SLACK = 1 / 32  # of a run's own bytes, more than which gaps may not come to
+_RUN_BYTES = 4 << 20
+_PLACE = attrgetter("pack", "offset")
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+Depth = Callable[[ObjectId], "int | None"]
+"""The least depth at which an object is at hand already, None where it is not."""
+
+
+def open_segment(backend: Backend, row: SegmentRow, key: str) -> Segment:
+    """A segment of a store behind a network: whole where it is small, else to be read by ranges.
+
+    Raises:
+        CorruptFile: it is missing or damaged.
+    """
+    try:
+        if least_bytes(row) <= WHOLE_BYTES:
+            return Segment.open(row.name, backend.get(key))
+        return RangedSegment(row, lambda offset, length: backend.get_range(key, offset, length))
+    except NotFound:
+        # root names it, so this is damage, not something that the user asked for and that is not there
+        raise CorruptFile(f"index segment {row.name.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
+
+
+def look_up(index: Index, wanted: Iterable[ObjectId]) -> dict[ObjectId, Entry]:
+    """Each object's record of least depth, of those that there are, in two round trips at most."""
+    ids = list(wanted)
+    rows = index.covering(ids)
+    segments = list(_at_once(lambda row: index.segment(row.name), rows))
+    ranges = [
+        (segment, part)
+        for segment, some in zip(segments, rows.values(), strict=True)
+        if isinstance(segment, RangedSegment)
+        for part in segment.wanted(some)
+    ]
+    for _loaded in _at_once(lambda item: item[0].load(item[1]), ranges):
+        pass
+    found = {}
+    for identity in ids:
+        entry = next((one for one in index.find(identity) if one.kind == identity.kind), None)
+        if entry is not None:
+            found[identity] = entry
+    return found
+
+
+def reach(backend: Backend, index: Index, wanted: Iterable[ObjectId], depth: Depth) -> Iterator[Record]:
+    """The records of these objects and of all that they lean on, as far as they are not at hand.
+
+    Each is checked against its checksum and its place. What the index does not know is passed over. What a
+    record leans on comes in a later round, so that a receiver makes all of them visible together.
+
+    Raises:
+        StorageError: the store cannot be reached.
+        CorruptFile, CorruptObject: a record is missing or damaged.
+    """
+    # the depth below which each must be had; none is asked for twice unless a lesser one is needed
+    asked: dict[ObjectId, int] = {}
+    needed = {identity: _ANY for identity in wanted}
+    while needed:
+        asked.update(needed)
+        found = look_up(index, needed)
+        needed = {}
+        for record in read_records(backend, found.values()):
+            if record.depth >= asked[record.id]:
+                raise CorruptObject(f"{record.id.word} {record.id.short} leans on what leans on it")
+            yield record
+            for base in record.bases:
+                at_hand = depth(base.id)
+                if (at_hand is None or at_hand >= record.depth) and asked.get(base.id, _ANY) > record.depth:
+                    needed[base.id] = min(record.depth, needed.get(base.id, _ANY))
+
+
+_ANY = 1 << 30
+
+
+def read_records(backend: Backend, entries: Iterable[Entry]) -> Iterator[Record]:
+    """The records of these entries, many requests under way at once.
+
+    Raises:
+        StorageError: the store cannot be reached.
+        CorruptFile, CorruptObject: one is missing or damaged.
+    """
+
+    def fetch(run: list[Entry]) -> list[Record]:
+        start, end = run[0].offset, run[-1].offset + run[-1].length
+        try:
+            data = memoryview(backend.get_range(pack_key(run[0].pack), start, end - start))
+        except NotFound:
+            raise CorruptFile(f"pack {run[0].pack.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
+        return [_record(entry, data[entry.offset - start :][: entry.length]) for entry in run]
+
+    for records in _at_once(fetch, list(_runs(sorted(entries, key=_PLACE)))):
+        yield from records
+
+
+def _record(entry: Entry, data: memoryview) -> Record:
+    record = Record.from_bytes(bytes(data))
+    if record.id != entry.id or record.id.kind != entry.kind or record.depth > entry.depth:
+        raise CorruptObject("the index points to another object's record")
+    return record
+
+
+def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Entries in order of place, as runs that one request fetches, with little between them."""
+    run: list[Entry] = []
+    own = passed = 0
+    for entry in entries:
+        gap = entry.offset - run[-1].offset - run[-1].length if run else 0
+        if run and (
+            entry.pack != run[0].pack
+            or not 0 <= gap <= _GAP
+            or passed + gap > max(256, (own + entry.length) * _SLACK)
+            or own + passed + gap + entry.length > _RUN_BYTES
+        ):
+            yield run
+            run, own, passed, gap = [], 0, 0, 0
+        run.append(entry)
+        own += entry.length
+        passed += gap
+    if run:
+        yield run
+
+
+def _at_once(function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterable[_Out]:
+    """Results in order; several at a time where there are several."""
+    items = list(items)
+    if len(items) < 2:
+        return [function(item) for item in items]
+    return ordered_map(function, items, workers=min(IN_FLIGHT, len(items)), window=2 * IN_FLIGHT)
+
