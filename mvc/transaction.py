@@ -93,7 +93,10 @@ class Transaction:
             root, operation = self._next_root(view, update)
             try:
                 self._store.roots.swap(view.raw, root)
-            except RootMoved:
+            except RootMoved as moved:
+                if moved.perhaps_done and self.is_published():
+                    self._store.published.append(operation)
+                    return operation
                 discard_segments(self._store, view.root, root)
                 # jitter, so that two that meet do not meet again; imported only where it happens
                 import random

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mvc.errors import CorruptFile, InvalidName, StorageError
@@ -144,6 +144,19 @@ class Backend(ABC):
 
         What is put or deleted meanwhile may or may not be among them.
         """
+
+    def some_key(self, *, except_for: Collection[str] = ()) -> str | None:
+        """Any key that is there but these; None where there is no other."""
+        return next((key for key, _size in self.list("") if key not in except_for), None)
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Several parts of one object, each (offset, length) in bytes, in the order in which they are asked
+        for. A backend to which each request is a journey asks for several at once.
+
+        Raises:
+            NotFound, CorruptFile: as :meth:`get_range`.
+        """
+        return [self.get_range(key, offset, length) for offset, length in ranges]
 
     @abstractmethod
     def delete(self, key: str) -> None:
