@@ -132,7 +132,7 @@ class Config:
         """Every value with its dotted key, in the order of the file."""
         return _flatten(self._values, "")
 
-    def with_value(self, key: str, value: str | int | float | bool) -> str:
+    def with_value(self, key: str, value: str | int | float | bool | list[str]) -> str:
         """The file's text with one value set; everything else, comments too, stays as it is."""
         # 30 ms to import: only where something is edited
         import tomlkit

@@ -17,7 +17,7 @@ from mvc.root import Root
 from mvc.store import FOLDERS, FORMAT, FolderStore, check_format, exists, refuse_link
 
 if TYPE_CHECKING:
-    from mvc.sharing.partial import Promise
+    from mvc.sharing.promise import Promise
 
 STORE = ".mvc"
 SHALLOW = "shallow"
@@ -118,16 +118,11 @@ class Repository(FolderStore):
         if not exists(self.io, self.store / SHALLOW):
             return None
         if self._promise is None:
-            from mvc.sharing.partial import Promise  # only where something was left out
+            from mvc.sharing.promise import Promise  # only where something was left out
 
-            self._promise = Promise(self)
+            self._fetching = self._promise = Promise(self)
         self._promise.refresh()
         return self._promise
-
-    def keep_fetched(self) -> None:
-        """Have what was fetched stay."""
-        if self._promise is not None:
-            self._promise.keep()
 
     @classmethod
     def salvage(cls, io: FileIO, start: Path, monitor: Monitor) -> Repository:

@@ -33,8 +33,8 @@ from mvc.monitor import Monitor
 from mvc.odb.cache import PlainCache
 from mvc.odb.database import CACHE_BYTES
 from mvc.odb.index import Index
-from mvc.odb.supply import Supply
 from mvc.odb.intents import Role, TemporaryNames, announce, oldest_epoch, sweep_temporary
+from mvc.odb.supply import Supply
 from mvc.oplog import Operation
 from mvc.root import Root, RootStore
 from mvc.view import View, index_of
@@ -66,6 +66,14 @@ class Announcement(Protocol):
     ) -> None: ...
 
 
+class Fetching(Supply, Protocol):
+    """A supply whose fetched records stay in the store."""
+
+    def keep(self) -> None:
+        """Have them found by all who read it."""
+        ...
+
+
 class Store(ABC):
     """Packs, index and root on a backend; ``monitor`` hears what happens."""
 
@@ -74,6 +82,7 @@ class Store(ABC):
         self.monitor = monitor
         self.roots = RootStore(backend)
         self._cache = PlainCache(cache_bytes)
+        self._fetching: Fetching | None = None
         self.published: list[Operation] = []
         """What this object's commands have published, oldest first."""
         self.environment: Mapping[str, str] = {}
@@ -123,6 +132,8 @@ class Store(ABC):
 
     def keep_fetched(self) -> None:
         """Have what was fetched for a reader found by others; a failure is told as a warning."""
+        if self._fetching is not None:
+            self._fetching.keep()
 
     @contextmanager
     def reading(self) -> Iterator[View]:

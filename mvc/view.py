@@ -8,7 +8,7 @@ from itertools import islice
 
 from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, InvalidName
-from mvc.history.reader import Remembering, read_commit
+from mvc.history.reader import Remembering, read_commit, read_whole_commit
 from mvc.history.refnames import check_ref_name, short_ref_name
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
@@ -145,6 +145,10 @@ class View:
     def commit(self, identity: CommitId) -> Commit:
         """Read a commit; without parents where they were left out of what was fetched."""
         return read_commit(self.objects, identity)
+
+    def whole_commit(self, identity: CommitId) -> Commit:
+        """Read a commit with all of its parents, whether they are here or not."""
+        return read_whole_commit(self.objects, identity)
 
     @cached_property
     def manifests(self) -> Remembering:

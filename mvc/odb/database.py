@@ -465,6 +465,10 @@ class PendingRecords:
         entry = self._packed.get(identity)
         return [] if entry is None else [entry]
 
+    def forget(self, identity: ObjectId) -> None:
+        """Take a record back that is in memory."""
+        self._records.pop(identity, None)
+
     def record(self, identity: ObjectId) -> Record | None:
         """A record in memory."""
         return self._records.get(identity)

@@ -84,7 +84,7 @@ def reach(backend: Backend, index: Index, wanted: Iterable[ObjectId], depth: Dep
     """
     # the depth below which each must be had; none is asked for twice unless a lesser one is needed
     asked: dict[ObjectId, int] = {}
-    needed = {identity: _ANY for identity in wanted}
+    needed = dict.fromkeys(wanted, _ANY)
     while needed:
         asked.update(needed)
         found = look_up(index, needed)
