@@ -44,6 +44,10 @@ STORED = ("packs/", "segments/", "pieces/", "locators/")
 """Where in a store its objects and their index lie, as beginnings of keys."""
 
 INTENTS = "intents"
+STRAYS = "strays"
+"""The lock of whoever deletes packs that root does not name. Who means to name one that was put before he was
+announced waits for it once."""
+
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", INTENTS)
 
 MAX_TEXT_BYTES = 1 << 20
@@ -287,7 +291,7 @@ def check_format(io: FileIO, store: Path, otherwise: str, *, hint: str) -> None:
     if not exists(io, path):
         raise RepositoryNotFound(otherwise, hint=hint)
     check_format_text(read_text(io, path), str(path))
-    for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged"):
+    for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged", "transfers"):
         refuse_link(io, store / name)
 
 

@@ -65,7 +65,12 @@ def copy_into(source: Store, target: Store, tip: CommitId, filter: Filter = EVER
 
 
 def partial_clone(
-    source: Store, address: str, folder: Path, tip: CommitId, texts: Iterable[str] = (), depth: int | None = None
+    source: Store,
+    address: str,
+    folder: Path,
+    tip: CommitId,
+    texts: Iterable[str] = (),
+    depth: int | None = None,
 ) -> Repository:
     """A repository that has of ``source``, which lies at ``address``, what a filter takes."""
     made = make_repository(folder)

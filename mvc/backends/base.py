@@ -158,6 +158,13 @@ class Backend(ABC):
         """
         return [self.get_range(key, offset, length) for offset, length in ranges]
 
+    def confirm(self, key: str) -> None:  # noqa: B027 (most have nothing to do)
+        """Make sure that an object which was listed is durable: who put it may not have come to the end.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove an object; it is fine if there is none."""

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Row] = {
     "notes": Row("change", "Add metrics and words to a version after it was made"),
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did, and go back to any of it"),
+    "export": Row("share", "Bring a version out: a folder, a tar archive, safetensors"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "repair": Row("care", "Bring back what is damaged, from whatever copy there is"),
@@ -52,7 +53,7 @@ COMMANDS: dict[str, Row] = {
     "doctor": Row("care", "Check this installation, this machine and this repository"),
     "completion": Row("care", "Print a shell's completion script"),
 }
-GROUPS = {"start": "Start", "look": "Look", "change": "Change", "care": "Care"}
+GROUPS = {"start": "Start", "look": "Look", "change": "Change", "share": "Share", "care": "Care"}
 
 NO_STAGING = ("add", "rm", "mv")
 """Commands of Git that have nothing to do here."""
