@@ -61,8 +61,8 @@ _KINDS = {bool: "true or false", int: "a whole number", str: "text"}
 
 
 Key = str | tuple[str, ...]
-"""A setting's dotted name, parts with other characters than letters, digits, ``-`` and ``_`` in double quotes;
-or its parts, which may hold anything."""
+"""A setting's dotted name, parts with other characters than letters, digits, ``-`` and ``_`` in double
+quotes; or its parts, which may hold anything."""
 
 
 class Config:

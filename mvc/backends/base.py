@@ -16,6 +16,9 @@ from mvc.errors import CorruptFile, InvalidName, StorageError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
+NEAR_BYTES = 32 << 10
+"""A backend whose :attr:`Backend.request_bytes` are no more than this lies on this machine."""
+
 MAX_KEY_BYTES = 512
 LOCK_SUFFIX = ".lock"
 PREVIOUS_SUFFIX = ".previous"
@@ -104,6 +107,15 @@ class Backend(ABC):
     Every method raises ``InvalidName`` for a key that :func:`check_key` refuses and ``StorageError`` when the
     store itself refuses (full, not permitted, I/O).
     """
+
+    request_bytes: int = 128 << 10
+    """As many bytes are worth one request less, where several are under way: what lies between two wanted
+    ranges is read along up to there (docs/design/0027-transfer.md)."""
+
+    @property
+    def near(self) -> bool:
+        """Whether a request costs so little that nothing is fetched before it is asked for."""
+        return self.request_bytes <= NEAR_BYTES
 
     @abstractmethod
     def get(self, key: str) -> bytes:

@@ -173,6 +173,10 @@ def _refuse(how: str) -> NoReturn:
 class BundleBackend(Backend):
     """The objects of a bundle. Whatever would change one is refused."""
 
+    request_bytes = 1 << 20
+    """More than of what counts as near, though it lies on this machine: records may lean on what only the
+    reader's own store has, and from far away they are read together with that."""
+
     def __init__(self, read: Read, directory: Directory) -> None:
         self._read = read
         self.directory = directory

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvc.backends.base import (
+    NEAR_BYTES,
     PREVIOUS_SUFFIX,
     Backend,
     Incoming,
@@ -55,6 +56,8 @@ class FolderBackend(Backend):
     What lies in a folder is write-once; only what lies at the top is ever replaced. Where several machines
     use the store, that is read and replaced through :class:`Successors`.
     """
+
+    request_bytes = NEAR_BYTES
 
     def __init__(self, io: FileIO, root: Path, temporary: TemporaryNames, locks: Locks | None = None) -> None:
         self._io = io

@@ -1,4 +1,4 @@
-"""From a repository to a remote: objects, then all refs in one step, judged against the root that is swapped."""
+"""From a repository to a remote: objects, then all refs in one step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
+from mvc.remotes.direct import DirectSink
 from mvc.repo import Repository
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.fetching import FetchRequest, fetch
 from mvc.sharing.opening import store_of
 from mvc.sharing.settings import Remote, upstream
-from mvc.sharing.sinks import outgoing
 from mvc.sharing.tracking import (
     PRIVATE,
     RefUpdate,
@@ -36,8 +36,8 @@ from mvc.transaction import Update, begin
 from mvc.view import View
 
 MOST_LOCATED = 64
-"""New versions of one push that each get a locator. Of more only the refs' own do: versions that came together
-lie in the same few segments, and each locator is a request."""
+"""New versions of one push that each get a locator. Of more only the refs' own do: versions that came
+together lie in the same few segments, and each locator is a request."""
 
 _NOTES_TRIES = 5
 
@@ -65,8 +65,8 @@ class PushRequest:
 @dataclass(frozen=True, slots=True)
 class Pushed:
     """What a push moved, or would move. ``branches`` maps the branches here that were pushed, by short names,
-    to those of the remote, also where nothing moved; ``heads`` says where branches of the remote are now (None:
-    gone). ``bytes`` are those of records that were missing.
+    to those of the remote, also where nothing moved; ``heads`` says where branches of the remote are now
+    (None: gone). ``bytes`` are those of records that were missing.
     """
 
     remote: Remote
@@ -134,7 +134,8 @@ def _push(
             if request.notes and branches:
                 sent += _notes(ours, tx.view, dry_run=request.dry_run)
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
-            with outgoing(repository, store, tx.view, remote.address) as sink:
+            sink = DirectSink(store.backend)
+            try:
                 exchange = Exchange(ours.objects, tx.view.objects, sink, repository.monitor)
                 exchange.plan(
                     [Wish(tuple(decode_target(item.value) for item in sent if item.value is not None))]
@@ -163,6 +164,8 @@ def _push(
 
                 tx.publish(build)
                 sink.done()
+            finally:
+                sink.close()
     return replace(told, updates=tuple(moves))
 
 
@@ -312,7 +315,7 @@ def _notes(ours: View, theirs: View, *, dry_run: bool) -> list[_Sent]:
     return [_Sent(NOTES, value, NOTES, force=False)]
 
 
-# --- how refs of the remote move
+# --- how refs of the remote move ---------------------------------------------------------------------------
 def _moves(ours: View, theirs: View, remote: Remote, sent: Iterable[_Sent]) -> list[RefUpdate]:
     """The moves, judged against the state of the remote that they start from.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 from mvc.config import Config
@@ -98,6 +100,21 @@ def find_remote(config: Config, word: str) -> Remote:
             hint=f"mvc remote add {word} ADDRESS, a folder or s3://BUCKET/PREFIX",
         )
     raise UserError(f"there is no remote {word!r}", hint=offer(word, known))
+
+
+def default_remote(config: Config, branch: str | None) -> Remote:
+    """The remote that is meant where none is named: the current branch's, else ``origin``.
+
+    Raises:
+        UserError: there is none.
+    """
+    follows = None if branch is None else upstream(config, branch)
+    return find_remote(config, ORIGIN if follows is None else follows.remote)
+
+
+def settled(address: str, base: Path) -> str:
+    """An address that means the same from everywhere: a path is made absolute."""
+    return address if "://" in address else os.path.normpath(base / address)
 
 
 def is_address(word: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mvc.committing import Request, redacted
 from mvc.errors import AnswerIsNo, UsageError, UserError
@@ -34,6 +34,15 @@ OURS = "HEAD"
 _REMOTES = "refs/remotes/"
 
 
+class Naming(NamedTuple):
+    """How a merge is spoken of that another command makes: by conflict markers, in the message behind
+    ``Merge``, and in the operation log."""
+
+    label: str
+    what: str
+    command: str
+
+
 @dataclass(frozen=True, slots=True)
 class MergeRequest:
     """What to merge, and how.
@@ -41,8 +50,8 @@ class MergeRequest:
     ``commit`` carries who, when, metrics and params; its message may be None for Git's. ``fast_forward``:
     ``yes`` where it can be, ``only``, or ``no``. Without ``conclude`` the merge stays under way, also where
     there are no conflicts; ``squash`` leaves it so too, and what concludes it has one parent. ``unrelated``
-    allows histories without a common version. ``dry_run`` only says what would happen. ``command`` is what
-    the operation log calls it, where that is not ``merge``.
+    allows histories without a common version. ``dry_run`` only says what would happen. ``naming``
+    is of another command that merges.
     """
 
     revision: str
@@ -53,7 +62,7 @@ class MergeRequest:
     squash: bool = False
     unrelated: bool = False
     dry_run: bool = False
-    command: str | None = None
+    naming: Naming | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +106,12 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
     who, now = request.commit.author, request.commit.time
     with (
         locked(repository, exclusive=True) as workspace,
-        begin(repository, request.command or _command(request), who, now) as tx,
+        begin(repository, _command(request), who, now) as tx,
     ):
         view = tx.view
         refuse_pending(view, "no merge can begin")
         name, theirs = _named(view, request.revision)
+        name = name if request.naming is None else request.naming.label
         ours = view.head_commit()
         if ours is None:
             return _forward(workspace, tx, request, None, theirs, ())
@@ -223,6 +233,8 @@ def _published(
 
 def _command(request: MergeRequest) -> str:
     """What the operation log calls it, as it was typed."""
+    if request.naming is not None:
+        return request.naming.command
     words = ["merge"]
     words += {"yes": [], "only": ["--ff-only"], "no": ["--no-ff"]}[request.fast_forward]
     words += ["--squash"] if request.squash else []
@@ -242,14 +254,15 @@ def _named(view: View, revision: str) -> tuple[str, CommitId]:
 def _message_of(view: View, request: MergeRequest, ours: CommitId, theirs: CommitId) -> str:
     if request.commit.message is not None:
         return request.commit.message
-    return _squash_message(view, ours, theirs) if request.squash else _message(view, request.revision)
+    return _squash_message(view, ours, theirs) if request.squash else _message(view, request)
 
 
-def _message(view: View, revision: str) -> str:
+def _message(view: View, request: MergeRequest) -> str:
     """Git's message of a merge."""
     branch = view.branch()
     into = "" if branch == DEFAULT_BRANCH else f" into {branch or 'HEAD'}"
-    return f"Merge {_what(view, revision)}{into}"
+    what = _what(view, request.revision) if request.naming is None else request.naming.what
+    return f"Merge {what}{into}"
 
 
 def _what(view: View, revision: str) -> str:

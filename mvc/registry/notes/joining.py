@@ -18,8 +18,8 @@ def join(
 ) -> CommitId:
     """The newest commit of the chain that has the notes of both; one of the two where it has them all.
 
-    Only folders and files that both sides changed are read. A version's notes are merged note by note, because
-    a note never changes.
+    Only folders and files that both sides changed are read. A version's notes are merged note by note,
+    because a note never changes.
 
     Raises:
         CorruptObject: notes are damaged.
