@@ -157,9 +157,7 @@ class View:
 
     def with_root(self, root: Root, cache: PlainCache | None = None) -> View:
         """What this state would be with another root, one that is about to be swapped in."""
-        return View(
-            root, self.raw, self.backend, self._monitor, cache or self._cache, supply=self._supply
-        )
+        return View(root, self.raw, self.backend, self._monitor, cache or self._cache, supply=self._supply)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mvc.remotes.direct import DirectSink
-
 from mvc.backends import MemoryBackend
 from mvc.fileio import FileIO
 from mvc.history.graph import walk
@@ -15,6 +13,7 @@ from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ManifestId, ObjectId, TreeId
 from mvc.objects import Tree
 from mvc.refs import encode_target
+from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter, parse_filter, pieces
 from mvc.remotes.reaching import reach
 from mvc.repo import Repository

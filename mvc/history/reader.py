@@ -13,11 +13,9 @@ from typing import NamedTuple, Protocol, TypeVar
 from mvc.errors import CorruptObject, ObjectPurged, UsageError
 from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Manifest, Part, Tag, Tree, commit_links, manifest_content
+from mvc.odb.database import AHEAD_BYTES
 from mvc.parallel import batches
 from mvc.spans import Span
-
-PREFETCH_BYTES = 32 << 20
-"""Plain bytes that are asked for together where they lie elsewhere."""
 
 _Object = TypeVar("_Object", Manifest, Tree, Commit, Tag, AliasEntry)
 _Parsed = TypeVar("_Parsed")
@@ -266,6 +264,6 @@ def _read_pieces(reader: ObjectReader, pieces: Iterator[Piece]) -> Iterator[byte
     if getattr(reader, "prefetch", None) is None:
         yield from (read_piece(reader, piece) for piece in pieces)
         return
-    for window in batches(pieces, lambda piece: piece.part.length, PREFETCH_BYTES):
+    for window in batches(pieces, lambda piece: piece.part.length, AHEAD_BYTES):
         prefetch(reader, (piece.part.blob for piece in window if piece.part.blob is not None))
         yield from (read_piece(reader, piece) for piece in window)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mvc.backends import Backend
 from mvc.errors import (
@@ -25,6 +25,7 @@ from mvc.odb.pack import read_record, read_records_near
 from mvc.odb.record import MAX_DEPTH, Base, Recipe, Record
 from mvc.odb.segment import Entry
 from mvc.odb.supply import Supply
+from mvc.parallel import batches
 from mvc.predictors import predict
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ MAX_HELD_BYTES = 512 << 20
 (``MAX_BASE_BYTES``), eight records deep, and writers never go deeper."""
 
 _DEPTH = attrgetter("depth")
+_Item = TypeVar("_Item")
+
+AHEAD_BYTES = 32 << 20
+"""Plain bytes of what is fetched together from elsewhere before it is read."""
 
 SMALL_BYTES = 256 << 10
 """Plain bytes of the largest object that is worth asking :meth:`ObjectDatabase.get_small` for."""
@@ -142,6 +147,22 @@ class ObjectDatabase:
         """
         if self._supply is not None and self._fetches:
             self._bring([one for one in dict.fromkeys(wanted) if self.refusal(one) is None])
+
+    def ahead(
+        self, items: Iterable[_Item], piece_of: Callable[[_Item], tuple[ObjectId | None, int]]
+    ) -> Iterator[_Item]:
+        """The items, each after what it needs was fetched together with what its next ones need.
+
+        ``piece_of`` gives the object that an item needs, None for none, and its plain length in bytes. Where
+        everything is at hand the items pass through one by one.
+        """
+        if self._supply is None or not self._fetches:
+            yield from items
+            return
+        for some in batches(items, lambda item: piece_of(item)[1], AHEAD_BYTES):
+            wanted = (piece_of(item)[0] for item in some)
+            self.prefetch(identity for identity in wanted if identity is not None)
+            yield from some
 
     def _bring(self, wanted: Sequence[ObjectId]) -> None:
         assert self._supply is not None

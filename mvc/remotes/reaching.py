@@ -4,30 +4,23 @@ once, their records by joined ranges, then what those lean on."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
 from typing import TypeVar
 
 from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.objectid import ObjectId
 from mvc.odb.index import Index
-from mvc.odb.pack import pack_key
 from mvc.odb.ranged import RangedSegment, least_bytes
 from mvc.odb.record import Record
 from mvc.odb.segment import Entry, Segment, SegmentRow
 from mvc.parallel import ordered_map
-
-IN_FLIGHT = 16
-"""Requests that wait for answers at once."""
+from mvc.remotes.ranges import IN_FLIGHT, coalesce, fetch
 
 WHOLE_BYTES = 512 << 10
 """Of segments up to which one is fetched whole: less than what passes while a second request is under way,
 on a fast link."""
 
 _GAP = 4 << 10  # bytes between two records that are fetched along
-_SLACK = 1 / 32  # of a run's own bytes, more than which gaps may not come to
-_RUN_BYTES = 4 << 20
-_PLACE = attrgetter("pack", "offset")
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -109,45 +102,10 @@ def read_records(backend: Backend, entries: Iterable[Entry]) -> Iterator[Record]
         StorageError: the store cannot be reached.
         CorruptFile, CorruptObject: one is missing or damaged.
     """
-
-    def fetch(run: list[Entry]) -> list[Record]:
-        start, end = run[0].offset, run[-1].offset + run[-1].length
-        try:
-            data = memoryview(backend.get_range(pack_key(run[0].pack), start, end - start))
-        except NotFound:
-            raise CorruptFile(f"pack {run[0].pack.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
-        return [_record(entry, data[entry.offset - start :][: entry.length]) for entry in run]
-
-    for records in _at_once(fetch, list(_runs(sorted(entries, key=_PLACE)))):
-        yield from records
-
-
-def _record(entry: Entry, data: memoryview) -> Record:
-    record = Record.from_bytes(bytes(data))
-    if record.id != entry.id or record.id.kind != entry.kind or record.depth > entry.depth:
-        raise CorruptObject("the index points to another object's record")
-    return record
-
-
-def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Entries in order of place, as runs that one request fetches, with little between them."""
-    run: list[Entry] = []
-    own = passed = 0
-    for entry in entries:
-        gap = entry.offset - run[-1].offset - run[-1].length if run else 0
-        if run and (
-            entry.pack != run[0].pack
-            or not 0 <= gap <= _GAP
-            or passed + gap > max(256, (own + entry.length) * _SLACK)
-            or own + passed + gap + entry.length > _RUN_BYTES
-        ):
-            yield run
-            run, own, passed, gap = [], 0, 0, 0
-        run.append(entry)
-        own += entry.length
-        passed += gap
-    if run:
-        yield run
+    for _entry, record in fetch(backend, coalesce(entries, _GAP), lambda _entry, record: record):
+        if not isinstance(record, Record):
+            raise record
+        yield record
 
 
 def _at_once(function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterable[_Out]:
@@ -155,5 +113,4 @@ def _at_once(function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterable[
     items = list(items)
     if len(items) < 2:
         return [function(item) for item in items]
-    return ordered_map(function, items, workers=min(IN_FLIGHT, len(items)), window=2 * IN_FLIGHT)
-
+    return ordered_map(function, items, workers=min(IN_FLIGHT, len(items)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from mvc.config import Config
-from mvc.errors import CorruptFile
+from mvc.errors import ConfigError, CorruptFile, UsageError
 from mvc.fileio import storage_errors
 from mvc.objectid import CommitId
 from mvc.remotes.filters import Filter, parse_filter
@@ -30,10 +30,10 @@ def remember(repository: Repository, name: str, filter: Filter, shallow: Iterabl
     config = repository.config()
     texts = list(filter.texts())
     edited = config
-    if texts != (config.get(f"remote.{name}.filter") or []):
-        edited = _edited(edited, f"remote.{name}.filter", texts or None)
-    if filter.depth != config.get(f"remote.{name}.depth"):
-        edited = _edited(edited, f"remote.{name}.depth", filter.depth)
+    if tuple(texts) != config.texts(("remote", name, "filter")):
+        edited = _edited(edited, ("remote", name, "filter"), texts or None)
+    if filter.depth != config.count(("remote", name, "depth")):
+        edited = _edited(edited, ("remote", name, "depth"), filter.depth)
     if edited.text != config.text:
         repository.write_config(edited.text)
     _write_shallow(repository, {*read_shallow(repository), *shallow}, edited)
@@ -65,16 +65,15 @@ def filters(config: Config) -> dict[str, Filter]:
         ConfigError: a setting is no filter.
     """
     found: dict[str, Filter] = {}
-    for key, _value in config.items():
-        section, _, rest = key.partition(".")
-        name, _, last = rest.rpartition(".")
-        if section == "remote" and name and last in ("filter", "depth") and name not in found:
-            texts = config.get(f"remote.{name}.filter") or []
-            if isinstance(texts, str):
-                texts = [texts]
-            made = parse_filter([str(one) for one in texts], config.count(f"remote.{name}.depth"))
-            if made.is_partial:
-                found[name] = made
+    for name in config.section("remote"):
+        try:
+            made = parse_filter(
+                config.texts(("remote", name, "filter")), config.count(("remote", name, "depth"))
+            )
+        except UsageError as error:
+            raise ConfigError(f"remote.{name}: {error.message}", hint=error.hint) from None
+        if made.is_partial:
+            found[name] = made
     return found
 
 
@@ -122,7 +121,7 @@ def _write_shallow(repository: Repository, cut: Collection[CommitId], config: Co
             repository.io.sync_folder(repository.store)
 
 
-def _edited(config: Config, key: str, value: list[str] | int | None) -> Config:
+def _edited(config: Config, key: tuple[str, ...], value: list[str] | int | None) -> Config:
     if value is None:
-        return config if config.get(key) is None else Config(config.without(key), "the settings")
-    return Config(config.with_value(key, value), "the settings")
+        return config if config.get(key) is None else config.edited(config.without(key))
+    return config.edited(config.with_value(key, value))

@@ -112,9 +112,7 @@ class Promise:
                     hint=why.hint or f"try again when {name} can be reached",
                 )
 
-    def _fetch(
-        self, name: str, view: View, lacking: Collection[ObjectId], database: ObjectDatabase
-    ) -> None:
+    def _fetch(self, name: str, view: View, lacking: Collection[ObjectId], database: ObjectDatabase) -> None:
         found = look_up(view.index, lacking)
 
         def depth(identity: ObjectId) -> int | None:
@@ -168,7 +166,7 @@ class Promise:
 
     def _open(self, name: str) -> Store:
         repository = self._repository
-        address = repository.config().string(f"remote.{name}.url")
+        address = repository.config().string(("remote", name, "url"))
         if address is None:
             raise UserError(f"{name} has no address", hint=f"mvc config remote.{name}.url ADDRESS")
         return open_store(
