@@ -43,6 +43,7 @@ COMMANDS: dict[str, Row] = {
     "notes": Row("change", "Add metrics and words to a version after it was made"),
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did, and go back to any of it"),
+    "import": Row("share", "Take over versions from a folder, git-lfs, DVC or Hugging Face"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "repair": Row("care", "Bring back what is damaged, from whatever copy there is"),
@@ -52,7 +53,7 @@ COMMANDS: dict[str, Row] = {
     "doctor": Row("care", "Check this installation, this machine and this repository"),
     "completion": Row("care", "Print a shell's completion script"),
 }
-GROUPS = {"start": "Start", "look": "Look", "change": "Change", "care": "Care"}
+GROUPS = {"start": "Start", "look": "Look", "change": "Change", "share": "Share", "care": "Care"}
 
 NO_STAGING = ("add", "rm", "mv")
 """Commands of Git that have nothing to do here."""
@@ -60,7 +61,8 @@ NO_STAGING = ("add", "rm", "mv")
 
 def load(name: str) -> Command:
     """A command by its name."""
-    module = name.replace("-", "_")
+    # a command may be called what no Python name may be
+    module = name.replace("-", "_") + ("_" if name in ("import",) else "")
     found = getattr(import_module(f"mvc.cli.{module}"), module)
     if not isinstance(found, Command):
         raise TypeError(f"mvc.cli.{module} declares no command")
