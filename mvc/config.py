@@ -15,7 +15,10 @@ _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _LONG_KEY = re.compile(f"(?<![A-Za-z0-9_-])(?:{_PART}){{{2 * MAX_DEPTH}}}")
 """Looked for before tomllib sees the text: a key takes it the square of its parts in memory."""
 
-_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"\\\n]+")"""
+_KEY = re.compile(rf"{_NAME}(\.{_NAME})+")
+_NAMES = re.compile(_NAME)
 
 
 class Setting(NamedTuple):
@@ -57,6 +60,11 @@ KNOWN: dict[str, Setting] = {
 _KINDS = {bool: "true or false", int: "a whole number", str: "text"}
 
 
+Key = str | tuple[str, ...]
+"""A setting's dotted name, parts with other characters than letters, digits, ``-`` and ``_`` in double
+quotes; or its parts, which may hold anything."""
+
+
 class Config:
     """One parsed file; ``text`` is its content, ``where`` names it in messages."""
 
@@ -83,8 +91,8 @@ class Config:
                 f"{where} is nested deeper than {MAX_DEPTH} levels", hint="mend it with an editor"
             )
 
-    def get(self, key: str) -> Any:
-        """A value by its dotted key, or None."""
+    def get(self, key: Key) -> Any:
+        """A value by its key, or None; a section is a dict."""
         value: Any = self._values
         for name in _names(key):
             if not isinstance(value, dict) or name not in value:
@@ -92,13 +100,13 @@ class Config:
             value = value[name]
         return value
 
-    def string(self, key: str) -> str | None:
+    def string(self, key: Key) -> str | None:
         """A text value, or None.
 
         Raises:
             ConfigError: the value is not text, or none of those that the setting may have.
         """
-        value = self.get(key)
+        value, key = self.get(key), _joined(_names(key))
         if value is None:
             return None
         if not isinstance(value, str):
@@ -106,38 +114,64 @@ class Config:
         _check_choice(key, value, f" in {self._where}")
         return value
 
-    def boolean(self, key: str) -> bool | None:
+    def boolean(self, key: Key) -> bool | None:
         """A boolean value, or None.
 
         Raises:
             ConfigError: the value is neither true nor false.
         """
-        value = self.get(key)
+        value, key = self.get(key), _joined(_names(key))
         if value is not None and not isinstance(value, bool):
             raise ConfigError(f"{key} in {self._where} is not true or false", hint=f"mvc config {key} false")
         return value
 
-    def count(self, key: str) -> int | None:
+    def count(self, key: Key) -> int | None:
         """A whole number from 0 up, or None.
 
         Raises:
             ConfigError: the value is none.
         """
-        value = self.get(key)
+        value, key = self.get(key), _joined(_names(key))
         if value is not None and (type(value) is not int or value < 0):
             raise ConfigError(f"{key} in {self._where} is not a whole number", hint=f"mvc config {key} 30")
         return value
+
+    def texts(self, key: Key) -> tuple[str, ...]:
+        """An array of texts; none where it is not set.
+
+        Raises:
+            ConfigError: the value is none.
+        """
+        value, key = self.get(key), _joined(_names(key))
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(
+                f"{key} in {self._where} is not an array of texts", hint="mend it with an editor"
+            )
+        return tuple(value)
+
+    def section(self, key: Key) -> dict[str, Any]:
+        """The values and sections right below a section; empty where there is none."""
+        names = _names(key) if isinstance(key, tuple) or "." in key else [key]
+        value = self.get(tuple(names))
+        return dict(value) if isinstance(value, dict) else {}
+
+    def edited(self, text: str) -> Config:
+        """These settings after an edit."""
+        return Config(text, self._where)
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Every value with its dotted key, in the order of the file."""
         return _flatten(self._values, "")
 
-    def with_value(self, key: str, value: str | int | float | bool) -> str:
+    def with_value(self, key: Key, value: str | int | float | bool | list[str]) -> str:
         """The file's text with one value set; everything else, comments too, stays as it is."""
         # 30 ms to import: only where something is edited
         import tomlkit
 
         names = _names(key)
+        key = _joined(names)
         wanted = KNOWN.get(key)
         if wanted is not None and not isinstance(value, wanted.type):
             raise ConfigError(f"{key} takes {_KINDS[wanted.type]}, not {value!r}")
@@ -145,17 +179,17 @@ class Config:
             _check_choice(key, value)
         document = tomlkit.parse(self.text)
         table: Any = document
-        for name in names[:-1]:
+        for place, name in enumerate(names[:-1]):
             if name not in table:
-                table[name] = tomlkit.table()
+                table[name] = tomlkit.table(is_super_table=place < len(names) - 2)
             table = table[name]
             if not isinstance(table, dict):
                 raise ConfigError(f"{key}: {name} is a value, not a section")
         table[names[-1]] = value
         return tomlkit.dumps(document)
 
-    def without(self, key: str) -> str:
-        """The file's text with one value removed.
+    def without(self, key: Key) -> str:
+        """The file's text with one value, or a whole section, removed.
 
         Raises:
             ConfigError: it is not set.
@@ -164,7 +198,7 @@ class Config:
         import tomlkit
 
         if self.get(key) is None:
-            raise ConfigError(f"{key} is not set in {self._where}")
+            raise ConfigError(f"{_joined(_names(key))} is not set in {self._where}")
         names = _names(key)
         document = tomlkit.parse(self.text)
         table: Any = document
@@ -208,10 +242,17 @@ def _check_choice(key: str, value: str, where: str = "") -> None:
         raise ConfigError(f"{key}{where} cannot be {value!r}", hint=f"mvc config {key} {'|'.join(choices)}")
 
 
-def _names(key: str) -> list[str]:
+def _names(key: Key) -> list[str]:
+    if isinstance(key, tuple):
+        return list(key)
     if not _KEY.fullmatch(key):
         raise ConfigError(f"{key!r} is not a setting's name", hint="names look like user.name")
-    return key.split(".")
+    return [name.strip('"') for name in _NAMES.findall(key)]
+
+
+def _joined(names: Sequence[str]) -> str:
+    """The dotted key of some names."""
+    return ".".join(name if _BARE.fullmatch(name) else f'"{name}"' for name in names)
 
 
 def _deeper_than(levels: int, values: dict[str, Any]) -> bool:
@@ -230,6 +271,6 @@ def _deeper_than(levels: int, values: dict[str, Any]) -> bool:
 def _flatten(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from _flatten(value, f"{prefix}{_joined([name])}.")
         else:
-            yield f"{prefix}{name}", value
+            yield prefix + _joined([name]), value

@@ -7,10 +7,11 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from mvc.backends import variables
 from mvc.config import Config
 from mvc.errors import UsageError, UserError
 from mvc.objects import Person, Timestamp
@@ -34,7 +35,10 @@ VARIABLES = (
     "XDG_CONFIG_HOME",
     "_MVC_COMPLETE",
 )
-"""Environment variables that mvc reads; no other is looked at."""
+"""Environment variables that mvc reads; no other is looked at, but for :data:`STORE_VARIABLES`."""
+
+STORE_VARIABLES = ("HOME", *variables.AWS, *variables.GOOGLE, *variables.AZURE, *variables.PROXY)
+"""Where buckets lie and what opens them; handed on to whoever opens one, and shown to nobody."""
 
 GIT_SECONDS = 5
 DEFAULT_PAGER = "less"
@@ -65,6 +69,8 @@ class Context:
     environment: Mapping[str, str]
     stdout_is_tty: bool
     stderr_is_tty: bool
+    store_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """:data:`STORE_VARIABLES`, secrets among them."""
 
     @classmethod
     def of_process(cls) -> Context:
@@ -80,7 +86,8 @@ class Context:
                 "the current folder does not exist any more", hint="cd to one that does"
             ) from None
         environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-        return cls(cwd, environment, sys.stdout.isatty(), sys.stderr.isatty())
+        stores = {name: os.environ[name] for name in STORE_VARIABLES if name in os.environ}
+        return cls(cwd, environment, sys.stdout.isatty(), sys.stderr.isatty(), stores)
 
     def inside(self, folder: str) -> Context:
         """The same, in another folder (``mvc -C``).

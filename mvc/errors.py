@@ -128,7 +128,13 @@ class RefMoved(ConflictError):
 
 
 class RootMoved(ConflictError):
-    """The root was replaced by somebody else between read and swap."""
+    """The root was replaced by somebody else between read and swap.
+
+    ``perhaps_done``: the swap may have taken place before that, its reply lost. Only root's own history can
+    tell, and until it did nothing that the new root names may be deleted.
+    """
+
+    perhaps_done = False
 
 
 class WouldOverwrite(ConflictError):

@@ -57,15 +57,17 @@ def ordered_map(
 
 
 class Behind:
-    """Runs calls one after the other in a thread of its own, while the caller goes on.
+    """Runs calls one after the other in a thread of its own, while the caller goes on; in several
+    ``workers``, so many beside each other.
 
-    At most ``window`` calls wait or run, so memory stays bounded. After one has failed no later one runs, and
-    its error is raised by every :meth:`run` and :meth:`wait` that follows. The thread starts with the first
+    At most ``window`` calls wait or run, so memory stays bounded. After one has failed no later one begins,
+    and its error is raised by every :meth:`run` and :meth:`wait` that follows. Threads start with the first
     call.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, workers: int = 1) -> None:
         self._window = window
+        self._workers = workers
         self._waiting: deque[Future[None]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._error: BaseException | None = None
@@ -80,7 +82,7 @@ class Behind:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor  # here: as above
 
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="mvc")
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="mvc")
         self._waiting.append(self._pool.submit(self._step, call))
         while len(self._waiting) > self._window:
             self._waiting.popleft().result()

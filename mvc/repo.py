@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mvc.errors import CorruptFile, RepositoryNotFound, UserError
@@ -63,29 +64,46 @@ class Repository(FolderStore):
         return repository
 
     @classmethod
-    def find(cls, io: FileIO, start: Path, monitor: Monitor, *, cache_bytes: int = CACHE_BYTES) -> Repository:
-        """The repository of a folder or of the nearest one above it.
+    def find(
+        cls,
+        io: FileIO,
+        start: Path,
+        monitor: Monitor,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        environment: Mapping[str, str] | None = None,
+    ) -> Repository:
+        """The repository of a folder or of the nearest one above it; otherwise as :meth:`open`.
 
         Raises:
             RepositoryNotFound: there is none.
         """
         for folder in (start, *start.parents):
             if exists(io, folder / STORE / "format"):
-                return cls.open(io, folder, monitor, cache_bytes=cache_bytes)
+                return cls.open(io, folder, monitor, cache_bytes=cache_bytes, environment=environment)
         raise RepositoryNotFound(f"no repository in {start} or above", hint=_MAKE_ONE)
 
     @classmethod
     def open(
-        cls, io: FileIO, worktree: Path, monitor: Monitor, *, cache_bytes: int = CACHE_BYTES
+        cls,
+        io: FileIO,
+        worktree: Path,
+        monitor: Monitor,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        environment: Mapping[str, str] | None = None,
     ) -> Repository:
         """The repository of exactly this folder; at most ``cache_bytes`` of decoded objects are kept.
+        ``environment`` has the variables from which credentials for its remotes come.
 
         Raises:
             RepositoryNotFound: there is none.
             UnsupportedFeature: a newer mvc made it.
         """
         check_format(io, worktree / STORE, f"no repository in {worktree}", hint=_MAKE_ONE)
-        return cls(io, worktree, monitor, cache_bytes=cache_bytes)
+        repository = cls(io, worktree, monitor, cache_bytes=cache_bytes)
+        repository.environment = environment or {}
+        return repository
 
     @classmethod
     def salvage(cls, io: FileIO, start: Path, monitor: Monitor) -> Repository:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from stat import S_ISDIR
@@ -43,6 +43,10 @@ STORED = ("packs/", "segments/", "pieces/", "locators/")
 """Where in a store its objects and their index lie, as beginnings of keys."""
 
 INTENTS = "intents"
+STRAYS = "strays"
+"""The lock of whoever deletes packs that root does not name. Who means to name one that was put before he was
+announced waits for it once."""
+
 FOLDERS = ("tmp", "packs", "segments", "pieces", "locators", INTENTS)
 
 MAX_TEXT_BYTES = 1 << 20
@@ -75,6 +79,8 @@ class Store(ABC):
         self._cache = PlainCache(cache_bytes)
         self.published: list[Operation] = []
         """What this object's commands have published, oldest first."""
+        self.environment: Mapping[str, str] = {}
+        """The variables from which credentials for other stores come; of whoever opened this one."""
 
     @abstractmethod
     def announce(self, role: Role) -> AbstractContextManager[Announcement]:
@@ -263,13 +269,22 @@ def check_format(io: FileIO, store: Path, otherwise: str, *, hint: str) -> None:
     path = store / "format"
     if not exists(io, path):
         raise RepositoryNotFound(otherwise, hint=hint)
-    text = read_text(io, path)
+    check_format_text(read_text(io, path), str(path))
+    for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged", "transfers"):
+        refuse_link(io, store / name)
+
+
+def check_format_text(text: str, where: str) -> None:
+    """Make sure that a store's ``format`` says what this program knows.
+
+    Raises:
+        UnsupportedFeature: a newer mvc made it.
+        CorruptFile: it is damaged.
+    """
     if text != FORMAT:
         if _NEWER.fullmatch(text):
             raise UnsupportedFeature(f"this repository has {text.strip()!r}", hint="upgrade mvc")
-        raise CorruptFile(f"{path} is damaged", hint="run 'mvc repair'")
-    for name in (*FOLDERS, SHARED_FOLDER, "weights", "sketches", "trash", "damaged"):
-        refuse_link(io, store / name)
+        raise CorruptFile(f"{where} is damaged", hint="run 'mvc repair'")
 
 
 def refuse_link(io: FileIO, folder: Path) -> None:

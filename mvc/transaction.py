@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -36,8 +36,9 @@ class Update:
 
     ``refs`` maps full names to the new value (:func:`mvc.refs.encode_target`; None deletes); ``head`` is the
     new HEAD, None to leave it; ``worktree`` tells the trees before and after where the work tree changed;
-    ``locate`` names a new commit and its parents: its locator is to be written; ``undoes`` the operation
-    that this one takes back.
+    ``locate`` names a new commit and its parents: its locator is to be written; ``also_located`` are more of
+    them. ``undoes`` is the operation that this one takes back; ``default_branch`` the one that copies of a
+    shared store begin with.
     """
 
     refs: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -45,6 +46,8 @@ class Update:
     worktree: tuple[TreeId, TreeId] | None = None
     locate: tuple[CommitId, tuple[CommitId, ...]] | None = None
     undoes: OperationId | None = None
+    also_located: Sequence[tuple[CommitId, tuple[CommitId, ...]]] = ()
+    default_branch: str | None = None
 
 
 class Transaction:
@@ -66,12 +69,14 @@ class Transaction:
         self._adopted: list[Entry] = []
 
     def adopt(self, entries: Iterable[Entry]) -> None:
-        """Take in records that somebody else put into packs of this store, durable: with the next
-        :meth:`publish` they are found.
+        """Take in records that somebody else put into packs of this store, durable: ``view`` has them at
+        once, and with the next :meth:`publish` everybody.
 
         Who calls this answers for it that with them everything is there that they refer to and lean on.
         """
-        self._adopted += entries
+        taken = list(entries)
+        self._adopted += taken
+        self.writer.know(taken)
 
     def publish(self, build: Callable[[View], Update | None]) -> Operation | None:
         """Make the changes visible, all or none.
@@ -93,7 +98,10 @@ class Transaction:
             root, operation = self._next_root(view, update)
             try:
                 self._store.roots.swap(view.raw, root)
-            except RootMoved:
+            except RootMoved as moved:
+                if moved.perhaps_done and self.is_published():
+                    self._store.published.append(operation)
+                    return operation
                 discard_segments(self._store, view.root, root)
                 # jitter, so that two that meet do not meet again; imported only where it happens
                 import random
@@ -173,6 +181,10 @@ class Transaction:
         root = add_entries(self._store, view, entries)
         if update.locate is not None:
             self._locate(view, *update.locate, root)
+        for commit, parents in update.also_located:
+            self._locate(view, commit, parents, root)
+        if update.default_branch is not None:
+            root = root.with_changes(extra={**root.extra, "default_branch": update.default_branch})
         root = _with_retired(root, [piece_key(name) for name in replaced])
         oplog = root.oplog.append(operation, self._store.backend)
         root = root.with_changes(refs=refs, oplog=oplog, head=update.head or root.head)

@@ -159,25 +159,37 @@ def _place(span: Span) -> tuple[object, ...]:
 
 
 def _digest(span: Span, read: Read) -> bytes | None:
-    hasher = blake3()
-    if span.length == 0:
-        return hasher.digest()
-    component = _component(span.dtype) if span.dtype.endswith(SUFFIX_BIG_ENDIAN) else 1
-    if span.strides is None or span.strides == row_major_strides(span.shape):
-        for start in range(0, span.length, _BLOCK_BYTES):
-            block = read(span.offset + start, min(_BLOCK_BYTES, span.length - start))
-            hasher.update(_swapped(block, component))
-        return hasher.digest()
-    width = DTYPES[span.dtype].width
-    if _bytes_hashed(span) > MOST_STRIDED_BYTES:
+    if not fits_in_memory(span):
         return None
+    hasher = blake3()
+    for block in row_major_bytes(span, read):
+        hasher.update(block)
+    return hasher.digest()
+
+
+def fits_in_memory(span: Span) -> bool:
+    """Whether a tensor's elements can be put in order: a strided view is held whole meanwhile."""
+    return _lies_in_order(span) or _bytes_hashed(span) <= MOST_STRIDED_BYTES
+
+
+def row_major_bytes(span: Span, read: Read) -> Iterator[bytes]:
+    """A sound tensor's elements in row-major order, little-endian, in blocks of whole elements; of one that
+    :func:`fits_in_memory`."""
+    component = _component(span.dtype) if span.dtype.endswith(SUFFIX_BIG_ENDIAN) else 1
+    if _lies_in_order(span):
+        for start in range(0, span.length, _BLOCK_BYTES):
+            yield _swapped(read(span.offset + start, min(_BLOCK_BYTES, span.length - start)), component)
+        return
     data = bytearray(span.length)
     for at in range(0, span.length, _BLOCK_BYTES):
         block = read(span.offset + at, min(_BLOCK_BYTES, span.length - at))
         data[at : at + len(block)] = block
-    for block in _row_major(data, span.shape, span.strides, width):
-        hasher.update(_swapped(block, component))
-    return hasher.digest()
+    for block in _row_major(data, span.shape, span.strides or (), DTYPES[span.dtype].width):
+        yield _swapped(block, component)
+
+
+def _lies_in_order(span: Span) -> bool:
+    return span.length == 0 or span.strides is None or span.strides == row_major_strides(span.shape)
 
 
 def _component(dtype: str) -> int:

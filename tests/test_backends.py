@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import threading
+from pathlib import Path
 
 import pytest
 from faults import FaultIO, PowerCut, Recorder, fork, lay_out, run_killed, snapshot, was_killed
@@ -13,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.backends import BACKENDS, NotFound, check_key, folder
+from mvc.backends.buckets import open_bucket
 from mvc.backends.folder import FolderBackend
+from mvc.backends.objectstore import ObjectStoreBackend
 from mvc.errors import CorruptFile, InvalidName, RootMoved, StorageError
 from mvc.fileio import FileIO, TemporaryNames
+from mvc.sharing.addresses import parse_address
 
 KEY = "packs/ab/abcd.pack"
 
@@ -25,9 +29,21 @@ def folder_backend(root, io=None):
     return FolderBackend(io, root, TemporaryNames(io, root / "tmp"))
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[*BACKENDS, "s3"])
 def backend(request, tmp_path):
+    if request.param == "s3":
+        return s3_backend(request.getfixturevalue("seaweed"))
     return BACKENDS[request.param](FileIO(), str(tmp_path))
+
+
+def s3_backend(seaweed):
+    bucket = parse_address(seaweed.address(), Path("/"))
+    return open_bucket("s3", bucket.name, bucket.prefix, seaweed.environment(), lambda path: None)
+
+
+def rounds(backend):
+    """How often to race; the server's locks on an object that several write are polled once a second."""
+    return 3 if isinstance(backend, ObjectStoreBackend) else 20
 
 
 def race(count, work):
@@ -248,7 +264,7 @@ def test_replace_of_what_is_not_there_is_refused(backend):
 
 
 def test_of_threads_that_put_exactly_one_wins(backend):
-    for turn in range(20):
+    for turn in range(rounds(backend)):
         key = f"packs/{turn:02}/x.pack"
         results = race(6, lambda me, key=key: backend.put(key, [b"%d" % me] * 1000))
         assert results.count(True) == 1
@@ -265,7 +281,7 @@ def test_of_threads_that_replace_exactly_one_wins_each_round(backend):
             return False
         return True
 
-    for _ in range(20):
+    for _ in range(rounds(backend)):
         expected = backend.get("root")[-100:]
         backend.replace("root", backend.get("root"), expected)
         results = race(6, lambda me, expected=expected: work(me, expected))

@@ -76,7 +76,13 @@ class Repo(Asking, Changing, Merging, Noting):
     ) -> Self:
         context = Context.of_process()
         room = CACHE_BYTES if cache_bytes is None else cache_bytes
-        repository = found(FileIO(), place_of(context, path), monitor or Monitor(), cache_bytes=room)
+        repository = found(
+            FileIO(),
+            place_of(context, path),
+            monitor or Monitor(),
+            cache_bytes=room,
+            environment=context.store_environment,
+        )
         return cls(repository, context, keep=cache_bytes is not None)
 
     @classmethod
@@ -87,7 +93,9 @@ class Repo(Asking, Changing, Merging, Noting):
             UserError: there is one already.
         """
         context = Context.of_process()
-        return cls(init(FileIO(), place_of(context, path), monitor or Monitor(), branch=branch), context)
+        repository = init(FileIO(), place_of(context, path), monitor or Monitor(), branch=branch)
+        repository.environment = context.store_environment
+        return cls(repository, context)
 
     def close(self) -> None:
         """Let go of files and memory. Versions and files that came from here cannot be read any more."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mvc.errors import CorruptFile, InvalidName, StorageError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
+
+NEAR_BYTES = 32 << 10
+"""A backend whose :attr:`Backend.request_bytes` are no more than this lies on this machine."""
 
 MAX_KEY_BYTES = 512
 LOCK_SUFFIX = ".lock"
@@ -105,6 +108,15 @@ class Backend(ABC):
     store itself refuses (full, not permitted, I/O).
     """
 
+    request_bytes: int = 128 << 10
+    """As many bytes are worth one request less, where several are under way: what lies between two wanted
+    ranges is read along up to there (docs/design/0027-transfer.md)."""
+
+    @property
+    def near(self) -> bool:
+        """Whether a request costs so little that nothing is fetched before it is asked for."""
+        return self.request_bytes <= NEAR_BYTES
+
     @abstractmethod
     def get(self, key: str) -> bytes:
         """All bytes of an object.
@@ -143,6 +155,26 @@ class Backend(ABC):
         """Keys that begin with ``prefix``, ascending, each with its size in bytes.
 
         What is put or deleted meanwhile may or may not be among them.
+        """
+
+    def some_key(self, *, except_for: Collection[str] = ()) -> str | None:
+        """Any key that is there but these; None where there is no other."""
+        return next((key for key, _size in self.list("") if key not in except_for), None)
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Several parts of one object, each (offset, length) in bytes, in the order in which they are asked
+        for. A backend to which each request is a journey asks for several at once.
+
+        Raises:
+            NotFound, CorruptFile: as :meth:`get_range`.
+        """
+        return [self.get_range(key, offset, length) for offset, length in ranges]
+
+    def confirm(self, key: str) -> None:  # noqa: B027 (most have nothing to do)
+        """Make sure that an object which was listed is durable: who put it may not have come to the end.
+
+        Raises:
+            StorageError: the store refuses.
         """
 
     @abstractmethod

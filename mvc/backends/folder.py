@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvc.backends.base import (
+    NEAR_BYTES,
     PREVIOUS_SUFFIX,
     Backend,
     Incoming,
@@ -25,7 +26,9 @@ from mvc.fileio import (
     TemporaryNames,
     discard_unfinished,
     exists,
+    make_folders,
     make_visible,
+    read_file,
     storage_errors,
     write_all,
     write_durable,
@@ -53,6 +56,8 @@ class FolderBackend(Backend):
     What lies in a folder is write-once; only what lies at the top is ever replaced. Where several machines
     use the store, that is read and replaced through :class:`Successors`.
     """
+
+    request_bytes = NEAR_BYTES
 
     def __init__(self, io: FileIO, root: Path, temporary: TemporaryNames, locks: Locks | None = None) -> None:
         self._io = io
@@ -135,6 +140,40 @@ class FolderBackend(Backend):
     def begin(self) -> Incoming:
         """Start to put an object; its bytes go into a temporary file as they come."""
         return _FolderIncoming(self, self._io, self._temporary.new)
+
+    def take_in(self, key: str, source: Path) -> None:
+        """Give a file that is synced, and is that object, the key for a second name; durable when this
+        returns. What has the key already is left alone.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        with storage_errors(f"cannot write {key}"):
+            path = self.target_of(key)
+            try:
+                self._link(source, path)
+            except OSError as error:
+                if error.errno not in NO_HARD_LINKS:
+                    raise
+                self.put(key, [read_file(self._io, source)])
+                return
+            self._io.sync_folder(path.parent)
+            self.sync_above(path)
+
+    def _link(self, source: Path, path: Path) -> None:
+        with suppress(FileExistsError):
+            try:
+                self._io.link(source, path)
+            except FileNotFoundError:  # a collection found the folder empty
+                make_folders(self._io, path.parent)
+                self._io.link(source, path)
+
+    def confirm(self, key: str) -> None:
+        """Sync the folders that lead to it."""
+        path = self._path(key)
+        with storage_errors(f"cannot sync {key}"):
+            self._io.sync_folder(path.parent)
+            self.sync_above(path)
 
     def target_of(self, key: str) -> Path:
         """Where an object is to lie; its folder is made."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mvc.backends.base import Backend, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import NEAR_BYTES, Backend, NotFound, check_key, check_range, folder_of
 from mvc.errors import RootMoved
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class MemoryBackend(Backend):
     """Objects in a dictionary."""
+
+    request_bytes = NEAR_BYTES
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}

@@ -54,7 +54,9 @@ class Call:
             RepositoryNotFound: there is none here or above.
         """
         if self._repository is None:
-            self._repository = Repository.find(self.io, self.context.cwd, self.monitor)
+            self._repository = Repository.find(
+                self.io, self.context.cwd, self.monitor, environment=self.context.store_environment
+            )
         return self._repository
 
     @property

@@ -27,8 +27,8 @@ _SHOWN = 10
     "mvc import -n ~/src/model",
     exits=("1 with --dry-run: the source lacks objects, so the import would be refused",),
     data="An object: kind (folder, git-lfs, dvc, huggingface), dry_run, new (versions made, or to be made), "
-    "known (that were there already), unchanged (whose files only have other dates), files and size (bytes of "
-    "what is new, each file once), missing (array) and missing_count, left_out (array of path, reason) and "
+    "known (that were there already), unchanged (whose files only have other dates), files and size (bytes "
+    "of what is new, each file once), missing (array), missing_count, left_out (array of path, reason), "
     "left_out_count, notes (array of sentences), read_bytes, stored_bytes, refs (array of name, commit, "
     "outcome: new, moved, same, diverged or kept), written and removed (files of the folder), repository "
     "(its folder, or null), seconds.",

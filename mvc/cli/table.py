@@ -44,6 +44,7 @@ COMMANDS: dict[str, Row] = {
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did, and go back to any of it"),
     "import": Row("share", "Take over versions from a folder, git-lfs, DVC or Hugging Face"),
+    "export": Row("share", "Bring a version out: a folder, a tar archive, safetensors"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "repair": Row("care", "Bring back what is damaged, from whatever copy there is"),

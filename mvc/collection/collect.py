@@ -19,6 +19,7 @@ from mvc.collection.trash import Trash
 from mvc.errors import Busy
 from mvc.fileio import storage_errors
 from mvc.odb.pack import pack_key
+from mvc.remotes.kept import remove_kept
 from mvc.repo import Repository
 from mvc.upkeep.usage import MOST_GARBAGE
 
@@ -67,7 +68,8 @@ class Effort(NamedTuple):
 
 class Keeping(NamedTuple):
     """What becomes of what goes: at ``time`` (microseconds since 1970) it comes into the trash if ``trash``
-    says so, and what lies there since before ``oldest`` goes for good."""
+    says so, and what lies there since before ``oldest`` goes for good, as does what is left of transfers that
+    were cut before that."""
 
     time: int
     oldest: int
@@ -101,6 +103,8 @@ def collect(
         sweep_condemned(repository)
         remove_derived(repository)
         remove_strays(repository)
+        if keeping is not None:  # in nanoseconds, as files have it
+            remove_kept(repository.io, repository.store, repository.locks, keeping.oldest * 1000)
         with repository.reading() as view:
             sizes = dict(view.backend.list("packs/"))
             waiting = sum(sizes.get(pack_key(name), 0) for name in view.index.dead_packs)

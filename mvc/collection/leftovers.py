@@ -14,6 +14,7 @@ from mvc.recipes.library import stored_file
 from mvc.repo import Repository
 from mvc.root import Root
 from mvc.sketches import SketchIndex
+from mvc.store import STRAYS
 from mvc.sweep import sweep
 from mvc.view import View, segment_key
 from mvc.weighing import sweep_notes
@@ -34,11 +35,18 @@ def remove_strays(repository: Repository) -> None:
     folders that are empty.
 
     Whoever put one of those that are listed first and has not named it in root yet must be alive, and then
-    nothing is deleted. Nobody who comes later can put one of these names again: packs and pieces of refs have
+    nothing is deleted; who takes over what an earlier transfer put waits for the lock that is held here after
+    he was announced. Nobody who comes later can put one of these names again: packs and pieces of refs have
     nonces, segments name new packs (only a collection merges without any, and there is no other one), and a
     piece of the operation log holds new operations, but for the one that the next operation makes.
     """
-    _remove_strays(repository)
+    with storage_errors("cannot lock the store for a collection"):
+        held = repository.locks.take(STRAYS, exclusive=True, wait=True)
+    try:
+        _remove_strays(repository)
+    finally:
+        if held is not None:
+            held.release()
     _remove_empty_folders(repository)
 
 

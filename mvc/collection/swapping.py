@@ -34,8 +34,9 @@ def swap(store: Store, change: Callable[[View], Root | None]) -> bool:
                 return False
             try:
                 store.roots.swap(view.raw, root)
-            except RootMoved:
-                discard_segments(store, view.root, root)
+            except RootMoved as moved:
+                if not moved.perhaps_done:
+                    discard_segments(store, view.root, root)
                 time.sleep(random.uniform(0, min(0.002 * (attempt + 1), 0.1)))
                 continue
             return True

@@ -107,6 +107,25 @@ def is_ancestor(reader: ObjectReader, ancestor: CommitId, descendant: CommitId) 
     return False
 
 
+def divergence(reader: ObjectReader, ours: CommitId, theirs: CommitId) -> tuple[int, int]:
+    """How many commits each of two reaches that the other one does not.
+
+    Where clocks run wrong, commits below what both reach may be counted too, as Git does.
+
+    Raises:
+        ObjectMissing: a commit that one of them reaches is not there.
+    """
+    links = Links(reader)
+    walk = _Walk(links, _OURS | _THEIRS)
+    walk.mark(ours, _OURS)
+    walk.mark(theirs, _THEIRS)
+    for commit, marks in walk:
+        for parent in links[commit].parents:
+            walk.mark(parent, marks)
+    found = list(walk.marks.values())
+    return found.count(_OURS), found.count(_THEIRS)
+
+
 def independent(links: Links, commits: Iterable[CommitId]) -> list[CommitId]:
     """The commits among these, which differ from each other, that none of the others descends from, newest
     first; those of one time keep their order."""

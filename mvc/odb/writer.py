@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -124,6 +125,10 @@ class ObjectWriter:
         if not self.known(identity):
             self.add(self.prepare(identity, plain, hint))
         return identity
+
+    def know(self, entries: Iterable[Entry]) -> None:
+        """Records that somebody else put into packs that no index names yet: ``database`` reads them."""
+        self._pending.packed(entries)
 
     def flush(self) -> list[Entry]:
         """Make everything durable; returns where all objects written so far lie."""

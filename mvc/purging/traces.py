@@ -12,6 +12,7 @@ from mvc.fileio import FileIO, storage_errors
 from mvc.history.reader import read_manifest
 from mvc.objectid import ManifestId
 from mvc.recipes.library import stored_file
+from mvc.remotes.kept import remove_kept
 from mvc.repo import Repository
 from mvc.sketches import SketchIndex
 from mvc.view import View
@@ -21,9 +22,9 @@ from mvc.workspace import Workspace
 
 def remove_traces(repository: Repository, workspace: Workspace, view: View) -> None:
     """Remove what local files hold of purged objects: rows of the stat cache and of sketches, all notes of
-    weights and locators (they are made again), the trash, and temporary files of the
-    dead. What repairs put aside stays, since it may be the last copy of something: the search names it where
-    it holds a purged object. The second copy of root is of a state without it by now.
+    weights and locators (they are made again), the trash, what transfers left that were cut, and temporary
+    files of the dead. What repairs put aside stays, since it may be the last copy of something: the search
+    names it where it holds a purged object. The second copy of root is of a state without it by now.
 
     Raises:
         StorageError: something cannot be removed.
@@ -45,6 +46,7 @@ def remove_traces(repository: Repository, workspace: Workspace, view: View) -> N
     trash.empty()
     with storage_errors("cannot empty the trash"):
         remove_folder(repository.io, trash.folder)  # with what does not belong there
+    remove_kept(repository.io, repository.store, repository.locks)  # one that is under way the search names
     repository.sweep()
 
 

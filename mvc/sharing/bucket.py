@@ -7,14 +7,21 @@ collection of such a store waits out (docs/format.md, the protocol).
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Self
 
+from mvc.backends import Backend, NotFound
+from mvc.errors import CorruptFile, RepositoryNotFound, RootMoved, UserError
+from mvc.monitor import Monitor
 from mvc.odb.intents import Role
-from mvc.store import Announcement, Store
+from mvc.root import KEY as ROOT
+from mvc.root import Root
+from mvc.store import FORMAT, Announcement, Store, check_format_text
 
 _NEVER = -1
+_FORMAT_KEY = "format"
+_MOST_FORMAT_BYTES = 100
 
 
 class _Nobody:
@@ -35,6 +42,41 @@ class _Nobody:
 class BucketStore(Store):
     """Packs, index and root in a bucket, or in memory."""
 
+    @classmethod
+    def create(cls, backend: Backend, monitor: Monitor, where: str, *, branch: str) -> BucketStore:
+        """Make an empty one where nothing is yet, finish one whose making was interrupted, or open the one
+        that is there: of several who make one at once all get the same. ``where`` is for messages.
+
+        Raises:
+            UserError: something else lies there.
+            UnsupportedFeature: a newer mvc made the store.
+        """
+        store = cls(backend, monitor)
+        if not _has_format(backend, where):
+            strange = backend.some_key(except_for=(ROOT, _FORMAT_KEY))
+            if strange is not None:
+                raise UserError(
+                    f"{where} is not empty: it has {strange!r}", hint="name a prefix of its own in the bucket"
+                )
+            with suppress(RootMoved):  # somebody else makes it, too
+                store.roots.swap(None, Root(extra={"default_branch": branch}))
+            backend.put(_FORMAT_KEY, [FORMAT.encode()])  # the last step: without this object it is none yet
+            _has_format(backend, where)
+        return store
+
+    @classmethod
+    def open(cls, backend: Backend, monitor: Monitor, where: str) -> BucketStore:
+        """The store on a backend.
+
+        Raises:
+            RepositoryNotFound: there is none.
+            UnsupportedFeature: a newer mvc made it.
+            CorruptFile: it is damaged.
+        """
+        if not _has_format(backend, where):
+            raise RepositoryNotFound(f"no store in {where}", hint="'mvc remote add' makes one")
+        return cls(backend, monitor)
+
     def announce(self, role: Role) -> AbstractContextManager[Announcement]:
         """Nobody is told."""
         return _Nobody()
@@ -48,3 +90,15 @@ class BucketStore(Store):
 
     def check_alive(self) -> None:
         """Nobody takes anybody for dead."""
+
+
+def _has_format(backend: Backend, where: str) -> bool:
+    """Whether there is a store, of a format that this program knows."""
+    try:
+        data = backend.get(_FORMAT_KEY)
+    except NotFound:
+        return False
+    if len(data) > _MOST_FORMAT_BYTES:
+        raise CorruptFile(f"{where} is no store: its 'format' has {len(data):,} bytes")
+    check_format_text(data.decode(errors="replace"), f"{where}/{_FORMAT_KEY}")
+    return True

@@ -170,6 +170,19 @@ def mark(
     return marks
 
 
+def mark_reached(objects: ObjectDatabase, starts: Iterable[ObjectId]) -> Marks:
+    """Mark what ``starts`` reach, and nothing that is only leaned on.
+
+    Raises:
+        DamageError: something that is reached is missing or damaged.
+    """
+    marks = Marks(objects)
+    walker = _Walker(objects, marks)
+    for identity in starts:
+        walker.walk(identity)
+    return marks
+
+
 def typed(entry: Entry) -> ObjectId:
     """The id of an entry's object.
 

@@ -11,8 +11,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from mvc.fileio import FileIO, storage_errors
+from mvc.ignore import IGNORE_FILE, IgnoreRules
 from mvc.paths import collisions, path_fault, shown
-from mvc.worktree.ignore import IGNORE_FILE, IgnoreRules
 from mvc.worktree.journal import Seen
 
 MAX_IGNORE_FILE_BYTES = 64 << 10

@@ -7,7 +7,7 @@ from typing import Any
 
 from mvc.history.json_merge import merge_json
 from mvc.history.text_merge import has_markers, is_text, merge_text
-from mvc.worktree.ignore import IgnoreRules
+from mvc.ignore import IgnoreRules
 from tests.fuzz.target import Target
 
 BETWEEN = b"\0\xff\0"

@@ -14,7 +14,7 @@ from mvc.objects import FILE, FOLDER, Manifest, Part, Tree, TreeEntry
 from mvc.refs import NOTES
 from mvc.registry.notes.note import MAX_BYTES, Note, decode, encode
 
-_ENDING = ".json"
+ENDING = ".json"
 
 _Id = TypeVar("_Id", bound=ObjectId)
 
@@ -38,7 +38,7 @@ class Writer(Protocol):
 def path_of(commit: CommitId) -> str:
     """The file that holds a version's notes: ``ab/cdef….json``."""
     digits = commit.hex()
-    return f"{digits[:2]}/{digits[2:]}{_ENDING}"
+    return f"{digits[:2]}/{digits[2:]}{ENDING}"
 
 
 class Notes:
@@ -65,14 +65,14 @@ class Notes:
             return ()
         folder, _, name = path_of(commit).partition("/")
         entry = self._folder(folder).get(name)
-        return () if entry is None else self._read(entry)
+        return () if entry is None else read_notes(self._reader, entry)
 
     def versions(self) -> Iterator[CommitId]:
         """The versions that have notes, by id; some of them may be gone."""
         for folder in sorted(self._folder("")):
             for name in sorted(self._folder(folder)):
-                digits = folder + name.removesuffix(_ENDING)
-                if len(digits) == 64 and name.endswith(_ENDING):
+                digits = folder + name.removesuffix(ENDING)
+                if len(digits) == 64 and name.endswith(ENDING):
                     try:
                         yield CommitId(bytes.fromhex(digits))
                     except ValueError:
@@ -89,12 +89,12 @@ class Notes:
         inner.pop(name, None)
         kept = list(notes)
         if kept:
-            inner[name] = TreeEntry(name, FILE, _store(encode(kept), writer))
+            inner[name] = TreeEntry(name, FILE, store_notes(kept, writer))
         outer = dict(self._folder(""))
         outer.pop(folder, None)
         if inner:
-            outer[folder] = TreeEntry(folder, FOLDER, _put_tree(inner, writer))
-        return _put_tree(outer, writer)
+            outer[folder] = TreeEntry(folder, FOLDER, put_tree(inner, writer))
+        return put_tree(outer, writer)
 
     def _folder(self, name: str) -> Mapping[str, TreeEntry]:
         """Entries of the top (named ``""``) or of a folder in it."""
@@ -112,22 +112,34 @@ class Notes:
             tree = read_commit(self._reader, self.head).tree
         return {} if tree is None else {item.name: item for item in read_tree(self._reader, tree).entries}
 
-    def _read(self, entry: TreeEntry) -> tuple[Note, ...]:
-        if not isinstance(entry.id, ManifestId):
-            raise CorruptObject(f"notes are damaged: {entry.name} is a folder")
-        manifest = read_manifest(self._reader, entry.id)
-        if manifest.size > MAX_BYTES:
-            raise CorruptObject(f"notes are damaged: {entry.name} is too large")
-        data = b"".join(read_range(self._reader, manifest, 0, manifest.size))
-        return tuple(sorted(decode(data).values(), key=lambda note: (note.time.microseconds, note.id)))
+
+def read_notes(reader: ObjectReader, entry: TreeEntry) -> tuple[Note, ...]:
+    """The notes in a file of their tree, oldest first.
+
+    Raises:
+        CorruptObject: they are damaged.
+    """
+    if not isinstance(entry.id, ManifestId):
+        raise CorruptObject(f"notes are damaged: {entry.name} is a folder")
+    manifest = read_manifest(reader, entry.id)
+    if manifest.size > MAX_BYTES:
+        raise CorruptObject(f"notes are damaged: {entry.name} is too large")
+    data = b"".join(read_range(reader, manifest, 0, manifest.size))
+    return tuple(sorted(decode(data).values(), key=lambda note: (note.time.microseconds, note.id)))
 
 
-def _put_tree(entries: Mapping[str, TreeEntry], writer: Writer) -> TreeId:
+def put_tree(entries: Mapping[str, TreeEntry], writer: Writer) -> TreeId:
+    """Store a folder of the notes' tree."""
     return writer.put(TreeId, Tree.of(list(entries.values())).to_bytes())
 
 
-def _store(data: bytes, writer: Writer) -> ManifestId:
-    """A file as a commit of the work tree would store it."""
+def store_notes(notes: Iterable[Note], writer: Writer) -> ManifestId:
+    """Store a version's notes, as a commit of the work tree would store the file.
+
+    Raises:
+        UserError: they are too many, or too long.
+    """
+    data = encode(notes)
 
     def read_into(target: memoryview, offset: int) -> int:
         piece = data[offset : offset + len(target)]

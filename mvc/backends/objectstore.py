@@ -1,0 +1,309 @@
+"""A store in a bucket: objects by conditional puts and ranges, through obstore.
+
+Every failure is told apart by :mod:`mvc.backends.refusals` and what may pass is tried again here, not by
+obstore: only who knows that an earlier try may have been carried out can tell a lost reply from somebody
+else's object (docs/design/0026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from mvc.backends.base import Backend, NotFound, check_key, check_range, folder_of
+from mvc.backends.patience import Attempts, Patience
+from mvc.backends.refusals import Refusal, Unreachable, refusal_of
+from mvc.errors import CorruptFile, RootMoved, StorageError
+
+if TYPE_CHECKING:
+    import obstore
+    from _typeshed import ReadableBuffer as Buffer
+    from obstore import PutMode
+    from obstore.store import ObjectStore
+
+MAX_OBJECT_BYTES = 128 << 20
+"""Of one object that is read whole: a pack has 64 MiB, and nothing else comes near it."""
+
+RESUMED_BYTES = 4 << 20
+"""Of what is read in one request, from which on a cut one goes on where it was instead of from its start."""
+
+_CHUNK = 1 << 20
+_SMALL_UPLOAD = 1 << 20
+_NO_SUCH_RANGE = 416
+
+T = TypeVar("T")
+
+Connect = Callable[[float], "ObjectStore"]
+"""Opens the store for requests that are given up after so many seconds without an answer."""
+
+
+class ObjectStoreBackend(Backend):
+    """Objects below a prefix of a bucket.
+
+    ``where`` is how messages name it, without anything secret.
+    """
+
+    def __init__(self, connect: Connect, where: str, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
+        self._connect = connect
+        self._stores: dict[float, ObjectStore] = {}
+        self.where = where
+
+    def get(self, key: str) -> bytes:
+        """All bytes of an object."""
+        return bytes(self.view(key))
+
+    def view(self, key: str) -> Buffer:
+        """All bytes of an object, as they came."""
+        return self._read(check_key(key), None)[0]
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset``."""
+        check_key(key)
+        if length < 1 or offset < 0:
+            check_range(key, offset, length, self._size(key))  # no request can ask for nothing
+            return b""
+        return bytes(self._read(key, (offset, length))[0])
+
+    def put(self, key: str, pieces: Sequence[Buffer]) -> bool:
+        """Create an object; False if there is one already."""
+        return self._write(check_key(key), b"".join(pieces), "create")
+
+    def delete(self, key: str) -> None:
+        """Remove an object if there is one."""
+        import obstore
+
+        check_key(key)
+        try:
+            self._try(f"cannot delete {key}", lambda: obstore.delete(self._store(), key))
+        except NotFound:
+            return
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys that begin with ``prefix``, ascending, with sizes.
+
+        The folder part of ``prefix`` is what the server is asked for, page by page; all pages are sorted
+        here, because not every server sorts as S3 does.
+        """
+        import obstore
+
+        folder = folder_of(prefix)
+
+        def pages() -> list[tuple[str, int]]:
+            stream = obstore.list(self._store(), folder or None, chunk_size=1000)
+            return [
+                (meta["path"], meta["size"])
+                for page in stream
+                for meta in page
+                if meta["path"].startswith(prefix)
+            ]
+
+        yield from sorted(self._try(f"cannot list {prefix or 'objects'}", pages))
+
+    def some_key(self, *, except_for: Collection[str] = ()) -> str | None:
+        """Any key that is there but these; reads no further than to the first page that has one."""
+        import obstore
+
+        def first() -> str | None:
+            keys = (meta["path"] for page in obstore.list(self._store()) for meta in page)
+            return next((key for key in keys if key not in except_for), None)
+
+        return self._try("cannot list objects", first)
+
+    def replace(self, key: str, expected: bytes | None, data: bytes) -> None:
+        """Compare, and put on the condition that what was compared is still there."""
+        check_key(key)
+        moved = f"{key} was changed by somebody else"
+        if expected is None:
+            if not self._write(key, data, "create"):
+                raise RootMoved(moved)
+            return
+        current, tag = self._current(key)
+        if current != expected:
+            raise RootMoved(moved)
+        if not self.put_if(key, tag, data):
+            raise RootMoved(moved)
+
+    def put_if(self, key: str, tag: str, data: bytes) -> bool:
+        """Put ``data`` in place of the state that has this ETag; False if another is there.
+
+        Raises:
+            RootMoved: another is there and an earlier try broke off, which may have been carried out before
+                (``perhaps_done``).
+        """
+        return self._write(check_key(key), data, {"e_tag": tag})
+
+    def tag(self, key: str) -> str:
+        """The ETag of an object's state now.
+
+        Raises:
+            NotFound: there is no such object.
+            StorageError: the store gives none, so that nothing can be replaced there.
+        """
+        return self._current(key)[1]
+
+    def _current(self, key: str) -> tuple[bytes | None, str]:
+        try:
+            data, tag = self._read(key, None)
+        except NotFound:
+            return None, ""
+        if not tag:
+            raise StorageError(
+                f"{self.where} gives no ETags: nothing can be replaced there", hint="choose another store"
+            )
+        return bytes(data), tag
+
+    def _size(self, key: str) -> int:
+        import obstore
+
+        return self._try(f"cannot read {key}", lambda: obstore.head(self._store(), key))["size"]
+
+    def _read(self, key: str, part: tuple[int, int] | None) -> tuple[memoryview, str]:
+        """A whole object, or (offset, length) of it, and the ETag of the state that it is of."""
+        reading = _Reading(key, part)
+        attempts = Attempts(self._patience)
+        while True:
+            came = len(reading.data)
+            try:
+                return reading.go_on(self._store())
+            except Exception as error:
+                if len(reading.data) > came:
+                    attempts.progressed()
+                refusal = self._refusal(f"cannot read {key}", error)
+                if refusal.status == _NO_SUCH_RANGE and part is not None:
+                    check_range(key, *part, self._size(key))
+                if not refusal.passes or not attempts.again():
+                    raise self._failure(f"cannot read {key}", refusal) from None
+
+    def _write(self, key: str, data: bytes, mode: PutMode) -> bool:
+        """Put an object under a condition; False if it does not hold."""
+        import obstore
+
+        store = self._store(len(data))
+        attempts = Attempts(self._patience)
+        uncertain = False
+        while True:
+            try:
+                obstore.put(store, key, data, mode=mode, use_multipart=False)
+                return True
+            except Exception as error:
+                refusal = self._refusal(f"cannot write {key}", error)
+                if refusal.condition:
+                    return self._whose(key, data, mode, uncertain=uncertain)
+                uncertain = uncertain or refusal.uncertain
+                if not refusal.passes or not attempts.again():
+                    raise self._failure(f"cannot write {key}", refusal) from None
+
+    def _whose(self, key: str, data: bytes, mode: PutMode, *, uncertain: bool) -> bool:
+        """Whether it was an earlier try of this same put, whose reply was lost, that broke the condition."""
+        if not uncertain:
+            return False
+        try:
+            there = self._read(key, None)[0]
+        except NotFound:
+            there = memoryview(b"")
+        if there == data:
+            return True
+        if mode == "create" and "/" in key:
+            return False  # write-once: what is there is what was there first
+        moved = RootMoved(f"{key} was changed by somebody else")
+        moved.perhaps_done = True
+        raise moved
+
+    def _try(self, doing: str, request: Callable[[], T]) -> T:
+        """Do what may be done any number of times, until it is answered."""
+        attempts = Attempts(self._patience)
+        while True:
+            try:
+                return request()
+            except Exception as error:
+                refusal = self._refusal(doing, error)
+                if not refusal.passes or not attempts.again():
+                    raise self._failure(doing, refusal) from None
+
+    def _refusal(self, doing: str, error: Exception) -> Refusal:
+        """What went wrong, unless it is for our caller as it is.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        from obstore.exceptions import BaseError
+
+        if isinstance(error, FileNotFoundError | BaseError):
+            refusal = refusal_of(error)
+            if refusal.missing:
+                raise NotFound(f"{doing}: there is none in {self.where}") from None
+            return refusal
+        raise error
+
+    def _failure(self, doing: str, refusal: Refusal) -> StorageError:
+        kind = Unreachable if refusal.passes else StorageError
+        return kind(f"{doing} in {self.where}: {refusal.reason}", hint=refusal.hint)
+
+    def _store(self, upload: int = 0) -> ObjectStore:
+        """The store for a request that sends so many bytes. The HTTP client's clock runs from the request's
+        beginning until the answer's first byte, the upload counted."""
+        seconds = self._patience.stall
+        size = _SMALL_UPLOAD
+        while size < upload:
+            size *= 4
+        if upload > _SMALL_UPLOAD:
+            seconds += size / self._patience.slowest
+        if seconds not in self._stores:
+            self._stores[seconds] = self._connect(seconds)
+        return self._stores[seconds]
+
+
+class _Reading:
+    """An object, or part of one, on its way: what came before a cut is kept where that is much."""
+
+    def __init__(self, key: str, part: tuple[int, int] | None) -> None:
+        self._key = key
+        self._part = part
+        self._tag = ""
+        self.data = bytearray()
+
+    def go_on(self, store: ObjectStore) -> tuple[memoryview, str]:
+        """Ask for what is missing; returns the whole and its ETag.
+
+        Raises:
+            CorruptFile: the object is too short or too long.
+        """
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        try:
+            result = obstore.get(store, self._key, options=self._options())
+        except PreconditionError:  # it is another one by now
+            self.data.clear()
+            result = obstore.get(store, self._key, options=self._options())
+        size = result.meta["size"]
+        if self._part is not None:
+            check_range(self._key, *self._part, size)
+        elif size > MAX_OBJECT_BYTES:
+            raise CorruptFile(f"{self._key} has {size:,} bytes, more than any object of a store")
+        wanted = size if self._part is None else self._part[1]
+        start = (0 if self._part is None else self._part[0]) + len(self.data)
+        if wanted > len(self.data) and result.range[0] != start:
+            raise CorruptFile(f"{self._key}: the store sent other bytes than were asked for")
+        tag = self._tag = result.meta["e_tag"] or ""
+        if not self.data and (wanted < RESUMED_BYTES or not tag):
+            data = memoryview(result.bytes())
+        else:
+            for chunk in result.stream(min_chunk_size=_CHUNK):
+                self.data += chunk
+            data = memoryview(self.data).toreadonly()
+        if len(data) != wanted:
+            raise CorruptFile(f"{self._key}: {len(data):,} bytes came, not {wanted:,}")
+        return data, tag
+
+    def _options(self) -> obstore.GetOptions | None:
+        done = len(self.data)
+        options: obstore.GetOptions = {}
+        if done:
+            options["if_match"] = self._tag
+        if self._part is not None:
+            options["range"] = (self._part[0] + done, self._part[0] + self._part[1])
+        elif done:
+            options["range"] = {"offset": done}
+        return options or None

@@ -1,0 +1,100 @@
+"""Many ids in an index that may be far away: each segment is asked for once, several at a time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
+
+from mvc.objectid import ObjectId
+from mvc.odb.index import Index
+from mvc.odb.record import MAX_DEPTH
+from mvc.odb.segment import Entry, SegmentRow
+from mvc.parallel import ordered_map
+
+ANY_DEPTH = MAX_DEPTH + 1
+_IN_FLIGHT = 8
+
+
+class Lookup:
+    """Looks ids up run by run, the smallest run first, because what is new is there, and stops where it finds
+    them: whoever fetches what is new need not fetch the index of what is old."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        ordered = sorted(index.rows, key=attrgetter("run", "first", "last"))
+        runs = [list(rows) for _, rows in groupby(ordered, key=attrgetter("run"))]
+        self._runs = sorted(runs, key=lambda rows: sum(row.entries for row in rows))
+        self._opened: dict[bytes, None] = {}
+
+    def find(self, wanted: Mapping[ObjectId, int] | Iterable[ObjectId]) -> dict[ObjectId, list[Entry]]:
+        """Records of each object that has one of a smaller depth than it is wanted with, least depth first.
+
+        Of an object that has records in several runs those of the smaller ones alone may come.
+
+        Raises:
+            CorruptFile: a segment is damaged.
+        """
+        found: dict[ObjectId, list[Entry]] = {}
+        waiting = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(wanted, ANY_DEPTH)
+        for rows in self._runs:
+            if not waiting:
+                break
+            self._look(rows, waiting, found)
+        return {identity: sorted(entries, key=_BEST) for identity, entries in found.items()}
+
+    def known(self, wanted: Iterable[ObjectId]) -> set[ObjectId]:
+        """Those objects that have a record.
+
+        Raises:
+            CorruptFile: a segment is damaged.
+        """
+        return set(self.find(wanted))
+
+    def graph(self) -> Iterator[Entry]:
+        """Every record of a commit, a tag or an alias entry in the segments opened so far, newest first.
+
+        Raises:
+            CorruptFile: a segment is damaged.
+        """
+        for name in list(self._opened):
+            for entry in self._index.segment(name):
+                if entry.kind in _GRAPH and entry.pack not in self._index.dead_packs:
+                    yield entry
+
+    def _look(
+        self, rows: list[SegmentRow], waiting: dict[ObjectId, int], found: dict[ObjectId, list[Entry]]
+    ) -> None:
+        """Look the waiting ids up in one run; those that are found wait no longer."""
+        firsts = [row.first for row in rows]
+        asked: dict[int, list[ObjectId]] = {}
+        for identity in waiting:
+            number = bisect_right(firsts, identity[:8]) - 1
+            while number >= 0 and rows[number].last >= identity[:8]:
+                asked.setdefault(number, []).append(identity)
+                number -= 1
+        self._open([rows[number] for number in sorted(asked)])
+        for number, identities in sorted(asked.items()):
+            segment = self._index.segment(rows[number].name)
+            for identity in identities:
+                entries = [
+                    entry
+                    for entry in segment.find(identity)
+                    if entry.kind == identity.kind and entry.pack not in self._index.dead_packs
+                ]
+                if entries:
+                    found.setdefault(identity, []).extend(entries)
+                    if min(entry.depth for entry in entries) < waiting.get(identity, 0):
+                        del waiting[identity]
+
+    def _open(self, rows: list[SegmentRow]) -> None:
+        names = [row.name for row in rows if row.name not in self._opened]
+        if len(names) > 1:
+            for _segment in ordered_map(self._index.segment, names, workers=_IN_FLIGHT):
+                pass
+        self._opened.update(dict.fromkeys(names))
+
+
+_BEST = attrgetter("depth", "length", "pack", "offset")
+_GRAPH = frozenset((3, 4, 5))

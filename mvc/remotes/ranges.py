@@ -1,0 +1,115 @@
+"""Many records out of packs that may be far away: what lies close together in one request, several under
+way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
+
+from mvc.backends import Backend, NotFound
+from mvc.errors import CorruptFile, CorruptObject
+from mvc.odb.pack import pack_key, read_record
+from mvc.odb.record import Record
+from mvc.odb.segment import Entry
+from mvc.parallel import ordered_map, worker_count
+
+RANGE_BYTES = 4 << 20
+"""The most that one request fetches, unless a single record is longer: bounds what is in memory."""
+
+IN_FLIGHT = 12
+"""Requests that are under way at once to a store that is far away."""
+
+_PLACE = attrgetter("pack", "offset")
+_Out = TypeVar("_Out")
+
+
+class Range(NamedTuple):
+    """A stretch of a pack with the records that are wanted of it, in order of place; in bytes."""
+
+    pack: bytes
+    offset: int
+    length: int
+    entries: tuple[Entry, ...]
+
+
+def coalesce(entries: Iterable[Entry], gap: int) -> list[Range]:
+    """The ranges that hold some records: two of a pack are in one where at most ``gap`` bytes lie between."""
+    ranges: list[Range] = []
+    run: list[Entry] = []
+    end = 0
+    for entry in sorted(set(entries), key=_PLACE):
+        if run and (
+            entry.pack != run[0].pack
+            or entry.offset - end > gap
+            or entry.offset + entry.length - run[0].offset > RANGE_BYTES
+        ):
+            ranges.append(_range(run, end))
+            run = []
+        end = max(end, entry.offset + entry.length) if run else entry.offset + entry.length
+        run.append(entry)
+    if run:
+        ranges.append(_range(run, end))
+    return ranges
+
+
+def _range(run: list[Entry], end: int) -> Range:
+    return Range(run[0].pack, run[0].offset, end - run[0].offset, tuple(run))
+
+
+def fetch(
+    backend: Backend, ranges: Iterable[Range], use: Callable[[Entry, Record], _Out]
+) -> Iterator[tuple[Entry, _Out | CorruptObject | CorruptFile]]:
+    """Fetch ranges and have ``use`` look at each of their records in a thread; results in order.
+
+    A record's checksum is verified, and one that does not fit it is fetched once more. In the place of
+    one that cannot be had, or that ``use`` refuses, comes what is wrong with it.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+
+    def work(wanted: Range) -> list[tuple[Entry, _Out | CorruptObject | CorruptFile]]:
+        return list(_used(backend, wanted, use))
+
+    workers = worker_count() if backend.near else IN_FLIGHT
+    for results in ordered_map(work, ranges, workers=workers):
+        yield from results
+
+
+def _used(
+    backend: Backend, wanted: Range, use: Callable[[Entry, Record], _Out]
+) -> Iterator[tuple[Entry, _Out | CorruptObject | CorruptFile]]:
+    try:
+        data = memoryview(backend.get_range(pack_key(wanted.pack), wanted.offset, wanted.length))
+    except NotFound:
+        error = CorruptFile(f"pack {wanted.pack.hex()[:12]} is missing there")
+        yield from ((entry, error) for entry in wanted.entries)
+        return
+    except CorruptFile as short:
+        yield from ((entry, short) for entry in wanted.entries)
+        return
+    for entry in wanted.entries:
+        at = entry.offset - wanted.offset
+        try:
+            try:
+                record = checked(entry, Record.from_bytes(data[at : at + entry.length]))
+            except CorruptObject:
+                # a byte that was turned on the way is right the next time
+                record = checked(entry, read_record(backend, entry))
+            yield entry, use(entry, record)
+        except (CorruptFile, CorruptObject) as damage:
+            yield entry, damage
+
+
+def checked(entry: Entry, record: Record) -> Record:
+    """A record that is what the index says of it.
+
+    Raises:
+        CorruptObject: it is not.
+    """
+    if record.id != entry.id or record.id.kind != entry.kind:
+        raise CorruptObject("the index points to another object's record")
+    if record.depth > entry.depth:
+        raise CorruptObject("a record is deeper than the index says")
+    return record

@@ -1,0 +1,284 @@
+"""From a remote into a repository: objects, and refs that follow the remote's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+from mvc.errors import CorruptObject, InvalidName, RevisionNotFound, UsageError, UserError
+from mvc.history.names import offer
+from mvc.history.refnames import check_ref_name, short_ref_name
+from mvc.objectid import CommitId
+from mvc.objects import Person, Timestamp
+from mvc.odb.database import ObjectDatabase
+from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
+from mvc.registry.notes.joining import join
+from mvc.remotes.filters import EVERYTHING, Filter
+from mvc.repo import Repository
+from mvc.sharing.exchange import Exchange, Wish
+from mvc.sharing.opening import store_of
+from mvc.sharing.settings import REMOTES, Remote
+from mvc.sharing.sinks import incoming
+from mvc.sharing.tracking import (
+    PRIVATE,
+    RefUpdate,
+    default_branch,
+    full_name,
+    kind_of_move,
+    matching,
+    parse_refspec,
+    shared_names,
+    unborn_branch,
+    wildcard,
+)
+from mvc.transaction import Transaction, Update, begin
+from mvc.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What to fetch.
+
+    Without ``refspecs`` all branches. ``prune`` forgets branches that the remote has no more. ``tags``:
+    those of versions that are here afterwards, all, or none. ``notes``: what was added to versions. Of what
+    comes ``filter`` says how much. ``dry_run`` only tells.
+    """
+
+    refspecs: tuple[str, ...] = ()
+    prune: bool = False
+    tags: Literal["follow", "all", "none"] = "follow"
+    notes: bool = True
+    filter: Filter = EVERYTHING
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought, or would bring.
+
+    ``found`` maps the full names of the remote's refs that were asked for to their values; ``branch`` is
+    the branch that a copy begins with, also where it has no version yet. ``bytes`` are those of records.
+    """
+
+    remote: Remote
+    updates: tuple[RefUpdate, ...]
+    found: Mapping[str, bytes] = field(default_factory=dict)
+    branch: str | None = None
+    commits: int = 0
+    objects: int = 0
+    bytes: int = 0
+    dry_run: bool = False
+
+
+class _Wanted(NamedTuple):
+    """A ref of the remote: its name and value there, and the ref here that is to take it, if any; ``force``
+    allows any move."""
+
+    source: str
+    value: bytes
+    target: str | None
+    force: bool
+
+
+def fetch(
+    repository: Repository,
+    remote: Remote,
+    request: FetchRequest,
+    who: Person,
+    now: Timestamp,
+    *,
+    command: str | None = None,
+) -> Fetched:
+    """Bring what a remote has and this repository lacks, and move the refs that follow it, in one step.
+
+    Raises:
+        RevisionNotFound: the remote has no ref that a refspec names.
+        ObjectPurged: it has what was purged here, or lacks what was purged there.
+        StorageError: it cannot be reached, or refuses.
+        DamageError: what it has is damaged.
+    """
+    store = store_of(repository, remote)
+    with (
+        store.reading() as theirs,
+        begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
+    ):
+        wanted = list(_wanted(theirs, remote, request))
+        found = {item.source: item.value for item in wanted}
+        notes = _notes(theirs) if request.notes else None
+        with incoming(repository, tx.view) as sink:
+            exchange = Exchange(theirs.objects, tx.view.objects, sink, repository.monitor)
+            exchange.plan(
+                [
+                    Wish(tuple(decode_target(item.value) for item in wanted), request.filter),
+                    Wish(() if notes is None else (notes,)),
+                ]
+            )
+            wanted += _tags(theirs, tx.view, request, exchange, wanted)
+            told = Fetched(
+                remote,
+                (),
+                found,
+                default_branch(theirs) or unborn_branch(theirs),
+                len(exchange.commits),
+                exchange.objects,
+                exchange.bytes,
+                request.dry_run,
+            )
+            if request.dry_run:
+                moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
+                return replace(told, updates=tuple(moved))
+            entries = exchange.run() if exchange.objects else []
+            tx.adopt(entries)
+            updates: list[RefUpdate] = []
+
+            def build(view: View) -> Update | None:
+                updates[:] = _moves(view, tx.view.objects, theirs, remote, request, wanted)
+                refs = _values(updates, wanted)
+                joined = None if notes is None else _joined_notes(tx, view, notes, who, now)
+                if joined is not None:
+                    refs[NOTES] = encode_target(joined)
+                return Update(refs=refs) if refs or entries else None
+
+            tx.publish(build)
+            sink.done()
+    return replace(told, updates=tuple(updates))
+
+
+# --- what is wanted ----------------------------------------------------------------------------------------
+def _wanted(theirs: View, remote: Remote, request: FetchRequest) -> Iterator[_Wanted]:
+    values = dict(theirs.refs.values())
+    if not request.refspecs:
+        names = (
+            [name for name in values if name.startswith(BRANCHES)]
+            if remote.name
+            else matching(theirs, "HEAD")
+        )
+        for name in names:
+            yield _Wanted(name, values[name], _followed(remote, name), True)
+    for text in request.refspecs:
+        spec = parse_refspec(text)
+        if not spec.source:
+            raise UsageError(f"{text!r} deletes, which only a push can", hint="mvc fetch --prune")
+        names = matching(theirs, spec.source)
+        if not names and "*" not in spec.source:
+            known = [short_ref_name(name) for name in shared_names(theirs)]
+            raise RevisionNotFound(f"{remote.shown} has no {spec.source!r}", hint=offer(spec.source, known))
+        for name in names:
+            target = (
+                _followed(remote, name) if spec.target is None else _target(spec.source, spec.target, name)
+            )
+            force = spec.force or (spec.target is None and not name.startswith(TAGS))
+            yield _Wanted(name, values[name], target, force)
+            if spec.target is not None and name.startswith(BRANCHES) and remote.name:
+                yield _Wanted(name, values[name], _followed(remote, name), True)
+
+
+def _followed(remote: Remote, name: str) -> str | None:
+    """The ref here that follows one of the remote's; a tag is the same everywhere."""
+    if name.startswith(TAGS):
+        return name
+    if remote.name is None or not name.startswith(BRANCHES):
+        return None
+    return remote.tracking + name.removeprefix(BRANCHES)
+
+
+def _target(source: str, target: str, name: str) -> str:
+    kind = TAGS if name.startswith(TAGS) else BRANCHES
+    full = full_name(wildcard(source, target, name) if "*" in source else target, kind)
+    if full.startswith(PRIVATE) and not full.startswith(REMOTES):
+        raise UserError(f"{full} is this repository's own", hint="choose a branch or a tag")
+    return full
+
+
+def _notes(theirs: View) -> CommitId | None:
+    found = theirs.refs.get(NOTES)
+    if found is not None and not isinstance(found, CommitId):
+        raise CorruptObject(f"{NOTES} of the remote names a {found.word}, not a commit")
+    return found
+
+
+def _tags(
+    theirs: View, ours: View, request: FetchRequest, exchange: Exchange, wanted: list[_Wanted]
+) -> list[_Wanted]:
+    """Tags that come along; what they need beside the versions is planned too."""
+    if request.tags == "none":
+        return []
+    known = {item.source for item in wanted}
+    coming = set(exchange.commits)
+    found = []
+    for name, value in theirs.refs.values(TAGS):
+        peeled = peeled_target(value)
+        here = peeled is not None and (peeled in coming or peeled in ours.objects)
+        if name not in known and (request.tags == "all" or here):
+            found.append(_Wanted(name, value, name, False))
+    exchange.plan([Wish(tuple(decode_target(item.value) for item in found), request.filter)])
+    return found
+
+
+# --- what moves --------------------------------------------------------------------------------------------
+def _moves(
+    view: View,
+    objects: ObjectDatabase,
+    theirs: View,
+    remote: Remote,
+    request: FetchRequest,
+    wanted: Iterable[_Wanted],
+) -> list[RefUpdate]:
+    """How refs here move, in the order of their names; ``objects`` have the history of what was fetched."""
+    found: dict[str, RefUpdate] = {}
+    for item in wanted:
+        if item.target is not None:
+            update = _move(view, objects, item, item.target)
+            if update is not None:
+                found[item.target] = update
+    if request.prune and remote.name is not None:
+        for name, value in view.refs.values(remote.tracking):
+            source = BRANCHES + name.removeprefix(remote.tracking)
+            if theirs.refs.value(source) is None:
+                found[name] = RefUpdate(name, None, decode_target(value), None, "deleted")
+    return [found[name] for name in sorted(found)]
+
+
+def _move(view: View, objects: ObjectDatabase, item: _Wanted, target: str) -> RefUpdate | None:
+    before = view.refs.value(target)
+    if before == item.value:
+        return None
+    old = None if before is None else decode_target(before)
+    new = decode_target(item.value)
+    kind = kind_of_move(objects, before, item.value)
+    why = ""
+    try:
+        check_ref_name(short_ref_name(target))
+        check_ref_name(target)
+    except InvalidName as error:
+        why = error.message
+    if target == view.head:
+        why = "it is the current branch; mvc pull moves it"
+    elif target.startswith(TAGS) and old is not None and not item.force:
+        why = "the tag here names something else"
+    elif target.startswith(BRANCHES) and not isinstance(new, CommitId):
+        why = "a branch names a version, not a tag"
+    elif kind == "forced" and not item.force:
+        why = "not a fast-forward"
+    return RefUpdate(target, item.source, old, new, "rejected" if why else kind, why)
+
+
+def _values(updates: Iterable[RefUpdate], wanted: Iterable[_Wanted]) -> dict[str, bytes | None]:
+    values = {item.target: item.value for item in wanted}
+    return {
+        update.name: None if update.kind == "deleted" else values[update.name]
+        for update in updates
+        if update.kind != "rejected"
+    }
+
+
+def _joined_notes(
+    tx: Transaction, view: View, theirs: CommitId, who: Person, now: Timestamp
+) -> CommitId | None:
+    """The newest commit of the notes of both sides; None where that is ours."""
+    ours = view.refs.get(NOTES)
+    if not isinstance(ours, CommitId):
+        return theirs
+    joined = join(tx.view.objects, tx.writer, ours, theirs, who, now)
+    return None if joined == ours else joined
