@@ -110,6 +110,7 @@ def writer(address: str, environment: Mapping[str, str], who: int, commits: int,
 
 
 _TRY_AGAIN = 4
+_ENDLESS = 1 << 30
 
 
 # --- all of them -------------------------------------------------------------------------------------------
@@ -126,14 +127,18 @@ def sail(server: servers.Server, writers: int, commits: int, kills: int, folder:
     create_store(FileIO(), address, Monitor(), base=Path("/"), environment=everywhere[0], branch="main")
     began = time.monotonic()
     children = [
-        _start(address, everywhere[who % len(everywhere)], who, commits, folder / f"{who}.notes")
+        _start(
+            address,
+            everywhere[who % len(everywhere)],
+            who,
+            commits if who >= kills else _ENDLESS,
+            folder / f"{who}.notes",
+        )
         for who in range(writers)
     ]
     doomed = children[:kills]
-    rng = random.Random(seed)
     try:
-        for who, child in enumerate(doomed):
-            _kill(child, folder / f"{who}.notes", rng.randrange(0, max(1, commits - 1)), rng.random())
+        _kill(doomed, [folder / f"{who}.notes" for who in range(kills)], commits, random.Random(seed))
         for child in children[kills:]:
             _, said = child.communicate(timeout=1800)
             assert child.returncode == 0, said.decode(errors="replace")
@@ -169,19 +174,27 @@ def one() -> None:
     writer(address, environment, who, commits, Path(notes))
 
 
-def _kill(child: subprocess.Popen[bytes], notes: Path, after: int, pause: float) -> None:
-    """Kill a writer somewhere behind so many commits of its."""
-    until = time.monotonic() + 600
-    while time.monotonic() < until:
-        assert child.poll() is None, "it ended before it could be killed"
-        done = notes.read_text().count("commit ") if notes.exists() else -1
-        if done >= after:
-            break
-        time.sleep(0.02)
-    time.sleep(pause * 0.5)
-    assert child.poll() is None, "it ended before it could be killed"
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+def _kill(
+    children: Sequence[subprocess.Popen[bytes]], notes: Sequence[Path], commits: int, rng: random.Random
+) -> None:
+    """Kill each of these writers somewhere behind so many commits of its, at most."""
+    after = [rng.randrange(commits) for _ in children]
+    waiting = set(range(len(children)))
+    until = time.monotonic() + 900
+    while waiting:
+        assert time.monotonic() < until, "the writers do not come on"
+        for who in sorted(waiting):
+            child = children[who]
+            if child.poll() is not None:
+                said = child.communicate()[1].decode(errors="replace")
+                raise AssertionError(f"writer {who} ended before it was killed: {said}")
+            done = notes[who].read_text().count("commit ") if notes[who].exists() else -1
+            if done >= after[who]:
+                time.sleep(rng.random() * 0.3)
+                os.kill(child.pid, signal.SIGKILL)
+                child.wait()
+                waiting.discard(who)
+        time.sleep(0.05)
 
 
 def look(store: Store, acknowledged: Mapping[str, str]) -> int:
