@@ -14,6 +14,9 @@ from mvc.odb.segment import Entry, SegmentRow
 from mvc.parallel import ordered_map
 
 ANY_DEPTH = MAX_DEPTH + 1
+ENTRY_BYTES = 46
+"""Of a segment, about, for each entry."""
+
 _IN_FLIGHT = 8
 
 
@@ -44,13 +47,21 @@ class Lookup:
             self._look(rows, waiting, found)
         return {identity: sorted(entries, key=_BEST) for identity, entries in found.items()}
 
-    def known(self, wanted: Iterable[ObjectId]) -> set[ObjectId]:
-        """Those objects that have a record.
+    def known(self, wanted: Iterable[ObjectId], most_bytes: int | None = None) -> set[ObjectId]:
+        """Those objects that have a record. With ``most_bytes`` no run is looked at that takes more to fetch.
 
         Raises:
             CorruptFile: a segment is damaged.
         """
-        return set(self.find(wanted))
+        found: dict[ObjectId, list[Entry]] = {}
+        waiting = dict.fromkeys(wanted, ANY_DEPTH)
+        for rows in self._runs:
+            if not waiting:
+                break
+            unopened = sum(row.entries for row in rows if row.name not in self._opened)
+            if most_bytes is None or unopened * ENTRY_BYTES <= most_bytes:
+                self._look(rows, waiting, found)
+        return set(found)
 
     def graph(self) -> Iterator[Entry]:
         """Every record of a commit, a tag or an alias entry in the segments opened so far, newest first.

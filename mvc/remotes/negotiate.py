@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,6 +13,7 @@ from mvc.objectid import KINDS, AliasId, BlobId, CommitId, ManifestId, ObjectId,
 from mvc.objects import AliasEntry, Commit, Tag
 from mvc.odb.database import ObjectDatabase
 from mvc.remotes.filters import EVERYTHING, Filter, pieces
+from mvc.remotes.known import known_objects
 from mvc.remotes.lookup import Lookup
 from mvc.remotes.reading import ReadAhead, reader_of
 
@@ -21,6 +22,9 @@ _AT_ONCE = 512
 
 _MOST_PATHS = 2_000_000
 """Folders may be shared, so that a few can stand for more paths than there is memory."""
+
+_LOOK_UP_BYTES = 1 << 20
+"""Of a target's index that are fetched to find out whether it has by chance what its refs do not lead to."""
 
 _SINGLE_ROUNDS = 2
 _GUESSES = 64
@@ -55,18 +59,24 @@ def missing(
     *,
     monitor: Monitor,
     deepen: bool = False,
+    at_target: Iterable[ObjectId] = (),
 ) -> Missing:
     """What ``target`` lacks of commits, tags and alias entries and of all that they refer to.
 
     The walk ends where the target has an object, because an object that is in an index has everything that it
     refers to; with ``deepen`` it goes on there, for targets that have only a part of their versions.
+    ``at_target`` are commits that the target's refs name. Where the target is far away its index is asked for
+    little else then, and a piece that only versions have which these do not lead to may go once more.
 
     Raises:
         ObjectPurged: the target purged something of it.
         DamageError: the source lacks something of it that the target lacks too, or it is damaged there.
         StorageError: a store refuses.
     """
+    tips = list(dict.fromkeys(tips))
     walk = _Walk(source, target, filter, monitor, deepen=deepen)
+    if source.backend.near and not target.backend.near and not deepen:
+        walk.learn(known_objects(source, tips, at_target))
     commits = walk.graph(tips)
     walk.contents(commits.values())
     return walk.result()
@@ -95,6 +105,7 @@ class _Walk:
         self._trees: dict[CommitId, TreeId] = {}
         self._seen: set[tuple[str, ObjectId]] = set()
         self._rounds = 0
+        self._known: set[ObjectId] = set()
         self._copied: dict[type[ObjectId], dict[ObjectId, None]] = {kind: {} for kind in KINDS.values()}
 
     def result(self) -> Missing:
@@ -111,11 +122,14 @@ class _Walk:
             self._reader,
         )
 
+    def learn(self, known: set[ObjectId]) -> None:
+        """Take objects to be at the target, unless they were purged there."""
+        self._known = {identity for identity in known if self._target.refusal(identity) is None}
+
     # --- commits, tags, alias entries ----------------------------------------------------------------------
-    def graph(self, tips: Iterable[ObjectId]) -> dict[CommitId, TreeId]:
+    def graph(self, tips: Sequence[ObjectId]) -> dict[CommitId, TreeId]:
         """Walk the graph from its tips; returns the commits whose contents are wanted, with their trees."""
         links: dict[ObjectId, list[ObjectId]] = {}
-        tips = list(dict.fromkeys(tips))
         commits = [identity for identity in tips if isinstance(identity, CommitId)]
         level = [identity for identity in tips if not isinstance(identity, CommitId)]
         while level:
@@ -259,8 +273,9 @@ class _Walk:
         return absent - self._gone
 
     def _absent_of(self, identities: Iterable[ObjectId]) -> set[ObjectId]:
-        identities = set(identities)
-        return identities - self._at_target.known(identities)
+        unknown = set(identities) - self._known
+        budget = _LOOK_UP_BYTES if self._known else None
+        return unknown - self._at_target.known(unknown, budget)
 
 
 def _referred_first(links: dict[ObjectId, list[ObjectId]]) -> list[ObjectId]:
