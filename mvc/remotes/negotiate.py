@@ -12,6 +12,7 @@ from mvc.monitor import Monitor
 from mvc.objectid import KINDS, AliasId, BlobId, CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Tag
 from mvc.odb.database import ObjectDatabase
+from mvc.odb.segment import Entry
 from mvc.remotes.filters import EVERYTHING, Filter, pieces
 from mvc.remotes.known import known_objects
 from mvc.remotes.lookup import Lookup
@@ -28,6 +29,7 @@ _LOOK_UP_BYTES = 1 << 20
 
 _SINGLE_ROUNDS = 2
 _GUESSES = 64
+_MOST_GUESSES = 1 << 16
 """After so many rounds that went on by one generation each, records of so many versions are read along
 which may be the next ones; four times as many in each round that follows."""
 
@@ -155,8 +157,7 @@ class _Walk:
         absent = self._absent(level)
         self._lacking |= absent
         read = [one for one in level if (self._deepen or one in absent) and one not in self._gone]
-        self._reader.prepare(read)
-        if not last:
+        if self._reader.prepare(read, around=True) and not last:
             self._guess()
         for identity in read:
             links[identity] = self._links(identity)
@@ -186,11 +187,14 @@ class _Walk:
     def _guess(self) -> None:
         """Where a history far away proves long, read along what may be its next generations."""
         self._rounds += 1
-        if self._rounds <= _SINGLE_ROUNDS or self._filter.depth is not None or self._source.backend.near:
-            return
-        likely = (entry for entry in self._reader.lookup.graph() if self._reader.held(entry) is None)
-        count = _GUESSES * 4 ** (self._rounds - _SINGLE_ROUNDS - 1)
-        self._reader.read_along(entry for entry in islice(likely, count))
+        if self._rounds > _SINGLE_ROUNDS and self._filter.depth is None:
+            count = min(_GUESSES * 4 ** (self._rounds - _SINGLE_ROUNDS - 1), _MOST_GUESSES)
+            likely = (entry for entry in self._reader.lookup.graph() if self._is_likely(entry))
+            self._reader.read_along(islice(likely, count))
+
+    def _is_likely(self, entry: Entry) -> bool:
+        identity = KINDS[entry.kind](entry.id)
+        return not self._reader.has(identity)
 
     # --- what versions hold --------------------------------------------------------------------------------
     def contents(self, trees: Iterable[TreeId]) -> None:
