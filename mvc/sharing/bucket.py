@@ -7,6 +7,7 @@ collection of such a store waits out (docs/format.md, the protocol).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Self
@@ -15,11 +16,14 @@ from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, RepositoryNotFound, RootMoved, UserError
 from mvc.monitor import Monitor
 from mvc.odb.intents import Role
+from mvc.odb.pack import pack_key
+from mvc.parallel import ordered_map
 from mvc.root import KEY as ROOT
 from mvc.root import Root
 from mvc.store import FORMAT, Announcement, Store, check_format_text
 
 _NEVER = -1
+_ASKING = 8  # threads that ask whether packs are there
 _FORMAT_KEY = "format"
 _MOST_FORMAT_BYTES = 100
 
@@ -84,6 +88,15 @@ class BucketStore(Store):
     def free_epoch(self) -> int | None:
         """Nothing may be deleted but by the bucket's own collection."""
         return _NEVER
+
+    def lost_packs(self, names: Collection[bytes]) -> list[bytes]:
+        """Ask for each."""
+        asked = ordered_map(self._has_pack, names, workers=min(_ASKING, max(len(names), 1)))
+        return [name for name, there in zip(names, asked, strict=True) if not there]
+
+    def _has_pack(self, name: bytes) -> bool:
+        key = pack_key(name)
+        return any(found == key for found, _size in self.backend.list(key))
 
     def confirm_root(self) -> None:
         """A conditional put that was answered is durable."""
