@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 from mvc.config import Config
@@ -110,11 +108,6 @@ def default_remote(config: Config, branch: str | None) -> Remote:
     """
     follows = None if branch is None else upstream(config, branch)
     return find_remote(config, ORIGIN if follows is None else follows.remote)
-
-
-def settled(address: str, base: Path) -> str:
-    """An address that means the same from everywhere: a path is made absolute."""
-    return address if "://" in address else os.path.normpath(base / address)
 
 
 def is_address(word: str) -> bool:

@@ -20,7 +20,7 @@ from mvc.repo import STORE, Repository
 from mvc.sharing.addresses import Address, Folder, Memory, parse_address
 from mvc.sharing.bucket import BucketStore
 from mvc.sharing.bundle import BundleStore, is_bundle
-from mvc.store import SharedFolder, Store, exists, read_text
+from mvc.store import FolderStore, SharedFolder, Store, exists, read_text
 
 _memory: dict[str, MemoryBackend] = {}
 _guard = threading.Lock()
@@ -88,6 +88,18 @@ def create_store(
     store = BucketStore.create(backend, monitor, str(named), branch=branch)
     store.environment = environment
     return store
+
+
+def store_of(repository: FolderStore, address: str, base: Path) -> Store:
+    """The store of a repository's remote, at an address that begins at ``base``.
+
+    Raises:
+        RepositoryNotFound: there is none.
+        StorageError: it cannot be reached.
+    """
+    return open_store(
+        repository.io, address, repository.monitor, base=base, environment=repository.environment
+    )
 
 
 def _backend(
