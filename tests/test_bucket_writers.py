@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from functools import partial
 
-import pytest
-
 import mvc.transaction
 from mvc.backends.memory import MemoryBackend
 from mvc.monitor import Monitor
