@@ -50,6 +50,9 @@ KNOWN: dict[str, Setting] = {
     ),
     "gc.trash-days": Setting(int, "days for which gc --undo can bring back what gc took; 7 if not set"),
     "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 90 if not set"),
+    "transfer.verify": Setting(
+        bool, "whether all that is fetched is decoded before it is visible; true if not set"
+    ),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),
     "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),
