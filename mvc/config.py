@@ -56,6 +56,9 @@ KNOWN: dict[str, Setting] = {
     "transfer.stall-seconds": Setting(
         int, "seconds without a byte after which a request to a bucket is given up; 30 if not set"
     ),
+    "transfer.verify": Setting(
+        bool, "whether all that is fetched is decoded before it is visible; true if not set"
+    ),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),
     "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),
