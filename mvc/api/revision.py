@@ -40,6 +40,7 @@ class Revision(Mapping[str, File]):
         self.id: str = entry.id.hex()
         self.tags: tuple[str, ...] = entry.tags
         self.branches: tuple[str, ...] = entry.branches
+        self.remotes: tuple[str, ...] = entry.remotes
         self.parents: tuple[str, ...] = tuple(parent.hex() for parent in entry.commit.parents)
 
     # --- what is known of it ------------------------------------------------------------------------------
