@@ -30,7 +30,7 @@ class Revision(Mapping[str, File]):
     """A version: path → :class:`File`.
 
     ``id`` is the commit's id in hexadecimal digits, ``parents`` those that it follows; ``tags`` and
-    ``branches`` pointed to it when it was read.
+    ``branches`` pointed to it when it was read, and ``remotes``, followed branches of remotes.
     """
 
     def __init__(self, session: Session, entry: Entry) -> None:
