@@ -39,6 +39,10 @@ _ROW = struct.Struct("<IIIBB")  # pack ordinal, offset, length, depth, kind
 _ID = 32
 _PACK_NAME = 32
 SHORT_NAME = 16  # bytes of a superseded segment's name that are kept
+NONCE_BYTES = 12
+_NONCE_MARK = bytes(
+    SHORT_NAME - NONCE_BYTES
+)  # begins one in 2^32 real names, which is looked for everywhere then
 _BISECT_ABOVE = 64  # rows of a bucket; honest ids never crowd so
 _BLOCK = 1024  # rows read at once when iterating
 
@@ -79,6 +83,19 @@ class SegmentRow(NamedTuple):
 def segment_name(data: Buffer) -> bytes:
     """The 32 bytes under which a segment is stored."""
     return blake3(data).digest()
+
+
+def segment_lengths(name: bytes, first: bytes) -> tuple[int, int]:
+    """The lengths in bytes of the head and of the whole segment, as its first bytes say.
+
+    Raises:
+        CorruptFile: it does not begin like a segment.
+    """
+    if len(first) < _HEAD.size or first[: len(_MAGIC)] != _MAGIC:
+        raise CorruptFile(f"index segment {name.hex()[:12]} does not begin like a segment", hint=HINT)
+    _, _, _, _, count, packs, superseded, buckets, _, _ = _HEAD.unpack_from(first)
+    head = _HEAD.size + SHORT_NAME * superseded + _PACK_NAME * packs + 4 * (buckets + 1)
+    return head, head + (_ID + _ROW.size) * count
 
 
 def entry_order(entry: Entry) -> tuple[bytes, int, bytes, int, int, int]:
@@ -169,9 +186,7 @@ class Segment:
         """
         if prefix < self._first or prefix > self._last:
             return -1
-        low, high = _PAIR(self.data, self._fanout_at + ((prefix - self._first >> self._shift) << 2))
-        if low > high or high > self.count:
-            raise self.damaged("has a fan-out that leaves the id column")
+        low, high = self.bucket(prefix)
         if high - low > _BISECT_ABOVE:
             low, stop = self._narrow(id, low, high, _BISECT_ABOVE // 2)
             high = min(stop + 1, high)  # the row where it stopped may be the one
@@ -183,6 +198,17 @@ class Segment:
                 return (position - start) // _ID
             position = self._find(id, position + 1, end)  # the bytes straddle two ids
         return -1
+
+    def bucket(self, prefix: int) -> tuple[int, int]:
+        """The rows, from the first to before the second, of the bucket of a prefix in the segment's range.
+
+        Raises:
+            CorruptFile: the fan-out table points out of the column.
+        """
+        low, high = _PAIR(self.data, self._fanout_at + ((prefix - self._first >> self._shift) << 2))
+        if low > high or high > self.count:
+            raise self.damaged("has a fan-out that leaves the id column")
+        return low, high
 
     def _narrow(self, id: bytes, low: int, high: int, width: int) -> tuple[int, int]:
         """Halve a range of rows around the place where an id is or would be, down to ``width`` rows."""
@@ -362,6 +388,16 @@ def fan_out(prefixes: Sequence[int], shift: int, buckets: int) -> bytes:
 def shorten(supersedes: Iterable[bytes]) -> list[bytes]:
     """Names of superseded segments as a segment keeps them: cut to 16 bytes, each once, the first 1,024."""
     return list(dict.fromkeys(name[:SHORT_NAME] for name in supersedes))[:MAX_SUPERSEDED]
+
+
+def nonce_name(nonce: bytes) -> bytes:
+    """A name among the superseded ones that no segment has: it makes a segment one of its kind."""
+    return _NONCE_MARK + nonce
+
+
+def is_nonce(name: bytes) -> bool:
+    """Whether a superseded name is one of :func:`nonce_name`."""
+    return name.startswith(_NONCE_MARK)
 
 
 def capacity(packs: int, superseded: int, max_bytes: int) -> int:
