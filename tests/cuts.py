@@ -51,7 +51,8 @@ from tests.servers import Server
 from tests.tally import Tally
 
 KINDS = ("push", "fetch", "clone")
-CUTS = ("line", "client", "server")
+CUTS = (*("line", "client") * 4, "line", "server")
+"""By turns; a server takes long to come back."""
 MOST = 1.05
 """Of what an attempt takes that nothing cuts, on the average."""
 
@@ -235,9 +236,7 @@ def cut_once(there: Range, kind: str, how: str, rng: random.Random, tally: Tally
             code, said = told.recv()
         except EOFError:
             code, said = -signal.SIGKILL, "killed"
-        print(f"  {time.monotonic():.1f} attempt", code, said[:60], file=sys.stderr)
         process.join()
-        print(f"  {time.monotonic():.1f} joined", file=sys.stderr)
         was_cut = proxy.dead
         proxy.revive()
         if was_cut and how == "server":
@@ -324,18 +323,17 @@ def set_up(server: Server, server_folder: Path, place: Path, elements: int) -> I
         yield there
 
 
-def rounds(
-    there: Range, count: int, seed: int, hows: tuple[str, ...] = CUTS, only: int | None = None
-) -> Tally:
-    """So many rounds, of all kinds in turn."""
-    tally = Tally()
+def rounds(there: Range, count: int, seed: int, *, minutes: float = 600, only: int | None = None) -> Tally:
+    """So many rounds, of all kinds in turn, or as many as there is time for."""
+    tally, end = Tally(), time.monotonic() + 60 * minutes
     for number in range(count) if only is None else [only]:
-        kind, how = KINDS[number % len(KINDS)], hows[number // len(KINDS) % len(hows)]
+        kind, how = KINDS[number % len(KINDS)], CUTS[number // len(KINDS) % len(CUTS)]
         rng = random.Random(f"{seed}/{number}")
-        print(f"{time.monotonic():.1f}", number, kind, how, file=sys.stderr, flush=True)
         with tally.judged(f"python -m tests.cuts --seed {seed} --number {number}  # {kind}, {how}"):
             cut_once(there, kind, how, rng, tally)
         tally.counts["rounds"] += 1
+        if time.monotonic() > end:
+            break
     return tally
 
 
@@ -352,7 +350,8 @@ def main(arguments: list[str]) -> int:
     """The long form; the exit code."""
     parser = argparse.ArgumentParser(prog="tests.cuts", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--elements", type=int, default=8 << 20, help="weights of each of the four versions")
+    parser.add_argument("--elements", type=int, default=16 << 20, help="weights of each of the four versions")
+    parser.add_argument("--minutes", type=float, default=600, help="stop after so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--number", type=int, help="only this round")
     given = parser.parse_args(arguments)
@@ -362,7 +361,7 @@ def main(arguments: list[str]) -> int:
         try:
             started = servers.started(place / "server")
             with started as server, set_up(server, place / "server", place, given.elements) as there:
-                tally = rounds(there, given.rounds, given.seed, only=given.number)
+                tally = rounds(there, given.rounds, given.seed, minutes=given.minutes, only=given.number)
                 needed = dict(there.needed)
         except servers.Unavailable as reason:
             print(f"no server to cut the line to: {reason}", file=sys.stderr)
