@@ -43,7 +43,14 @@ COMMANDS: dict[str, Row] = {
     "notes": Row("change", "Add metrics and words to a version after it was made"),
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did, and go back to any of it"),
+    "bundle": Row("share", "Put versions into one file, or tell what such a file holds"),
+    "import": Row("share", "Take over versions from a folder, git-lfs, DVC or Hugging Face"),
     "export": Row("share", "Bring a version out: a folder, a tar archive, safetensors"),
+    "clone": Row("share", "Copy a store into a new repository"),
+    "remote": Row("share", "List, add, look at or forget other stores"),
+    "fetch": Row("share", "Bring what other stores have, without touching the folder"),
+    "pull": Row("share", "Fetch, and merge into the current branch"),
+    "push": Row("share", "Bring another store what is here"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
     "repair": Row("care", "Bring back what is damaged, from whatever copy there is"),
@@ -61,7 +68,8 @@ NO_STAGING = ("add", "rm", "mv")
 
 def load(name: str) -> Command:
     """A command by its name."""
-    module = name.replace("-", "_")
+    # a command may be called what no Python name may be
+    module = name.replace("-", "_") + ("_" if name in ("import",) else "")
     found = getattr(import_module(f"mvc.cli.{module}"), module)
     if not isinstance(found, Command):
         raise TypeError(f"mvc.cli.{module} declares no command")
