@@ -18,6 +18,7 @@ from mvc.backends import NotFound
 from mvc.backends.memory import MemoryBackend
 from mvc.collection.bucket import Moment, collect_bucket
 from mvc.collection.collect import Effort
+from mvc.collection.log import expire
 from mvc.errors import Busy, DamageError, RootMoved, TakenForGarbage
 from mvc.history.reader import read_commit, read_manifest, read_tree
 from mvc.monitor import Monitor
@@ -220,7 +221,7 @@ def test_the_piece_that_the_next_operation_makes_is_not_condemned():
         commit(opened(backend), "refs/heads/kept", [b"once more" * 9])
     log = opened(backend).read().root.oplog
     log.append(log.recent[0], backend)  # a writer who was killed before his swap
-    collect_bucket(opened(backend), None, Effort(), Moment(1000, 0))
+    collect_bucket(opened(backend), None, Effort(), Moment(1000, 100))
     commit(opened(backend), "refs/heads/kept", [b"after all" * 9])
     assert_sound(backend)
 
@@ -234,7 +235,7 @@ def test_a_swap_whose_reply_was_lost_deletes_nothing_that_it_named(monkeypatch):
     def lost(expected: bytes | None, root: Root) -> None:
         monkeypatch.setattr(store.roots, "swap", swap)
         swap(expected, root)
-        collect(opened(backend))  # which makes the log forget the operation, too
+        expire(opened(backend), FUTURE)  # the log does not tell of it any more
         moved = RootMoved("somebody else was faster, before or after")
         moved.perhaps_done = True
         raise moved

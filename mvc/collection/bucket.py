@@ -10,7 +10,7 @@ beside each other and beside writers (docs/design/0030-bucket-gc.md).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mvc.collection.census import census
 from mvc.collection.collect import Collected, Effort
@@ -18,6 +18,7 @@ from mvc.collection.grace import free_epoch, noted
 from mvc.collection.index import drop_garbage, merge_index
 from mvc.collection.leftovers import named
 from mvc.collection.log import expire
+from mvc.collection.needs import garbage, needed, refuse_damage
 from mvc.collection.repacking import repack
 from mvc.collection.rewriting import rewrite_packs
 from mvc.collection.swapping import condemning, swap
@@ -25,6 +26,7 @@ from mvc.odb.pack import pack_key
 from mvc.root import Root
 from mvc.store import Store
 from mvc.sweep import delete_condemned
+from mvc.upkeep.expire import kept_count
 from mvc.upkeep.usage import MOST_GARBAGE
 from mvc.view import View
 
@@ -64,6 +66,21 @@ def collect_bucket(store: Store, since: int | None, effort: Effort, moment: Mome
     note(store, moment)
     delete(store, moment)
     return Collected(before, census(store), found, dropped, waiting_bytes(store))
+
+
+def foresee(store: Store, since: int | None) -> Collected:
+    """What a collection of a shared store would find; how it would rewrite packs and index is left out.
+
+    Raises:
+        DamageError: something that is needed is missing or damaged.
+    """
+    before = census(store)
+    with store.reading() as view:
+        refuse_damage(view)
+        kept, total = kept_count(view.root.oplog, view.backend, since)
+        found = garbage(view, needed(store, view, since))
+    after = replace(before, records=before.records - found.records, bytes=before.bytes - found.bytes)
+    return Collected(before, after, found, total - kept, waiting_bytes(store))
 
 
 def delete(store: Store, moment: Moment) -> None:
