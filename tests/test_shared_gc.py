@@ -11,10 +11,12 @@ import pytest
 from mvc.objects import Timestamp
 from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request, gc_store
+from mvc.ops.repair import Request as RepairRequest
+from mvc.ops.repair import repair
 from mvc.ops.stats import stats
-from mvc.sharing import pushing
+from mvc.sharing import pushing, stores
 from mvc.store import FolderStore
-from tests.engine import now, snapshot, tree
+from tests.engine import ME, assert_sound, now, open_repository, snapshot, tree
 from tests.sharing import make_pair, pushed, write
 from tests.test_cli import Run, run
 
@@ -132,3 +134,30 @@ def test_commands_name_the_remote(run: Run, tmp_path):
     assert run("fsck", "--remote", "origin").code == 5
     assert run("gc", "--remote", "origin").code == 5
     assert run("fsck", "--full").code == 0
+
+
+def test_a_repair_asks_a_bucket(tmp_path):
+    pair = make_pair(tmp_path, "memory")
+    write(pair.ada, "big.bin", weights(3))
+    snapshot(pair.ada, "large")
+    pushed(pair.ada)
+    (pair.ada.worktree / "big.bin").unlink()
+    largest = max((pair.ada.store / "packs").rglob("*.pack"), key=lambda path: path.stat().st_size)
+    largest.chmod(0o644)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    folder = pair.ada.worktree
+    assert fsck(open_repository(folder), full=True).damage
+    done = repair(open_repository(folder), RepairRequest(ME, now()))
+    assert done.sound, done
+    assert {item.source for item in done.restored} == {"origin"}
+    assert_sound(folder)
+
+
+def test_a_bucket_that_does_not_answer_stops_no_repair(tmp_path):
+    pair = make_pair(tmp_path, "memory")
+    stores._memory.clear()
+    repository = open_repository(pair.ada.worktree)
+    assert repair(repository, RepairRequest(ME, now())).sound
+    assert any("origin is not asked" in text for text in repository.monitor.warnings)
