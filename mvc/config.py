@@ -49,6 +49,9 @@ KNOWN: dict[str, Setting] = {
         str, "what stands alone after mvc gc --repack; heads if not set", ("heads", "refs")
     ),
     "gc.trash-days": Setting(int, "days for which gc --undo can bring back what gc took; 7 if not set"),
+    "gc.grace-hours": Setting(
+        int, "hours after which gc deletes what it condemned in a bucket; 24 if not set"
+    ),
     "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 90 if not set"),
     "transfer.retry-seconds": Setting(
         int, "seconds from the first failure of a request on during which it is tried again; 60 if not set"
