@@ -18,6 +18,7 @@ from mvc.registry.notes.joining import join
 from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
+from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming
@@ -105,6 +106,8 @@ def fetch(
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
     ):
+        if isinstance(store, BundleStore):
+            check_needs(store, tx.view.objects)
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
