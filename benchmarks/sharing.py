@@ -22,7 +22,6 @@ import hashlib
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -387,7 +386,9 @@ def _compare(page, title: str, versions: list[Path], server: Server, place: Path
     shutil.rmtree(place)
     delta = next(one.delta for one in contenders if isinstance(one, Mvc))
     new = _raw_bytes(versions) - raw
-    page.say(f"\n**{title}**: {len(versions)} versions; {raw / 1e6:,.1f} MB of different files, then a fine-tune of ")
+    page.say(
+        f"\n**{title}**: {len(versions)} versions; {raw / 1e6:,.1f} MB of different files, then a fine-tune of "
+    )
     page.say(f"{new / 1e6:,.1f} MB, which takes {delta / 1e6:,.2f} MB in the sender's store.\n")
     result: dict[str, object] = {"raw": raw, "new": new, "delta": delta, "absent": absent}
     for rate in rates:

@@ -15,6 +15,7 @@ from mvc.text import one_line
     "mvc branch try-lora main~2",
     "mvc branch --delete try-lora",
     data="An array: name, commit, current.",
+    anywhere=True,
 )
 def branch(
     call: Call,
@@ -49,7 +50,7 @@ def branch(
 
 
 def _list(call: Call, *, json: bool) -> None:
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         found = list(verb.branches(view))
         if json:
             call.data([{"name": b.name, "commit": b.target.hex(), "current": b.current} for b in found])
@@ -67,7 +68,7 @@ def _list(call: Call, *, json: bool) -> None:
 
 
 def _show_current(call: Call) -> None:
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         name = view.branch()
         if name is not None:
             call.print(one_line(name))
@@ -96,7 +97,7 @@ def _move(call: Call, names: tuple[str, ...]) -> None:
     if len(names) == 2:
         old = names[0]
     else:
-        with call.repository.reading() as view:
+        with call.store.reading() as view:
             old = verb.current_name(view)
     verb.rename(call.repository, old, new, call.who(), call.now())
     call.report(f"branch {old} is now {new}")

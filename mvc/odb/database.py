@@ -11,6 +11,7 @@ from mvc.errors import (
     CorruptFile,
     CorruptObject,
     DamageError,
+    ObjectElsewhere,
     ObjectMissing,
     ObjectPurged,
     StorageError,
@@ -417,6 +418,10 @@ class ObjectDatabase:
         if purged is not None:
             return purged
         if self._supply is not None and self._supply.expects(identity):
+            if not self._fetches:
+                return ObjectElsewhere(
+                    f"{name} was not fetched", hint="'mvc checkout -- PATH' fetches what a file needs"
+                )
             return ObjectMissing(
                 f"{name} is not here, and what was left out of the clone has no such object",
                 hint="'mvc fsck' in the store that was cloned tells more",
