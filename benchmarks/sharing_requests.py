@@ -3,12 +3,12 @@
     python -m benchmarks.sharing_requests [--versions 100,1000,10000] [--megabytes 8] [--latency 0.03]
         [--quick] [--json FILE]
 
-A store like one in a bucket, in memory, into which versions go one after the other, each with a swap of root of
-its own and never any ``gc``: a tensor of ``--megabytes`` that every tenth version changes a little, a small one
-and a note that each changes. Then somebody who knows nothing but the address reads the large tensor of the
-newest version, of one in the middle and of the oldest. *Requests* are those of the backend, *rounds* those of
-them that waited for one before; with ``--latency`` each takes so many seconds, as from another town. *Bytes*
-of packs stand next to what the tensor's records take with all that they lean on.
+A store like one in a bucket, in memory, into which versions go one after the other, each with a swap of
+root of its own and never any ``gc``: a tensor of ``--megabytes`` that the first of them change a little, a
+small one and a note that each changes. Then somebody who knows nothing but the address reads the large tensor
+of the newest version, of one in the middle and of the oldest. *Requests* are those of the backend, *rounds*
+those of them that no other was under way with; with ``--latency`` each takes so many seconds, as from another
+town. *Bytes* of packs stand next to what the tensor's records take with all that they lean on.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from mvc.odb.database import CACHE_BYTES
 from mvc.odb.supply import Supply
 from mvc.refs import BRANCHES
 from mvc.root import Root
+from mvc.sharing.following import tracked_ref
 from mvc.store import FOLDERS, FORMAT, FolderStore, check_format, exists, refuse_link
+from mvc.view import View
 
 if TYPE_CHECKING:
     from mvc.sharing.promise import Promise
@@ -46,6 +48,12 @@ class Repository(FolderStore):
         self.worktree = worktree
         self._promise: Promise | None = None
         super().__init__(io, worktree / STORE, monitor, cache_bytes=cache_bytes, locks=locks)
+
+    def read(self) -> View:
+        """The state now, in which branches follow what the settings say."""
+        view = super().read()
+        view.follows = lambda branch: tracked_ref(self.config(), branch)
+        return view
 
     @classmethod
     def create(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 
@@ -72,6 +72,8 @@ class View:
         self.objects = ObjectDatabase(
             backend, self.index, monitor, cache, self.tombstones.refusal, supply=supply
         )
+        self.follows: Callable[[str], str | None] = lambda _branch: None
+        """Which ref stands for what a branch follows; a repository's settings say so."""
 
     # --- what revisions are resolved against (history.revisions.Refs)
     # --------------------------------------------
@@ -99,6 +101,10 @@ class View:
             return self.head_commit() if name == "HEAD" else self.get(name)
         earlier = self._earlier_heads() if name == "HEAD" else self._earlier_values(name)
         return next(islice(earlier, n - 1, None), None)
+
+    def upstream(self, branch: str) -> str | None:
+        """The full name of the ref that stands for what a branch follows."""
+        return self.follows(branch)
 
     def _earlier_values(self, name: str) -> Iterator[ObjectId]:
         """The values that a ref had before each of its changes, newest first."""

@@ -43,6 +43,8 @@ COMMANDS: dict[str, Row] = {
     "notes": Row("change", "Add metrics and words to a version after it was made"),
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did, and go back to any of it"),
+    "bundle": Row("share", "Put versions into one file, or tell what such a file holds"),
+    "import": Row("share", "Take over versions from a folder, git-lfs, DVC or Hugging Face"),
     "export": Row("share", "Bring a version out: a folder, a tar archive, safetensors"),
     "stats": Row("care", "Show what is stored and what it costs"),
     "fsck": Row("care", "Check that everything stored is there and sound"),
@@ -61,7 +63,8 @@ NO_STAGING = ("add", "rm", "mv")
 
 def load(name: str) -> Command:
     """A command by its name."""
-    module = name.replace("-", "_")
+    # a command may be called what no Python name may be
+    module = name.replace("-", "_") + ("_" if name in ("import",) else "")
     found = getattr(import_module(f"mvc.cli.{module}"), module)
     if not isinstance(found, Command):
         raise TypeError(f"mvc.cli.{module} declares no command")

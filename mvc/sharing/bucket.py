@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from mvc.backends import Backend, NotFound
+from mvc.backends.probe import FOLDER as PROBES
 from mvc.errors import CorruptFile, RepositoryNotFound, RootMoved, UserError
 from mvc.monitor import Monitor
 from mvc.odb.index import Index
@@ -58,8 +59,9 @@ class BucketStore(Store):
         """
         store = cls(backend, monitor)
         if not _has_format(backend, where):
-            strange = backend.some_key(except_for=(ROOT, _FORMAT_KEY))
-            if strange is not None:
+            # somebody else may be probing, or have made the store just now and put something there
+            strange = backend.some_key(but=(ROOT, _FORMAT_KEY, PROBES))
+            if strange is not None and not _has_format(backend, where):
                 raise UserError(
                     f"{where} is not empty: it has {strange!r}", hint="name a prefix of its own in the bucket"
                 )

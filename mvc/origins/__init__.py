@@ -1,0 +1,1 @@
+"""What other tools keep versions in, as their own files have it: read, and nothing else."""
