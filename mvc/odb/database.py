@@ -127,6 +127,12 @@ class ObjectDatabase:
         database._fetches = self._fetches
         return database
 
+    def with_supply(self, supply: Supply | None) -> ObjectDatabase:
+        """This database with another supply of what is not at hand."""
+        database = self._like()
+        database._supply, database._fetches = supply, supply is not None
+        return database
+
     def at_hand(self) -> ObjectDatabase:
         """This database without what lies elsewhere: nothing is fetched for whoever reads it."""
         database = self._like()

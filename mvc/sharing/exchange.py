@@ -35,7 +35,13 @@ class Exchange:
     """
 
     def __init__(
-        self, source: ObjectDatabase, tx: Transaction, monitor: Monitor, wishes: Sequence[Wish]
+        self,
+        source: ObjectDatabase,
+        tx: Transaction,
+        monitor: Monitor,
+        wishes: Sequence[Wish],
+        *,
+        deepen: bool = False,
     ) -> None:
         self._source = source
         self._target = tx.view.objects
@@ -43,7 +49,7 @@ class Exchange:
         self._monitor = monitor
         self.missing = _joined(
             [
-                missing(source, self._target, wish.tips, wish.filter, monitor=monitor)
+                missing(source, self._target, wish.tips, wish.filter, monitor=monitor, deepen=deepen)
                 for wish in wishes
                 if wish.tips
             ]
