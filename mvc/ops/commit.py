@@ -46,7 +46,9 @@ def commit(repository: Repository, request: Request) -> Committed:
             else:
                 _refuse_parts(request, pending)
                 refuse_unresolved(workspace, tx.view, pending)
-                made = conclude(job, tx, request, pending, job.kept(files_of_tree(tx.view, pending.tree), job.store()))
+                made = conclude(
+                    job, tx, request, pending, job.kept(files_of_tree(tx.view, pending.tree), job.store())
+                )
                 tx.publish(lambda view: concluding_update(view, tx, made, pending, request.time))
             committed = job.result(began)
             job.finder.save()

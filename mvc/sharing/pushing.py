@@ -148,8 +148,8 @@ def _push(
             if request.notes and branches:
                 sent += _notes(ours, tx.view, dry_run=request.dry_run)
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
-            tips = tuple(decode_target(item.value) for item in sent if item.value is not None)
-            exchange = _exchange(ours, tx, repository.monitor, tips)
+            tips, notes = _tips(sent, notes=False), _tips(sent, notes=True)
+            exchange = _exchange(ours, tx, repository.monitor, [Wish(tips), Wish(notes)])
             left_out = [one for one in exchange.missing.objects if ours.objects.is_elsewhere(one)]
             if left_out and not request.dry_run:
                 raise _LeftOut(left_out)
@@ -165,7 +165,7 @@ def _push(
             )
             if request.dry_run:
                 return replace(told, bytes=exchange.plan(DirectSink(store.backend)).bytes)
-            located = _located(ours, exchange.commits, sent)
+            located = _located(ours, exchange.missing.commits, sent)
             values = {item.target: item.value for item in sent}
 
             def build(view: View) -> Update | None:
@@ -186,9 +186,9 @@ def _push(
     return replace(told, updates=tuple(moves), bytes=planned.bytes)
 
 
-def _exchange(ours: View, tx: Transaction, monitor: Monitor, tips: tuple[ObjectId, ...]) -> Exchange:
+def _exchange(ours: View, tx: Transaction, monitor: Monitor, wishes: list[Wish]) -> Exchange:
     try:
-        return Exchange(ours.objects, tx, monitor, [Wish(tips)])
+        return Exchange(ours.objects, tx, monitor, wishes)
     except ObjectMissing as error:
         if not ours.objects.shallow:
             raise
@@ -404,6 +404,15 @@ def _refusal(
         "mvc pull brings them together"
         if mine
         else f"mvc fetch {name}, then merge; --force-with-lease drops them",
+    )
+
+
+def _tips(sent: Iterable[_Sent], *, notes: bool) -> tuple[ObjectId, ...]:
+    """What the notes' ref is to name, or what all others are to."""
+    return tuple(
+        decode_target(item.value)
+        for item in sent
+        if item.value is not None and (item.target == NOTES) == notes
     )
 
 

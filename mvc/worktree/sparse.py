@@ -10,7 +10,9 @@ from mvc.ignore import IgnoreRules
 FILE_NAME = "sparse"
 """Of the list of patterns in a repository's store; without it all files lie in the work tree."""
 
-_HEAD = "# Files that lie in the work tree, by patterns as in .mvcignore; others come when they are asked for.\n"
+_HEAD = (
+    "# Files that lie in the work tree, by patterns as in .mvcignore; others come when they are asked for.\n"
+)
 _SPECIAL = re.compile(r"([\\*?\[])")
 
 
