@@ -25,8 +25,8 @@ _SAMPLE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(%|[kKMGT]?B)")
     "mvc fsck --sample 200MB --seed 7",
     exits=("5 something is missing or wrong",),
     data="An object: sound, full, commits, files, objects, records, packs (how many were looked at); "
-    "purged (objects gone on purpose); elsewhere and elsewhere_bytes (pieces that a partial clone left out, and "
-    "what they take when read), shallow (versions whose earlier history it left out); "
+    "purged (objects gone on purpose); elsewhere and elsewhere_bytes (pieces that a partial clone left "
+    "out, and what they take when read), shallow (versions whose earlier history it left out); "
     "sample: null, or seed, records, of_records, bytes, of_bytes; damage, as it was met: what, how, "
     "needed_by, object (an id or nothing); damaged, for each damaged object: kind, id, how, readable "
     "(another record of it is sound), dependants (objects lost with it), touched. That has versions "

@@ -358,7 +358,7 @@ class ObjectDatabase:
         if brought is not None and brought.depth <= entry.depth:
             return brought
         if not entry.pack:  # put into the store since it was looked up
-            entry = self.entries(identity)[0]
+            entry = next((one for one in self.entries(identity) if one.pack), None) or entry
         return read_record(self.backend, entry, verify=verify)
 
     def note_damage(self, message: str) -> None:
