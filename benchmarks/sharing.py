@@ -157,6 +157,7 @@ class Mvc(Contender):
         return run([*mvc_command(), *words], folder, {**self.environment, **identity})
 
     def send(self, version: Path, number: int) -> None:
+        """Bring a version there."""
         for path in self._work.iterdir():
             if path.name != ".mvc":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -167,13 +168,16 @@ class Mvc(Contender):
         self._do(self._work, "push", "-q")
 
     def clone(self, folder: Path) -> float:
+        """Take all that is there."""
         folder.mkdir()
         return self._do(folder, "clone", "-q", f"s3://{BUCKET}/{self.below}", "copy")
 
     def pull(self, folder: Path) -> float:
+        """Take what is new."""
         return self._do(folder / "copy", "pull", "-q")
 
     def newest(self, folder: Path) -> Path:
+        """Where the newest files lie."""
         return folder / "copy"
 
 
@@ -200,6 +204,7 @@ class _Raw(Contender):
         )
 
     def send(self, version: Path, number: int) -> None:
+        """Bring a version there."""
         import obstore
 
         self._number = number
@@ -215,9 +220,11 @@ class Obstore(_Raw):
     name = "obstore copy"
 
     def clone(self, folder: Path) -> float:
+        """Take all that is there."""
         return self._take(folder)
 
     def pull(self, folder: Path) -> float:
+        """Take what is new."""
         return self._take(folder)
 
     def _take(self, folder: Path) -> float:
@@ -247,14 +254,17 @@ class AwsSync(_Raw):
     name = "aws s3 sync"
 
     def missing(self) -> str | None:
+        """Why it cannot take part."""
         if shutil.which("aws") is None:
             return "aws is not installed"
         return None
 
     def clone(self, folder: Path) -> float:
+        """Take all that is there."""
         return self._take(folder)
 
     def pull(self, folder: Path) -> float:
+        """Take what is new."""
         return self._take(folder)
 
     def _take(self, folder: Path) -> float:
@@ -268,6 +278,7 @@ class Restic(Contender):
     name = "restic"
 
     def missing(self) -> str | None:
+        """Why it cannot take part."""
         return None if shutil.which("restic") else "restic is not installed"
 
     def _do(self, *words: str, cwd: Path | None = None) -> float:
@@ -279,6 +290,7 @@ class Restic(Contender):
         return f"s3:http://127.0.0.1:{self.port}/{BUCKET}/{self.below}"
 
     def send(self, version: Path, number: int) -> None:
+        """Bring a version there."""
         if number == 0:
             self._do("-r", self._there, "init", "--repository-version", "2")
         self._do("-r", self._there, "backup", "--host", "bench", ".", cwd=version)
@@ -291,6 +303,7 @@ class Restic(Contender):
         return self.pull(folder)
 
     def pull(self, folder: Path) -> float:
+        """Take what is new."""
         own = {"RESTIC_FROM_PASSWORD": "bench"}
         before = dict(os.environ)
         os.environ.update(own)
@@ -306,6 +319,7 @@ class Restic(Contender):
         )
 
     def newest(self, folder: Path) -> Path:
+        """Where the newest files lie."""
         return folder / "files"
 
 
@@ -386,10 +400,8 @@ def _compare(page, title: str, versions: list[Path], server: Server, place: Path
     shutil.rmtree(place)
     delta = next(one.delta for one in contenders if isinstance(one, Mvc))
     new = _raw_bytes(versions) - raw
-    page.say(
-        f"\n**{title}**: {len(versions)} versions; {raw / 1e6:,.1f} MB of different files, then a fine-tune of "
-    )
-    page.say(f"{new / 1e6:,.1f} MB, which takes {delta / 1e6:,.2f} MB in the sender's store.\n")
+    page.say(f"\n**{title}**: {len(versions)} versions; {raw / 1e6:,.1f} MB of different files, then")
+    page.say(f"{new / 1e6:,.1f} MB of new ones, which take {delta / 1e6:,.2f} MB in the sender's store.\n")
     result: dict[str, object] = {"raw": raw, "new": new, "delta": delta, "absent": absent}
     for rate in rates:
         rows = []

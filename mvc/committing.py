@@ -12,6 +12,7 @@ from mvc.afterwards import forget, noted
 from mvc.bases import BaseFinder, Given, SketchStore, text_hint
 from mvc.consolidation import consolidate
 from mvc.errors import AnswerIsNo, MvcError, RefMoved, UserError
+from mvc.history.reader import read_whole_commit
 from mvc.history.treediff import build_tree
 from mvc.lineage import Code, Data, Environment
 from mvc.monitor import Monitor
@@ -167,7 +168,7 @@ class Job(ABC):
         bases = [NamedFiles(view, revision) for revision in request.bases]
         operands = [NamedFiles(view, revision) for revision in request.recipe]
         return BaseFinder(
-            self._tx.writer.database,
+            self._tx.writer.database.at_hand(),  # a smaller record is not worth a transfer
             store,
             lambda path: _manifest(self.before.get(path)),
             Given(
@@ -188,7 +189,7 @@ class Job(ABC):
         after = self._after(head, before, files)
         self._changed = sum(before.get(path) != after.get(path) for path in {*before, *after})
         tree = self.tree(view, head, after)
-        previous = None if head is None else view.commit(head)
+        previous = None if head is None else read_whole_commit(view.objects, head)
         if head is not None and previous is not None and self._is_made(view, previous, tree):
             self.made(head, previous)
             self._already = True

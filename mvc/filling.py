@@ -91,7 +91,10 @@ class Filler:
             parts.put(batch, write)
             return sum(part.length for _offset, part in batch)
 
-        handed = batches(manifest.placed_parts(), lambda placed: placed[1].length, BATCH_BYTES)
+        ahead = parts.database.ahead(
+            manifest.placed_parts(), lambda placed: (placed[1].blob, placed[1].length)
+        )
+        handed = batches(ahead, lambda placed: placed[1].length, BATCH_BYTES)
         if manifest.size <= BATCH_BYTES:
             for batch in handed:
                 self._monitor.advance(work(batch))
@@ -145,7 +148,7 @@ class _Parts:
         old: OldFile | None,
         clone: int | None,
     ) -> None:
-        self._database = database
+        self.database = database
         self._io = io
         self._old = old
         self._clone = clone
@@ -169,7 +172,7 @@ class _Parts:
         """Have the bytes of some parts written, but for those that a clone has."""
         buffer = self._buffers.pop() if self._buffers else bytearray(MOST_BYTES)
         left = [placed for placed in batch if not self._from_old(*placed, memoryview(buffer), write)]
-        small = self._database.get_small(
+        small = self.database.get_small(
             part.blob for _offset, part in left if part.blob is not None and part.length <= SMALL_BYTES
         )
         run = _Run(write)
@@ -204,9 +207,9 @@ class _Parts:
 
     def _plain(self, blob: ObjectId, part: Part, buffer: memoryview) -> Buffer:
         if part.length > MOST_BYTES:
-            return _checked(self._database.get(blob), part)
+            return _checked(self.database.get(blob), part)
         out = buffer[: part.length]
-        self._database.get_into(blob, out, keep=blob in self._repeated)
+        self.database.get_into(blob, out, keep=blob in self._repeated)
         return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mvc.errors import ConflictError, RefMoved, RevisionNotFound, UserError
 from mvc.history.refnames import check_ref_name
@@ -12,6 +12,8 @@ from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
 from mvc.refs import BRANCHES, encode_target
 from mvc.repo import Repository
+from mvc.sharing.following import follow, only_tracked
+from mvc.sharing.settings import REMOTES
 from mvc.switch import switch
 from mvc.transaction import Update, begin, expect
 from mvc.underway.pending import refuse_pending
@@ -36,9 +38,9 @@ class CheckedOut:
 class Heading:
     """Where to go.
 
-    ``revision`` may be ``-``. ``new_branch`` is made there and becomes the current one; with ``reset`` it may
-    exist, and is moved. ``detach`` stays on no branch; ``branches_only`` refuses what is none. ``force``
-    overwrites uncommitted work.
+    ``revision`` may be ``-``, or the name of a branch that only a remote has. ``new_branch`` is made there
+    and becomes the current one; with ``reset`` it may exist, and is moved. ``detach`` stays on no branch;
+    ``branches_only`` refuses what is none. ``force`` overwrites uncommitted work.
     """
 
     revision: str
@@ -69,21 +71,25 @@ def go(repository: Repository, heading: Heading, command: str, who: Person, now:
         if new_branch is not None and heading.revision == "HEAD" and view.head_commit() is None:
             tx.publish(lambda now_view: _unborn(now_view, new_branch))
             return CheckedOut(None, new_branch, 0, 0)
+        heading, tracked = _following(view, heading)
+        made = heading.new_branch
         target, ref = _target(view, heading)
 
         def build(now_view: View) -> Update:
             refuse_pending(now_view, "HEAD cannot move")
-            if new_branch is not None:
+            if made is not None:
                 if not heading.reset:
-                    _refuse_taken(now_view, new_branch)
-                name = BRANCHES + new_branch
+                    _refuse_taken(now_view, made)
+                name = BRANCHES + made
                 return Update(refs={name: encode_target(target)}, head=name)
             if ref is not None:
                 expect(now_view, ref, target)
             return Update(head=ref or target)
 
         done = switch(workspace, tx, files_of(view, target), build, force=force, everything=force)
-        branch = new_branch or (None if ref is None else ref.removeprefix(BRANCHES))
+        if made is not None and tracked is not None:
+            follow(repository, made, tracked)
+        branch = made or (None if ref is None else ref.removeprefix(BRANCHES))
         return CheckedOut(target, branch, *done)
 
 
@@ -138,6 +144,23 @@ def _switched_from(operation: Operation) -> str | CommitId | None:
         return change.before
     switched = operation.command.split(" ", 1)[0] in ("checkout", "switch")
     return CommitId(change.before) if switched or isinstance(change.after, str) else None
+
+
+def _following(view: View, heading: Heading) -> tuple[Heading, str | None]:
+    """Where to go, and the ref that a branch made there is to follow. As in Git, the name of a branch that
+    only one remote has stands for a new branch that follows it."""
+    if heading.new_branch is not None:
+        ref = None if heading.revision == PREVIOUS else resolve(heading.revision, view.objects, view).ref
+        return heading, ref if ref is not None and ref.startswith(REMOTES) else None
+    if heading.detach or heading.revision == PREVIOUS:
+        return heading, None
+    try:
+        resolve(heading.revision, view.objects, view)
+    except RevisionNotFound:
+        tracked = only_tracked(view, heading.revision)
+        if tracked is not None:
+            return replace(heading, revision=tracked, new_branch=heading.revision), tracked
+    return heading, None
 
 
 def _target(view: View, heading: Heading) -> tuple[CommitId, str | None]:

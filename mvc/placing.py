@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from mvc.errors import DamageError, ObjectPurged, StorageError, damage_in
 from mvc.fileio import storage_errors
 from mvc.filling import Filler
-from mvc.objectid import ManifestId
+from mvc.objectid import ManifestId, ObjectId
 from mvc.objects import Manifest
+from mvc.odb.database import AHEAD_BYTES
 from mvc.paths import collisions, shown
 from mvc.reuse import open_old
 from mvc.store import exists
@@ -23,6 +24,8 @@ from mvc.worktree.index import IndexEntry, Moment
 from mvc.worktree.placements import folders_above
 from mvc.worktree.scan import scan
 from mvc.worktree.transition import Plan, discard, write_files
+
+_SMALL_FILE = 1 << 20
 
 
 class Placed(NamedTuple):
@@ -50,6 +53,8 @@ def place(workspace: Workspace, view: View, plan: Plan, token: bytes, names: Ite
         read_manifest = view.manifests.manifest
         monitor.start("write", sum(read_manifest(ManifestId(e.id)).size for e in plan.write.values()))
         filler = Filler(io, view.objects, monitor)
+
+        view.objects.prefetch(_small_pieces(map(read_manifest, _manifests(plan))))
 
         def fill(fd: int, temporary: Path, path: str, manifest: Manifest) -> None:
             with (
@@ -110,6 +115,20 @@ def _groups(names: Iterable[str], plan: Plan) -> list[list[str]]:
     """Names that some file systems cannot hold side by side, as far as the plan brings one of them."""
     coming = {name for path in plan.write for name in (path, *folders_above(path))}
     return [group for group in collisions({*names, *plan.write}) if not coming.isdisjoint(group)]
+
+
+def _manifests(plan: Plan) -> Iterator[ManifestId]:
+    return (ManifestId(entry.id) for entry in plan.write.values())
+
+
+def _small_pieces(manifests: Iterable[Manifest]) -> Iterator[ObjectId]:
+    """The pieces of small files, which are fetched together where they lie elsewhere; large ones are fetched
+    as they are filled."""
+    left = AHEAD_BYTES
+    for manifest in manifests:
+        if manifest.size <= min(_SMALL_FILE, left):
+            left -= manifest.size
+            yield from (part.blob for part in manifest.parts if part.blob is not None)
 
 
 def _old_manifest(view: View, plan: Plan, path: str) -> Manifest | None:

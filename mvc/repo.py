@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mvc.errors import CorruptFile, RepositoryNotFound, UserError
 from mvc.fileio import FileIO, make_folders, storage_errors
 from mvc.locks import Locks
 from mvc.monitor import Monitor
 from mvc.odb.database import CACHE_BYTES
+from mvc.odb.supply import Supply
 from mvc.refs import BRANCHES
 from mvc.root import Root
+from mvc.sharing.following import tracked_ref
 from mvc.store import FOLDERS, FORMAT, FolderStore, check_format, exists, refuse_link
+from mvc.view import View
+
+if TYPE_CHECKING:
+    from mvc.sharing.promise import Promise
 
 STORE = ".mvc"
+SHALLOW = "shallow"
+"""Sign of a partial clone: commits whose parents were left out, one id in a line."""
 DEFAULT_BRANCH = "main"
 CONFIG_TEMPLATE = """\
 # Settings of this repository; 'mvc config --list' shows them all.
@@ -37,7 +46,14 @@ class Repository(FolderStore):
         locks: Locks | None = None,
     ) -> None:
         self.worktree = worktree
+        self._promise: Promise | None = None
         super().__init__(io, worktree / STORE, monitor, cache_bytes=cache_bytes, locks=locks)
+
+    def read(self) -> View:
+        """The state now, in which branches follow what the settings say."""
+        view = super().read()
+        view.follows = lambda branch: tracked_ref(self.config(), branch)
+        return view
 
     @classmethod
     def create(
@@ -104,6 +120,17 @@ class Repository(FolderStore):
         repository = cls(io, worktree, monitor, cache_bytes=cache_bytes)
         repository.environment = environment or {}
         return repository
+
+    def supply(self) -> Supply | None:
+        """What fetches pieces that a partial clone left out; see :mod:`mvc.sharing.partial`."""
+        if not exists(self.io, self.store / SHALLOW):
+            return None
+        if self._promise is None:
+            from mvc.sharing.promise import Promise  # only where something was left out
+
+            self._fetching = self._promise = Promise(self)
+        self._promise.refresh()
+        return self._promise
 
     @classmethod
     def salvage(cls, io: FileIO, start: Path, monitor: Monitor) -> Repository:

@@ -31,7 +31,11 @@ def file_pieces(database: ObjectDatabase, manifest: Manifest, *, verify: bool = 
         )
         return [_plain(database, part, small) for part in batch]
 
-    handed = batches(manifest.parts, lambda part: part.length, BATCH_BYTES)
+    handed = batches(
+        database.ahead(manifest.parts, lambda part: (part.blob, part.length)),
+        lambda part: part.length,
+        BATCH_BYTES,
+    )
     results = map(decode, handed) if manifest.size <= BATCH_BYTES else ordered_map(decode, handed)
     for batch in results:
         for plain in batch:

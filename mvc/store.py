@@ -34,6 +34,7 @@ from mvc.odb.cache import PlainCache
 from mvc.odb.database import CACHE_BYTES
 from mvc.odb.index import Index
 from mvc.odb.intents import Role, TemporaryNames, announce, oldest_epoch, sweep_temporary
+from mvc.odb.supply import Supply
 from mvc.oplog import Operation
 from mvc.root import Root, RootStore
 from mvc.view import View, index_of
@@ -69,6 +70,14 @@ class Announcement(Protocol):
     ) -> None: ...
 
 
+class Fetching(Supply, Protocol):
+    """A supply whose fetched records stay in the store."""
+
+    def keep(self) -> None:
+        """Have them found by all who read it."""
+        ...
+
+
 class Store(ABC):
     """Packs, index and root on a backend; ``monitor`` hears what happens."""
 
@@ -77,6 +86,7 @@ class Store(ABC):
         self.monitor = monitor
         self.roots = RootStore(backend)
         self._cache = PlainCache(cache_bytes)
+        self._fetching: Fetching | None = None
         self.published: list[Operation] = []
         """What this object's commands have published, oldest first."""
         self.environment: Mapping[str, str] = {}
@@ -118,7 +128,16 @@ class Store(ABC):
     def read(self) -> View:
         """The state now, without announcing a reader: for those who are announced already."""
         root, raw = self.roots.read()
-        return View(root, raw, self.backend, self.monitor, self._cache)
+        return View(root, raw, self.backend, self.monitor, self._cache, supply=self.supply())
+
+    def supply(self) -> Supply | None:
+        """Fetches what versions name and what was left with another store; None where all is here."""
+        return None
+
+    def keep_fetched(self) -> None:
+        """Have what was fetched for a reader found by others; a failure is told as a warning."""
+        if self._fetching is not None:
+            self._fetching.keep()
 
     @contextmanager
     def reading(self) -> Iterator[View]:
@@ -131,6 +150,8 @@ class Store(ABC):
             except (DamageError, StorageError):
                 self.check_alive()  # what is missing may have gone because we were taken for dead
                 raise
+            finally:
+                self.keep_fetched()
 
     def index_of(self, root: Root) -> Index:
         """The index that a root describes."""

@@ -271,6 +271,7 @@ def begin(store: Store, command: str, who: Person, now: Timestamp) -> Iterator[T
                 yield transaction
             finally:
                 transaction.writer.close()
+                store.keep_fetched()
         except FAILURES as error:
             if len(store.published) == before:
                 store.check_alive()  # what is missing may have gone because we were taken for dead

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 
 from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, InvalidName
-from mvc.history.reader import Remembering
+from mvc.history.reader import Remembering, read_commit, read_whole_commit
 from mvc.history.refnames import check_ref_name, short_ref_name
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
@@ -17,6 +17,7 @@ from mvc.odb.cache import PlainCache
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.index import Index
 from mvc.odb.segment import Segment
+from mvc.odb.supply import Supply
 from mvc.oplog import HeadValue, Operation
 from mvc.refs import BRANCHES, RefTable, decode_target, peeled_target
 from mvc.root import Root
@@ -29,7 +30,7 @@ def segment_key(name: bytes) -> str:
 
 
 def index_of(root: Root, backend: Backend) -> Index:
-    """The index that a root describes."""
+    """The index that a root describes, its segments opened whole where the backend lies near."""
 
     def open_segment(name: bytes) -> Segment:
         try:
@@ -44,7 +45,17 @@ def index_of(root: Root, backend: Backend) -> Index:
 class View:
     """One consistent state of a store: root as it was read, and everything that it leads to."""
 
-    def __init__(self, root: Root, raw: bytes, backend: Backend, monitor: Monitor, cache: PlainCache) -> None:
+    def __init__(
+        self,
+        root: Root,
+        raw: bytes,
+        backend: Backend,
+        monitor: Monitor,
+        cache: PlainCache,
+        *,
+        index: Index | None = None,
+        supply: Supply | None = None,
+    ) -> None:
         _check_head(root.head)
         self.root = root
         self.raw = raw
@@ -52,10 +63,15 @@ class View:
         self._monitor = monitor
         self._cache = cache
         self.refs = RefTable(root.refs, backend)
-        self.index = index_of(root, backend)
+        self.index = index or index_of(root, backend)
+        self._supply = supply
         self.tombstones = Tombstones(root.tombstones, backend)
         """What was purged."""
-        self.objects = ObjectDatabase(backend, self.index, monitor, cache, self.tombstones.refusal)
+        self.objects = ObjectDatabase(
+            backend, self.index, monitor, cache, self.tombstones.refusal, supply=supply
+        )
+        self.follows: Callable[[str], str | None] = lambda _branch: None
+        """Which ref stands for what a branch follows; a repository's settings say so."""
 
     # --- what revisions are resolved against (history.revisions.Refs)
     # --------------------------------------------
@@ -82,6 +98,10 @@ class View:
             return self.head_commit() if name == "HEAD" else self.get(name)
         earlier = self._earlier_heads() if name == "HEAD" else self._earlier_values(name)
         return next(islice(earlier, n - 1, None), None)
+
+    def upstream(self, branch: str) -> str | None:
+        """The full name of the ref that stands for what a branch follows."""
+        return self.follows(branch)
 
     def _earlier_values(self, name: str) -> Iterator[ObjectId]:
         """The values that a ref had before each of its changes, newest first."""
@@ -129,8 +149,12 @@ class View:
         return head.removeprefix(BRANCHES) if isinstance(head, str) and head.startswith(BRANCHES) else None
 
     def commit(self, identity: CommitId) -> Commit:
-        """Read a commit."""
-        return Commit.from_bytes(self.objects.get(identity))
+        """Read a commit; without parents where they were left out of what was fetched."""
+        return read_commit(self.objects, identity)
+
+    def whole_commit(self, identity: CommitId) -> Commit:
+        """Read a commit with all of its parents, whether they are here or not."""
+        return read_whole_commit(self.objects, identity)
 
     @cached_property
     def manifests(self) -> Remembering:
@@ -139,7 +163,7 @@ class View:
 
     def with_root(self, root: Root, cache: PlainCache | None = None) -> View:
         """What this state would be with another root, one that is about to be swapped in."""
-        return View(root, self.raw, self.backend, self._monitor, cache or self._cache)
+        return View(root, self.raw, self.backend, self._monitor, cache or self._cache, supply=self._supply)
 
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""

@@ -132,6 +132,7 @@ class FaultProxy:
     def close(self) -> None:
         """Listen no more."""
         self._closed = True
+        _break(self._listener)  # wakes who waits for connections
         self._listener.close()
         self.cut()
 

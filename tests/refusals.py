@@ -68,11 +68,11 @@ def _writes(stage: Stage) -> int:
 def _refuse_at(stage: Stage, mode: str, step: int, tally: Tally) -> None:
     folder = stage.copy()
     io = FaultIO(fail_at=step, **MODES[mode])
-    acknowledged = True
+    acknowledged, unfinished = True, False
     try:
         stage.act(folder, io)
     except MvcError as error:
-        acknowledged = isinstance(error, Unfinished)  # which says that the change is made
+        acknowledged = unfinished = isinstance(error, Unfinished)  # which says that the change is made
         if error.exit_code not in (3, 4, 5, 6) or not error.hint:
             raise Broken(f"exit code {error.exit_code}, hint {error.hint!r}: {error.message}") from error
         tally.counts["refused commands"] += 1
@@ -80,7 +80,7 @@ def _refuse_at(stage: Stage, mode: str, step: int, tally: Tally) -> None:
         raise Broken(f"the disk was to refuse step {step}, and something else did")
     # a run may take a step less than the one that was counted
     tally.counts["refusals" if io.failed else "came to their end"] += 1
-    stage.check(folder, acknowledged=acknowledged)
+    stage.check(folder, acknowledged=acknowledged, unfinished=unfinished)
     stage.go_on(folder)
 
 

@@ -43,9 +43,16 @@ from mvc.ops.restore import restore
 from mvc.ops.switch import switch, switch_orphan
 from mvc.ops.undo import undo
 from mvc.refs import decode_target, peeled_target
+from mvc.remotes import outgoing
 from mvc.repo import Repository
+from mvc.sharing.fetching import FetchRequest, fetch
+from mvc.sharing.pushing import PushRequest, push
+from mvc.sharing.settings import Remote
+from mvc.store import SharedFolder, Store
+from mvc.targets import targets
 from mvc.underway.pending import read_pending
 from mvc.underway.unresolved import unresolved
+from mvc.upkeep.check import Checker
 from mvc.view import View
 from mvc.workspace import files_of_tree, locked
 from tests import engine
@@ -211,6 +218,35 @@ def broken(folder: Path) -> None:
         pack.write_bytes(data)
 
 
+def _with_remote(folder: Path) -> Repository:
+    """A version that a store beside it has too; in the work tree, where both are copied together."""
+    repository = make_repository(folder)
+    version(repository, {".mvcignore": "remote/\n", "model.safetensors": training(1)[0]}, "one")
+    SharedFolder.create(FileIO(), folder / REMOTE, Monitor(), branch="main")
+    _push(repository)
+    return repository
+
+
+def ahead(folder: Path) -> None:
+    """Two versions that a remote lacks."""
+    repository = _with_remote(folder)
+    version(repository, {"model.safetensors": training(2)[1], "more": noise(1, 5000)}, "two")
+    version(repository, {"model.safetensors": training(3)[2]}, "three")
+
+
+def behind(folder: Path) -> None:
+    """Two versions that only the remote has."""
+    repository = _with_remote(folder)
+    version(repository, {"model.safetensors": training(2)[1], "more": noise(1, 5000)}, "two")
+    version(repository, {"model.safetensors": training(3)[2]}, "three")
+    _push(repository)
+    shutil.move(folder / REMOTE, folder.with_name(REMOTE))
+    shutil.rmtree(folder)
+    repository = make_repository(folder)
+    shutil.move(folder.with_name(REMOTE), folder / REMOTE)
+    version(repository, {".mvcignore": "remote/\n", "other": "other\n"}, "other")
+
+
 def noise(seed: int, length: int) -> bytes:
     """Bytes that nothing makes smaller."""
     return np.random.default_rng(seed).bytes(length)
@@ -250,6 +286,23 @@ def _collect(repository: Repository) -> None:
 
 def _repack(repository: Repository) -> None:
     gc(repository, Collecting(now(), 0, repack=True))
+
+
+REMOTE = "remote"
+_ORIGIN = Remote("origin", REMOTE)
+
+
+def _push(repository: Repository) -> None:
+    """With packs of a few records, and so several of them."""
+    least, outgoing.LEAST = outgoing.LEAST, 2000
+    try:
+        push(repository, _ORIGIN, PushRequest(), ME, now())
+    finally:
+        outgoing.LEAST = least
+
+
+def _fetch(repository: Repository) -> None:
+    fetch(repository, _ORIGIN, FetchRequest(), ME, now())
 
 
 SCENES: dict[str, Scene] = {
@@ -321,6 +374,8 @@ SCENES: dict[str, Scene] = {
         mends=True,
     ),
     "gc --empty-trash": Scene(collected, empty_trash, ("gc", "--empty-trash"), quiet=True),
+    "push": Scene(ahead, _push, ()),
+    "fetch": Scene(behind, _fetch, ()),
 }
 """Every command that changes a repository."""
 
@@ -376,6 +431,7 @@ SESSIONS: dict[str, Session] = {
         (_collect, lambda r: snapshot(r, "later", allow_empty=True), _repack),
     ),
     "gc, gc --undo, gc": Session(littered, (_collect, undo_gc, _collect)),
+    "push, commit, push": Session(ahead, (_push, lambda r: snapshot(r, "four", allow_empty=True), _push)),
 }
 
 
@@ -395,14 +451,16 @@ class Wrong(Broken):
 
 
 class Seen(NamedTuple):
-    """What a user sees of a folder: HEAD, what refs mean, what is under way, the work tree's files, and the
-    log of operations. Times and ids of versions are left out, so that every playing of it looks the same."""
+    """What a user sees of a folder: HEAD, what refs mean, what is under way, the work tree's files, the log
+    of operations, and refs and log of the remote in it. Times and ids of versions are left out, so that every
+    playing of it looks the same."""
 
     head: str | None
     refs: tuple[tuple[str, Any], ...]
     under_way: tuple[Any, ...]
     files: tuple[tuple[str, bytes, bool], ...]
     log: tuple[str, ...]
+    remote: tuple[Any, ...] = ()
 
 
 def look(folder: Path, io: FileIO | None = None) -> Seen:
@@ -420,7 +478,23 @@ def look(folder: Path, io: FileIO | None = None) -> Seen:
         head = view.head if isinstance(view.head, str) else str(meanings.of(view.head))
         refs = tuple((name, meanings.of(decode_target(value))) for name, value in view.refs.values())
         log = tuple(operation.command for operation in view.operations())
-    return Seen(head, refs, under_way, work_files(folder), log)
+    return Seen(head, refs, under_way, work_files(folder), log, _look_at_remote(folder))
+
+
+def _look_at_remote(folder: Path) -> tuple[Any, ...]:
+    store = remote_of(folder)
+    if store is None:
+        return ()
+    with store.reading() as view:
+        meanings = _Meanings(view)
+        refs = tuple((name, meanings.of(decode_target(value))) for name, value in view.refs.values())
+        return refs, tuple(operation.command for operation in view.operations())
+
+
+def remote_of(folder: Path) -> SharedFolder | None:
+    """The store that lies in a folder as its remote, if one does."""
+    place = folder / REMOTE
+    return SharedFolder.open(FileIO(), place, Monitor()) if place.is_dir() else None
 
 
 class _Meanings:
@@ -457,7 +531,7 @@ def work_files(folder: Path) -> tuple[tuple[str, bytes, bool], ...]:
             for entry in entries:
                 path = inside + entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    if path != ".mvc":
+                    if path not in (".mvc", REMOTE):
                         stack.append(path + "/")
                 else:
                     with open(entry.path, "rb") as file:
@@ -471,25 +545,34 @@ Content = dict[str, tuple[str, int]]
 
 
 def versions(folder: Path) -> dict[str, Content]:
-    """Every tree that a ref, HEAD or an operation leads to, with its files: all of their bytes are read and
-    hashed here, whatever the store says of them."""
+    """Every tree that a ref, HEAD or an operation leads to, here or at a remote in the folder, with its
+    files: all of their bytes are read and hashed here, whatever the store says of them."""
     try:
-        repository = open_repository(folder)
+        stores: list[Store | None] = [open_repository(folder), remote_of(folder)]
     except RepositoryNotFound:
         return {}
     found: dict[str, Content] = {}
+    for store in stores:
+        if store is not None:
+            _collect_versions(store, found)
+    return found
+
+
+def _collect_versions(store: Store, found: dict[str, Content]) -> None:
+    seen: set[str] = set()
     files: dict[bytes, str] = {}
-    with repository.reading() as view:
+    with store.reading() as view:
         for tree in _trees(view):
-            if tree.hex() in found:
+            if tree.hex() in seen:
                 continue
+            seen.add(tree.hex())
             content: Content = {}
             for path, entry in files_of_tree(view, tree).items():
                 if bytes(entry.id) not in files:
                     files[bytes(entry.id)] = _hashed(view, entry.id)
                 content[path] = files[bytes(entry.id)], entry.mode
-            found[tree.hex()] = content
-    return found
+            if found.setdefault(tree.hex(), content) != content:
+                raise Wrong(f"tree {tree.hex()[:12]} is another one at the remote")
 
 
 def _hashed(view: View, identity: Any) -> str:
@@ -529,7 +612,7 @@ def _trees(view: View) -> Iterator[TreeId]:
 def store_digest(folder: Path) -> bytes:
     """Everything in the store but what no reader looks at: temporary files and announcements."""
     digest = hashlib.sha256()
-    stack = [".mvc/"]
+    stack = [".mvc/", *([f"{REMOTE}/"] if (folder / REMOTE).is_dir() else [])]
     while stack:
         inside = stack.pop()
         with os.scandir(os.path.join(folder, inside)) as entries:
@@ -537,7 +620,7 @@ def store_digest(folder: Path) -> bytes:
                 path = inside + entry.name
                 digest.update(path.encode() + b"\0")
                 if entry.is_dir(follow_symlinks=False):
-                    if path not in (".mvc/tmp", ".mvc/intents"):
+                    if entry.name not in ("tmp", "intents"):
                         stack.append(path + "/")
                     continue
                 with open(entry.path, "rb") as file:
@@ -556,6 +639,13 @@ def assert_whole(folder: Path, known: Mapping[str, Content]) -> None:
             if known.get(tree) != content:
                 raise Wrong(f"tree {tree[:12]} has files that nobody committed")
         damage = fsck(open_repository(folder), full=True).damage
+        remote = remote_of(folder)
+        if remote is not None:
+            with remote.reading() as view:
+                checker = Checker(
+                    view.backend, view.index, view.objects, targets(view)[0], lambda _count: None
+                )
+                damage += checker.full().damage
     except RepositoryNotFound:
         return  # not made yet, or not any more: looked at by who knows which
     except MvcError as error:
@@ -633,9 +723,12 @@ class Stage:
         engine._clock = itertools.count(_DAY_ONE + number * _HOUR, 1_000_000)
         self.acts[number](folder, io)
 
-    def check(self, folder: Path, *, acknowledged: bool, during: int | None = None) -> bool:
+    def check(
+        self, folder: Path, *, acknowledged: bool, unfinished: bool = False, during: int | None = None
+    ) -> bool:
         """Before or after, whole, and of use; whether it is after.
 
+        ``unfinished``: acknowledged as such, so that at a remote all is done, and perhaps not all here.
         ``during``: the number of the command, from 0, that was at work, or the last that was
         acknowledged; the only one if none is given.
 
@@ -649,7 +742,13 @@ class Stage:
             seen = self._compared(look(folder))
         except MvcError as error:
             raise Lost(f"cannot be opened any more: {error.message}") from error
-        if seen != after and (acknowledged or seen != before):
+        # what a push moves there is acknowledged there; then what follows it here moves
+        middle = before._replace(remote=after.remote)
+        if (
+            seen != after
+            and (acknowledged or seen not in (before, middle))
+            and (not unfinished or seen != middle or before.remote == after.remote)
+        ):
             raise Lost(_difference(seen, after if acknowledged else before, acknowledged))
         if (folder / ".mvc" / "journal").exists():
             raise Broken("an interrupted checkout was not settled")
@@ -683,6 +782,9 @@ class Stage:
         except RepositoryNotFound:
             init(FileIO(), folder, Monitor())
             repository = open_repository(folder)
+        if remote_of(folder) is not None:
+            self.act_one(len(self.acts) - 1, folder, FileIO())
+            self.check(folder, acknowledged=True)
         with repository.reading() as view:
             born = view.head_commit() is not None
         if born:

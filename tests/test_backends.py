@@ -243,6 +243,31 @@ def test_folder_and_memory_list_alike(tmp_path_factory, keys):
     assert [key for key, _ in stores[0].list("")] == sorted(kept)
 
 
+def test_any_key_but_some_is_found(backend):
+    assert backend.some_key() is None
+    backend.put("root", [b"x"])
+    backend.put("probe/1", [b"x"])
+    assert backend.some_key() in ("root", "probe/1")
+    assert backend.some_key(but=["root"]) == "probe/1"
+    assert backend.some_key(but=["probe/"]) == "root"
+    assert backend.some_key(but=["probe/", "root"]) is None
+    assert backend.some_key(but=["prob", "probe", "root"]) == "probe/1"
+
+
+def test_several_parts_come_in_the_order_in_which_they_were_asked_for(backend):
+    backend.put(KEY, [b"0123456789"])
+    assert backend.get_ranges(KEY, [(8, 2), (0, 3), (8, 2), (2, 0), (1, 5)]) == [
+        b"89",
+        b"012",
+        b"89",
+        b"",
+        b"12345",
+    ]
+    assert backend.get_ranges(KEY, []) == []
+    with pytest.raises(CorruptFile):
+        backend.get_ranges(KEY, [(0, 3), (8, 3)])
+
+
 def test_replace_compares_all_bytes(backend):
     backend.replace("root", None, b"one")
     for wrong in (None, b"", b"on", b"one "):

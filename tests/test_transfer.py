@@ -2,79 +2,141 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from mvc.backends.memory import MemoryBackend
-from mvc.monitor import Monitor
-from mvc.remotes.direct import DirectSink
-from mvc.remotes.negotiate import missing
-from mvc.remotes.transfer import plan, transfer
-from mvc.root import Root
-from mvc.sharing.bucket import BucketStore
-from mvc.store import Store
-from mvc.transaction import Update, begin
-from mvc.upkeep.check import Checker
-from tests.engine import ME, make_repository, now, snapshot, weights_versions
+from mvc.objectid import BlobId, CommitId
+from mvc.remotes.filters import Filter
+from mvc.remotes.lookup import Lookup
+from tests.engine import make_repository, snapshot, weights_versions
+from tests.transfers import MAIN, Far, Made, bucket, check, closure, ids, move
+
+SEEDS = st.integers(0, 2**32)
+BACKENDS = st.sampled_from([MemoryBackend, Far])
 
 
-class Far(MemoryBackend):
-    """A store in memory that counts what is read of it, as if it were far away."""
-
-    request_bytes = 128 << 10
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: list[tuple[str, int]] = []
-
-    def get(self, key):
-        data = super().get(key)
-        self.requests.append((key, len(data)))
-        return data
-
-    def get_range(self, key, offset, length):
-        data = super().get(key)[offset : offset + length]
-        self.requests.append((key, length))
-        return data
+@given(SEEDS, st.integers(1, 6), BACKENDS, BACKENDS, st.booleans(), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_what_arrives_is_the_closure_and_what_it_leans_on(seed, versions, near, other, verify, exact):
+    made = Made(seed, versions)
+    source, target = made.store(near()), bucket(other())
+    with source.reading() as view:
+        wanted = closure(view.objects, view.refs.get(MAIN))
+    moved = move(source, target, verify=verify, exact=exact)
+    check(target)
+    arrived = ids(target)
+    assert wanted <= arrived
+    with target.reading() as view:
+        extra = {entry.kind for entry in view.index.entries() if entry.id not in wanted}
+    assert extra <= {BlobId.kind}  # a base may come along, but nothing that refers to anything
+    assert set(moved.plan.wanted) == wanted
+    assert not move(source, target).found.objects  # and then there is nothing left to do
 
 
-def empty_bucket(backend=None) -> BucketStore:
-    store = BucketStore(backend or Far(), Monitor())
-    store.roots.swap(None, Root(extra={"default_branch": "main"}))
-    return store
+@given(SEEDS, st.integers(2, 6), BACKENDS, BACKENDS)
+@settings(deadline=None, max_examples=40)
+def test_branch_after_branch_only_what_is_missing_goes(seed, versions, near, other):
+    made = Made(seed, versions, branches=3)
+    source, target = made.store(near()), bucket(other())
+    for name in ["refs/tags/v1", *sorted(made.refs)]:
+        before = ids(target)
+        with source.reading() as view:
+            wanted = closure(view.objects, made.refs[name])
+        moved = move(source, target, [name])
+        check(target)
+        assert set(moved.found.objects) == wanted - before
+        assert set(moved.found.commits) == {one for one in wanted - before if isinstance(one, CommitId)}
+        with target.reading() as view:
+            assert all(len(view.index.find(identity)) == 1 for identity in wanted - before)
 
 
-def move(source: Store, target: Store, names, **options):
-    """Bring refs of one store into another; returns the plan."""
-    with source.reading() as view, begin(target, "fetch", ME, now()) as transaction:
-        wanted = {name: view.refs.get(name) for name in names}
-        found = missing(view.objects, transaction.view.objects, wanted.values(), monitor=Monitor(), **options)
-        sink = DirectSink(target.backend)
-        planned = plan(view.objects, transaction.view.objects, found, sink)
-        transaction.adopt(transfer(view.objects, transaction.view.objects, planned, sink, target.monitor))
-        transaction.writer.relied |= planned.relied
-        refs = {name: view.refs.value(name) for name in names}
-        transaction.publish(lambda _view: Update(refs=refs))
-    return planned
+@given(SEEDS, st.integers(1, 6))
+@settings(deadline=None, max_examples=30)
+def test_objects_come_behind_what_they_refer_to(seed, versions):
+    made = Made(seed, versions)
+    found = move(made.store(), bucket(), sorted(made.refs)).found
+    place = {identity: number for number, identity in enumerate(found.objects)}
+    with made.store().reading() as view:
+        for identity in found.objects:
+            for other in closure(view.objects, identity) - {identity}:
+                assert place[other] < place[identity]
 
 
-def assert_whole(store: Store) -> None:
-    with store.reading() as view:
-        starts = {view.refs.get(name): name for name in view.refs.names("refs/")}
-        report = Checker(view.backend, view.index, view.objects, starts, lambda _count: None).full()
-    assert report.damage == [], report.damage
+@given(SEEDS, st.integers(1, 5))
+@settings(deadline=None, max_examples=40)
+def test_from_far_away_hardly_more_is_read_than_was_planned(seed, versions):
+    made = Made(seed, versions)
+    backend = Far()
+    source = made.store(backend)
+    with source.reading() as view:
+        packs = {entry.pack for entry in view.index.entries()}
+    backend.requests.clear()
+    moved = move(source, bucket())
+    assert len([key for key, _ in backend.requests if key.startswith("packs/")]) <= 40 * len(packs)
+    with source.reading() as view:
+        gaps = sum(entry.length for entry in view.index.entries())
+    # what lies between is small here, so that all of it may be read along, once for each depth and kind
+    assert backend.read_bytes() <= 1.05 * moved.plan.bytes + 20 * gaps
 
 
-def test_a_history_goes_to_a_bucket_and_into_another_folder(tmp_path):
-    one = make_repository(tmp_path / "one")
-    bucket = empty_bucket()
-    two = make_repository(tmp_path / "two")
+def test_a_plan_that_is_exact_tells_the_bytes():
+    told = 0
+    for seed in range(20):
+        made = Made(seed, 4)
+        target = bucket()
+        moved = move(made.store(Far()), target, exact=True)
+        with target.reading() as view:
+            stored = sum(entry.length for entry in view.index.entries())
+        assert moved.plan.exact
+        if not moved.plan.anew:  # of what is coded anew nobody knows before
+            assert stored == moved.plan.bytes
+            told += 1
+    assert told > 5
+
+
+def test_a_history_goes_to_a_bucket_and_into_other_folders(tmp_path):
+    one, two, three = (make_repository(tmp_path / name) for name in ("one", "two", "three"))
+    shared = bucket(Far())
     for number, content in enumerate(weights_versions(5, elements=30_000)):
         (tmp_path / "one" / "model.safetensors").write_bytes(content)
         snapshot(one, f"v{number}")
-        move(one, bucket, ["refs/heads/main"])
-        assert_whole(bucket)
-        move(bucket, two, ["refs/heads/main"])
-        assert_whole(two)
-    three = make_repository(tmp_path / "three")
-    move(bucket, three, ["refs/heads/main"])
-    assert_whole(three)
-    with one.reading() as a, three.reading() as b:
-        assert {entry.id for entry in a.index.entries()} == {entry.id for entry in b.index.entries()}
+        for source, target in ((one, shared), (shared, two)):
+            move(source, target)
+            check(target)
+    move(shared, three)
+    check(three)
+    assert ids(one) == ids(three)
+
+
+@given(SEEDS, st.integers(3, 7), st.integers(1, 3), BACKENDS)
+@settings(deadline=None, max_examples=30)
+def test_a_depth_takes_so_many_generations_and_tells_where_it_cut(seed, versions, depth, near):
+    made = Made(seed, versions)
+    source, target = made.store(near()), bucket()
+    found = move(source, target, filter=Filter(depth=depth)).found
+    with source.reading() as view:
+        level, expected = {view.refs.get(MAIN)}, set()
+        for _ in range(depth):
+            expected |= level
+            level = {parent for commit in level for parent in view.commit(commit).parents}
+        cut = {one for one in expected if not expected.issuperset(view.commit(one).parents)}
+    assert set(found.commits) == expected
+    assert found.shallow == cut
+    # deepened, all of it is there
+    move(source, target, deepen=True)
+    check(target)
+
+
+def test_the_smallest_run_is_asked_first_and_the_others_not_at_all():
+    made = Made(3, 5)
+    backend = Far()
+    source = made.store(backend)
+    with source.reading() as view:
+        rows = sorted(view.index.rows, key=lambda row: row.entries)
+        newest = view.index.of_rows(rows[:1])
+        wanted = {commit for entry in newest.entries() if (commit := BlobId(entry.id)) and entry.kind == 0}
+        backend.requests.clear()
+        assert wanted == Lookup(view.index).known(wanted)
+    if wanted:
+        assert {key for key, _ in backend.requests} == {f"segments/{rows[0].name.hex()}.seg"}

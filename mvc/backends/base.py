@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mvc.errors import CorruptFile, InvalidName, StorageError
@@ -67,6 +67,12 @@ def check_range(key: str, offset: int, length: int, size: int) -> None:
     """
     if offset < 0 or length < 0 or offset + length > size:
         raise CorruptFile(f"{key} ends at byte {size}, before byte {offset} + {length}")
+
+
+def without(keys: Iterable[str], but: Collection[str]) -> Iterator[str]:
+    """Those of the keys that are none of these, and begin with none that ends in ``/``."""
+    folders = tuple(name for name in but if name.endswith("/"))
+    return (key for key in keys if key not in but and not key.startswith(folders))
 
 
 class Incoming:
@@ -157,9 +163,9 @@ class Backend(ABC):
         What is put or deleted meanwhile may or may not be among them.
         """
 
-    def some_key(self, *, except_for: Collection[str] = ()) -> str | None:
-        """Any key that is there but these; None where there is no other."""
-        return next((key for key, _size in self.list("") if key not in except_for), None)
+    def some_key(self, *, but: Collection[str] = ()) -> str | None:
+        """Any key but these; None where there is no other. Of ``but``, what ends in ``/`` is a beginning."""
+        return next(without((key for key, _size in self.list("")), but), None)
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Several parts of one object, each (offset, length) in bytes, in the order in which they are asked

@@ -7,13 +7,15 @@ else's object (docs/design/0026).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from mvc.backends.base import Backend, NotFound, check_key, check_range, folder_of
+from mvc.backends.base import Backend, NotFound, check_key, check_range, folder_of, without
 from mvc.backends.patience import Attempts, Patience
 from mvc.backends.refusals import Refusal, Unreachable, refusal_of
 from mvc.errors import CorruptFile, RootMoved, StorageError
+from mvc.parallel import ordered_map
 
 if TYPE_CHECKING:
     import obstore
@@ -27,8 +29,17 @@ MAX_OBJECT_BYTES = 128 << 20
 RESUMED_BYTES = 4 << 20
 """Of what is read in one request, from which on a cut one goes on where it was instead of from its start."""
 
+GAP_BYTES = 16 << 10
+"""Between two parts that are asked for in one request: what crosses the line in the time of a request."""
+
+LONGEST_BYTES = 16 << 20
+"""Of parts that are asked for in one request."""
+
+IN_FLIGHT = 8
+"""Requests at a time for the parts of one object."""
+
 _CHUNK = 1 << 20
-_SMALL_UPLOAD = 1 << 20
+_SMALLEST_UPLOAD = 256 << 10
 _NO_SUCH_RANGE = 416
 
 T = TypeVar("T")
@@ -65,6 +76,24 @@ class ObjectStoreBackend(Backend):
             return b""
         return bytes(self._read(key, (offset, length))[0])
 
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Several parts of one object. Neighbours come in one request, and several requests are under way."""
+        check_key(key)
+        found: dict[tuple[int, int], bytes] = {}
+
+        def read(group: Sequence[tuple[int, int]]) -> None:
+            start, length = group[0][0], max(sum(part) for part in group) - group[0][0]
+            data = self._read(key, (start, length))[0]
+            for offset, size in group:
+                found[offset, size] = bytes(data[offset - start : offset - start + size])
+
+        asked = sorted({part for part in ranges if part[0] >= 0 and part[1] > 0})
+        for part in ranges:
+            if part[0] < 0 or part[1] < 1:
+                found[part] = self.get_range(key, *part)
+        deque(ordered_map(read, _groups(asked), workers=IN_FLIGHT, window=2 * IN_FLIGHT), maxlen=0)
+        return [found[part] for part in ranges]
+
     def put(self, key: str, pieces: Sequence[Buffer]) -> bool:
         """Create an object; False if there is one already."""
         return self._write(check_key(key), b"".join(pieces), "create")
@@ -100,13 +129,13 @@ class ObjectStoreBackend(Backend):
 
         yield from sorted(self._try(f"cannot list {prefix or 'objects'}", pages))
 
-    def some_key(self, *, except_for: Collection[str] = ()) -> str | None:
-        """Any key that is there but these; reads no further than to the first page that has one."""
+    def some_key(self, *, but: Collection[str] = ()) -> str | None:
+        """Any key but these; reads no further than to the first page that has one."""
         import obstore
 
         def first() -> str | None:
             keys = (meta["path"] for page in obstore.list(self._store()) for meta in page)
-            return next((key for key in keys if key not in except_for), None)
+            return next(without(keys, but), None)
 
         return self._try("cannot list objects", first)
 
@@ -172,7 +201,7 @@ class ObjectStoreBackend(Backend):
                 refusal = self._refusal(f"cannot read {key}", error)
                 if refusal.status == _NO_SUCH_RANGE and part is not None:
                     check_range(key, *part, self._size(key))
-                if not refusal.passes or not attempts.again():
+                if not refusal.passes or not attempts.again(refusal.patience):
                     raise self._failure(f"cannot read {key}", refusal) from None
 
     def _write(self, key: str, data: bytes, mode: PutMode) -> bool:
@@ -191,7 +220,7 @@ class ObjectStoreBackend(Backend):
                 if refusal.condition:
                     return self._whose(key, data, mode, uncertain=uncertain)
                 uncertain = uncertain or refusal.uncertain
-                if not refusal.passes or not attempts.again():
+                if not refusal.passes or not attempts.again(refusal.patience):
                     raise self._failure(f"cannot write {key}", refusal) from None
 
     def _whose(self, key: str, data: bytes, mode: PutMode, *, uncertain: bool) -> bool:
@@ -218,7 +247,7 @@ class ObjectStoreBackend(Backend):
                 return request()
             except Exception as error:
                 refusal = self._refusal(doing, error)
-                if not refusal.passes or not attempts.again():
+                if not refusal.passes or not attempts.again(refusal.patience):
                     raise self._failure(doing, refusal) from None
 
     def _refusal(self, doing: str, error: Exception) -> Refusal:
@@ -244,14 +273,29 @@ class ObjectStoreBackend(Backend):
         """The store for a request that sends so many bytes. The HTTP client's clock runs from the request's
         beginning until the answer's first byte, the upload counted."""
         seconds = self._patience.stall
-        size = _SMALL_UPLOAD
-        while size < upload:
-            size *= 4
-        if upload > _SMALL_UPLOAD:
+        if upload:
+            size = _SMALLEST_UPLOAD  # few sizes, since each has a store and connections of its own
+            while size < upload:
+                size *= 8
             seconds += size / self._patience.slowest
         if seconds not in self._stores:
             self._stores[seconds] = self._connect(seconds)
         return self._stores[seconds]
+
+
+def _groups(ranges: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
+    """Ascending ranges, those together that lie next to each other; none longer than a pack."""
+    group: list[tuple[int, int]] = []
+    end = 0
+    for offset, length in ranges:
+        reach = max(end, offset + length)
+        if group and (offset > end + GAP_BYTES or reach - group[0][0] > LONGEST_BYTES):
+            yield group
+            group, reach = [], offset + length
+        group.append((offset, length))
+        end = reach
+    if group:
+        yield group
 
 
 class _Reading:

@@ -37,13 +37,13 @@ class Attempts:
         self._failed_since: float | None = None
         self.failures = 0
 
-    def again(self) -> bool:
-        """After a failure that may pass: wait, and True; False where patience is at its end."""
+    def again(self, part: float = 1.0) -> bool:
+        """After a failure that may pass: wait, and True; False where this part of the patience is over."""
         now = time.monotonic()
         if self._failed_since is None:
             self._failed_since = now
         pause = random.uniform(0, min(SHORTEST_PAUSE * 2**self.failures, LONGEST_PAUSE))
-        if now + pause - self._failed_since > self._patience.total:
+        if now + pause - self._failed_since > self._patience.total * part:
             return False
         self.failures += 1
         time.sleep(pause)

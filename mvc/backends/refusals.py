@@ -23,7 +23,8 @@ class Refusal:
 
     ``passes``: the same request may succeed later. ``uncertain``: it may have been carried out all the same.
     ``status``: what the server answered, 0 where it did not. ``missing``: there is no such object.
-    ``condition``: what was asked for under a condition does not hold.
+    ``condition``: what was asked for under a condition does not hold. ``patience``: which part of the whole
+    patience it deserves.
     """
 
     reason: str
@@ -33,6 +34,7 @@ class Refusal:
     status: int = 0
     missing: bool = False
     condition: bool = False
+    patience: float = 1.0
 
 
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, for this store"
@@ -50,6 +52,11 @@ _PERMANENT_CODES = {
     "PermanentRedirect": ("the bucket lies in another region", "set AWS_REGION"),
     "QuotaExceeded": ("the quota is used up", "free some space"),
 }
+_BY_STATUS = {
+    401: ("there are no credentials that it accepts", _CREDENTIALS),
+    403: ("access is denied", "check the credentials and what they are allowed to do"),
+    404: ("there is no such bucket", "make it first with the provider's own tools"),
+}
 _PASSING_CODES = frozenset(
     {
         "ConditionalRequestConflict",
@@ -62,7 +69,47 @@ _PASSING_CODES = frozenset(
     }
 )
 _PASSING_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_AGAIN = "check the connection and run the command again; what arrived is kept"
+_AGAIN = "check the connection and run the command again"
+_NOT_SENT = re.compile(r"HttpError \{\s*kind: Connect\b")
+
+_PERMANENT_WORDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("Name or service not known", "nodename nor servname", "No address associated", "NXDomain"),
+        "its name is not known to the network",
+        "check the endpoint and the connection",
+    ),
+    (
+        ("InvalidCertificate", "InvalidMessage", "AlertReceived", "HandshakeFailure", "PeerIncompatible"),
+        "no secure connection can be made",
+        "check the endpoint's address and its certificate",
+    ),
+    (
+        ("kind: Build", "builder error", "URL scheme is not allowed"),
+        "the endpoint is no address that may be used",
+        "check AWS_ENDPOINT_URL",
+    ),
+    (("BareRedirect",), "the bucket lies in another region", "set AWS_REGION"),
+)
+_PASSING_WORDS: tuple[tuple[tuple[str, ...], str, float], ...] = (
+    (("ConnectionRefused", "Connection refused"), "nobody answers there", 0.25),
+    (("dns error",), "its name cannot be looked up now", 0.25),
+    (("kind: Timeout", "TimedOut", "operation timed out"), "it did not answer in time", 1.0),
+    (
+        (
+            "kind: Connect",  # ConnectionReset and ConnectionAborted among them
+            "kind: Interrupted",
+            "kind: Request",
+            "kind: Decode",
+            "IncompleteMessage",
+            "UnexpectedEof",
+            "BrokenPipe",
+            "body error",
+        ),
+        "the connection broke",
+        1.0,
+    ),
+)
+"""Words, what they mean, and which part of the whole patience it is worth."""
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -80,9 +127,9 @@ def refusal_of(error: Exception) -> Refusal:
     if kind in ("AlreadyExistsError", "PreconditionError"):
         return Refusal("it was changed by somebody else", "", condition=True)
     if kind == "PermissionDeniedError":
-        return Refusal("access is denied", "check the credentials and what they are allowed to do")
-    if kind == "UnauthenticatedError" or "CredentialsNotLoaded" in text or "169.254." in text:
-        return Refusal("there are no credentials that it accepts", _CREDENTIALS)
+        return Refusal(*_BY_STATUS[403])
+    if kind == "UnauthenticatedError" or "169.254." in text:  # where a machine of a cloud asks for its role
+        return Refusal(*_BY_STATUS[401])
     if kind == "NotSupportedError":
         return Refusal("the store cannot do what mvc needs", "choose another store")
     status = _STATUS.search(text)
@@ -90,43 +137,20 @@ def refusal_of(error: Exception) -> Refusal:
         number = int(status[1])
         if number in _PASSING_STATUS:
             return Refusal(f"it answers {number}", "try again later", True, True, number)
+        if number in _BY_STATUS:  # lists are refused without an exception of their own
+            return Refusal(*_BY_STATUS[number], status=number)
         return Refusal(f"it answers {number}", "check address and endpoint", status=number)
     return _of_transport(text)
 
 
 def _of_transport(text: str) -> Refusal:
     """Where no answer came."""
-    lower = text.lower()
-    if "dns error" in lower or "failed to lookup address" in lower:
-        return Refusal("its name is not known to the network", "check the endpoint and the connection")
-    if "certificate" in lower or "tls" in lower or "InvalidContentType" in text:
-        return Refusal("no secure connection can be made", "check the endpoint's address and its certificate")
-    if "kind: Build" in text or "builder error" in lower or "invalid url" in lower:
-        return Refusal("the endpoint is no address that may be used", "check AWS_ENDPOINT_URL")
-    if "connection refused" in lower:
-        return Refusal("nobody answers there", _AGAIN, passes=True)
-    if "timedout" in lower or "timed out" in lower or "timeout" in lower.split("retry_timeout", 1)[0]:
-        return Refusal(
-            "it did not answer in time", _AGAIN, passes=True, uncertain="kind: Connect" not in text
-        )
-    if any(sign in lower for sign in _TRANSPORT):
-        return Refusal("the connection broke", _AGAIN, passes=True, uncertain="kind: Connect" not in text)
+    for words, reason, hint in _PERMANENT_WORDS:
+        if any(word in text for word in words):
+            return Refusal(reason, hint)
+    uncertain = _NOT_SENT.search(text) is None
+    for words, reason, patience in _PASSING_WORDS:
+        if any(word in text for word in words):
+            return Refusal(reason, _AGAIN, True, uncertain, patience=patience)
     # Text that nobody foresaw is not tried again: it may be a bug, and it would be hidden for a minute.
-    return Refusal("the request failed", "MVC_TRACEBACK=1 shows more")
-
-
-_TRANSPORT = (
-    "error sending request",
-    "connection reset",
-    "connection closed",
-    "incompletemessage",
-    "incomplete message",
-    "broken pipe",
-    "request or response body error",
-    "error decoding response body",
-    "end of file before message length reached",
-    "unexpected eof",
-    "kind: connect",
-    "kind: interrupted",
-    "kind: request",
-)
+    return Refusal("the request failed in a way that mvc does not know", "", uncertain=True)

@@ -20,6 +20,7 @@ from mvc.objects import FOLDER
 from mvc.refs import BRANCHES, TAGS
 from mvc.registry.notes import Notes
 from mvc.repo import STORE
+from mvc.sharing.settings import REMOTES
 from mvc.spans import Span
 from mvc.view import View
 
@@ -47,6 +48,12 @@ def tags(view: View, begin: str = "") -> Iterator[Candidate]:
         yield Candidate(name.removeprefix(TAGS), "tag")
 
 
+def followed(view: View, begin: str = "") -> Iterator[Candidate]:
+    """Branches of remotes that begin so, as ``origin/main``."""
+    for name in islice(view.names(REMOTES + begin), MOST):
+        yield Candidate(name.removeprefix(REMOTES), "branch of a remote")
+
+
 def revisions(view: View, begin: str = "") -> Iterator[Candidate]:
     """HEAD, branches, tags, and the newest commits that begin so; ``A..`` before it stays."""
     range_start, dots, begin = begin.rpartition("..")
@@ -62,6 +69,7 @@ def _single_revisions(view: View, begin: str) -> Iterator[Candidate]:
         yield Candidate("HEAD", view.commit(head).subject)
     yield from branches(view, begin)
     yield from tags(view, begin)
+    yield from followed(view, begin)
     if head is not None and _HEX.issuperset(begin):
         yield from _newest(view, head, begin.lower())
 

@@ -21,11 +21,11 @@ from mvc.view import View
     "mvc log --format='%h %ar %(metric:loss) %s'",
     "mvc log --json | jq '.[0].metrics'",
     data="An array of versions, newest first: id, parents, tree, author (name, email), time (ISO 8601 with "
-    "offset), message, metrics, params, tags, branches, notes (id, author, time, metrics, params, message; "
-    "oldest first); with --weights also weights (null without "
-    "tensors); with --stat, --name-only or --name-status also changes as in 'mvc show --json' (same_weights "
-    "is null; changes is null where a purge took what tells them); with --follow also path. Metrics that are "
-    "not finite are null.",
+    "offset), message, metrics, params, tags, branches, remotes (followed branches of remotes), "
+    "notes (id, author, time, metrics, params, message; oldest first); with --weights also "
+    "weights (null without tensors); with --stat, --name-only or --name-status also changes as in "
+    "'mvc show --json' (same_weights is null; changes is null where a purge took what tells them); with "
+    "--follow also path. Metrics that are not finite are null.",
     paths=True,
     paged=True,
 )

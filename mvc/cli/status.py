@@ -6,6 +6,7 @@ from mvc.cli.call import Call
 from mvc.cli.changes import weights_text
 from mvc.cli.conflicts import conflict_json, pending_json, pending_lines
 from mvc.cli.declare import Option, command
+from mvc.cli.refs import standing_json, standing_lines
 from mvc.objectid import CommitId
 from mvc.ops.status import Status
 from mvc.ops.status import status as read_status
@@ -22,7 +23,8 @@ from mvc.text import one_line
     "weights of all other deleted ones), refused and skipped (path, why), pending (what is under way: "
     "kind: merge, cherry-pick or revert; ours, theirs, message, squash, rest: versions to come; or null), "
     "unresolved (as conflicts of 'mvc merge --json'), and bisecting_from (where HEAD was before a bisection "
-    "under way, or null).",
+    "under way, or null), and upstream (what the branch follows: name, commit (null where it was never "
+    "there), ahead, behind; or null).",
 )
 def status(
     call: Call,
@@ -45,12 +47,15 @@ def status(
                 "bisecting_from": _start(found),
                 "refused": [{"path": path, "why": why} for path, why in found.state.scan.refused],
                 "skipped": [{"path": path, "why": why} for path, why in found.state.scan.skipped],
+                "upstream": standing_json(found.standing),
                 "pending": None if found.pending is None else pending_json(found.pending),
                 "unresolved": [conflict_json(conflict) for conflict in found.unresolved],
             }
         )
         return
     call.print(_where(found))
+    for line in standing_lines(found.standing):
+        call.print(line)
     if found.pending is not None:
         with call.repository.reading() as view:
             for line in pending_lines(call, view.objects, found.pending, found.unresolved):

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Row] = {
     "notes": Row("change", "Add metrics and words to a version after it was made"),
     "undo": Row("change", "Take back what a command did"),
     "oplog": Row("change", "List what commands did, and go back to any of it"),
+    "bundle": Row("share", "Put versions into one file, or tell what such a file holds"),
     "import": Row("share", "Take over versions from a folder, git-lfs, DVC or Hugging Face"),
     "export": Row("share", "Bring a version out: a folder, a tar archive, safetensors"),
     "stats": Row("care", "Show what is stored and what it costs"),

@@ -47,6 +47,7 @@ def entry_json(entry: Entry, notes: Iterable[Note] = ()) -> dict[str, Any]:
         "params": finite(commit.params),
         "tags": list(entry.tags),
         "branches": list(entry.branches),
+        "remotes": list(entry.remotes),
         "notes": [note_json(note) for note in notes],
     }
 
@@ -122,6 +123,7 @@ class Names:
         """One by one."""
         names = [f"tag: {name}" for name in entry.tags]
         names += [name for name in entry.branches if name != self._branch]
+        names += entry.remotes
         if entry.id == self._head:
             names.insert(0, f"HEAD -> {self._branch}" if self._branch else "HEAD")
         return [one_line(name) for name in names]

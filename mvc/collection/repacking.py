@@ -43,11 +43,16 @@ def plan_standing(view: View, everything: bool, best: bool) -> dict[ObjectId, Ta
     plan = Plan(view.objects, leaning_within(view.objects, heads), best=best)
     for sequences in lines(view.objects, heads, list(dict.fromkeys(others))):
         there = {
-            place: [one for one in sequence if not view.objects.is_gone(one)]
+            place: [one for one in sequence if not _is_missing(view, one)]
             for place, sequence in sequences.items()
         }
         plan.add({place: sequence for place, sequence in there.items() if sequence})
-    return {one: target for one, target in plan.targets.items() if not view.objects.is_gone(one)}
+    return {one: target for one, target in plan.targets.items() if not _is_missing(view, one)}
+
+
+def _is_missing(view: View, identity: ObjectId) -> bool:
+    """Whether an object is not here, on purpose."""
+    return view.objects.is_gone(identity) or view.objects.is_elsewhere(identity)
 
 
 def repack(repository: Repository, *, best: bool, everything: bool) -> int:

@@ -52,7 +52,11 @@ def gather(
             _fill(database, piece, target, keep, small)
 
     wanted = list(wanted)
-    handed = batches(_pieces(wanted), lambda piece: len(piece.target), BATCH_BYTES)
+    handed = batches(
+        database.ahead(_pieces(wanted), lambda item: (item.piece.part.blob, item.piece.part.length)),
+        lambda piece: len(piece.target),
+        BATCH_BYTES,
+    )
     # a thread pool costs more than one batch; small pieces only make threads wait for each other
     least = max(BATCH_BYTES, SMALL_TENSOR * len(wanted))
     alone = threads == 1 or sum(len(item.target) for item in wanted) <= least

@@ -22,11 +22,13 @@ NAMEABLE: Kinds = (*TREEISH, ManifestId)
 
 STATE_REFS = ("refs/worktree/", "refs/bisect/", "refs/notes/")
 """Where mvc keeps what is under way, bisections and notes: found by their names, but offered to nobody."""
+_BRANCHES = "refs/heads/"
 _PREFIXES = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 """Git's order of precedence."""
 
 _HEX = re.compile(r"[0-9a-fA-F]{4,64}")
 _EARLIER = re.compile(r"@\{([0-9]{1,9})\}")
+_UPSTREAM = ("@{u}", "@{upstream}")
 _MOST_LISTED = 8
 _MOST_OFFERED = 6
 
@@ -52,6 +54,11 @@ class Refs(Protocol):
 
         ``HEAD`` counts every change of the current commit: moves of the current branch and switches.
         """
+        ...
+
+    def upstream(self, branch: str, /) -> str | None:
+        """The full name of the ref that stands for what a branch, by its short name, follows; None where it
+        follows nothing."""
         ...
 
 
@@ -166,7 +173,9 @@ def _head(refs: Refs) -> ObjectId:
 
 
 def _find_earlier(name: str, at: str, reader: ObjectReader, refs: Refs) -> Resolved:
-    """Resolve ``NAME@{n}``; without a name, the current branch is meant."""
+    """Resolve ``NAME@{n}`` and ``NAME@{upstream}``; without a name, the current branch is meant."""
+    if at.lower() in _UPSTREAM:
+        return _find_upstream(name, reader, refs)
     match = _EARLIER.fullmatch(at)
     if match is None:
         raise RevisionNotFound(
@@ -186,6 +195,28 @@ def _find_earlier(name: str, at: str, reader: ObjectReader, refs: Refs) -> Resol
             hint="mvc oplog lists its changes",
         )
     return _found(value, reader, None, others)
+
+
+def _find_upstream(name: str, reader: ObjectReader, refs: Refs) -> Resolved:
+    """Resolve what a branch follows."""
+    full = (refs.head or "") if name in ("", "HEAD", "@") else name
+    branch = full.removeprefix(_BRANCHES) if isinstance(full, str) else ""
+    if not branch:
+        raise RevisionNotFound(
+            "HEAD is detached, so it follows nothing", hint="name a branch: main@{upstream}"
+        )
+    ref = refs.upstream(branch)
+    if ref is None:
+        raise RevisionNotFound(
+            f"{branch!r} follows no branch of a remote", hint="mvc branch --set-upstream-to REMOTE/BRANCH"
+        )
+    value = refs.get(ref)
+    if value is None:
+        raise RevisionNotFound(
+            f"{short_ref_name(ref)}, which {branch!r} follows, is not here",
+            hint="mvc fetch brings what there is",
+        )
+    return _found(value, reader, ref)
 
 
 def _find_by_id(digits: str, reader: ObjectReader, refs: Refs, wanted: Kinds) -> Resolved:

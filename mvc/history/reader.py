@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple, Protocol, TypeVar
@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from mvc.errors import CorruptObject, ObjectPurged, UsageError
 from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Manifest, Part, Tag, Tree, commit_links, manifest_content
+from mvc.odb.database import AHEAD_BYTES
+from mvc.parallel import batches
 from mvc.spans import Span
 
 _Object = TypeVar("_Object", Manifest, Tree, Commit, Tag, AliasEntry)
@@ -52,12 +54,39 @@ def _parsed(parse: Callable[[bytes], _Parsed], data: bytes, identity: ObjectId) 
 
 def read_links(reader: ObjectReader, identity: CommitId) -> tuple[int, tuple[CommitId, ...]]:
     """A commit's time in microseconds and its parents, in less time than :func:`read_commit` takes."""
-    return _parsed(commit_links, reader.get(identity), identity)
+    links = _parsed(commit_links, reader.get(identity), identity)
+    return (links[0], ()) if identity in shallow_of(reader) else links
 
 
 def read_commit(reader: ObjectReader, identity: CommitId) -> Commit:
-    """Read a commit."""
+    """Read a commit, as history has it here: without parents where they were left out of what was fetched.
+
+    Who makes another commit out of it needs :func:`read_whole_commit`.
+    """
+    commit = read_object(reader, Commit, identity)
+    return replace(commit, parents=()) if identity in shallow_of(reader) else commit
+
+
+def read_whole_commit(reader: ObjectReader, identity: CommitId) -> Commit:
+    """Read a commit with the parents that it was made with, whether they are here or not."""
     return read_object(reader, Commit, identity)
+
+
+def shallow_of(reader: ObjectReader) -> Collection[CommitId]:
+    """Commits at which a reader's history ends, though they have parents."""
+    found: Collection[CommitId] = getattr(reader, "shallow", ())
+    return found
+
+
+def prefetch(reader: ObjectReader, wanted: Iterable[ObjectId]) -> None:
+    """Have a reader fetch together what is about to be read, where it lies elsewhere.
+
+    Raises:
+        StorageError: whoever has it cannot be reached.
+    """
+    bring = getattr(reader, "prefetch", None)
+    if bring is not None:
+        bring(wanted)
 
 
 def read_tree(reader: ObjectReader, identity: TreeId) -> Tree:
@@ -112,6 +141,15 @@ class Remembering:
         self._lock = threading.Lock()
         self.get = reader.get
         self.find_prefix = reader.find_prefix
+
+    @property
+    def shallow(self) -> Collection[CommitId]:
+        """Where the reader's history ends."""
+        return shallow_of(self._reader)
+
+    def prefetch(self, wanted: Iterable[ObjectId]) -> None:
+        """Have the reader fetch what is about to be read."""
+        prefetch(self._reader, wanted)
 
     def manifest(self, identity: ManifestId) -> Manifest:
         """Read the description of a file."""
@@ -219,4 +257,13 @@ def read_range(
         CorruptObject: a blob has another length than the manifest says.
     """
     table = manifest if isinstance(manifest, PartTable) else PartTable(manifest)
-    return (read_piece(reader, piece) for piece in table.pieces(offset, length))
+    return _read_pieces(reader, table.pieces(offset, length))
+
+
+def _read_pieces(reader: ObjectReader, pieces: Iterator[Piece]) -> Iterator[bytes]:
+    if getattr(reader, "prefetch", None) is None:
+        yield from (read_piece(reader, piece) for piece in pieces)
+        return
+    for window in batches(pieces, lambda piece: piece.part.length, AHEAD_BYTES):
+        prefetch(reader, (piece.part.blob for piece in window if piece.part.blob is not None))
+        yield from (read_piece(reader, piece) for piece in window)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mvc.backends import Backend
 from mvc.errors import (
@@ -16,13 +17,15 @@ from mvc.errors import (
     UnsupportedFeature,
 )
 from mvc.monitor import Monitor
-from mvc.objectid import KINDS, ObjectId
+from mvc.objectid import KINDS, CommitId, ObjectId
 from mvc.odb.cache import PlainCache
 from mvc.odb.decoder import decode_chain, decode_chain_into
 from mvc.odb.index import Index
 from mvc.odb.pack import read_record, read_records_near
 from mvc.odb.record import MAX_DEPTH, Base, Recipe, Record
 from mvc.odb.segment import Entry
+from mvc.odb.supply import Supply
+from mvc.parallel import batches
 from mvc.predictors import predict
 
 if TYPE_CHECKING:
@@ -34,6 +37,12 @@ MAX_DECODED_BYTES = 1 << 30
 MAX_HELD_BYTES = 512 << 20
 """Stretches of bases that are held at once while one object is decoded: as many as a record may name
 (``MAX_BASE_BYTES``), eight records deep, and writers never go deeper."""
+
+_DEPTH = attrgetter("depth")
+_Item = TypeVar("_Item")
+
+AHEAD_BYTES = 32 << 20
+"""Plain bytes of what is fetched together from elsewhere before it is read."""
 
 SMALL_BYTES = 256 << 10
 """Plain bytes of the largest object that is worth asking :meth:`ObjectDatabase.get_small` for."""
@@ -59,7 +68,8 @@ class ObjectDatabase:
     """Reads objects. Every object is hashed before it is handed out.
 
     An id may have several records: the one of least depth is read, another one when it is damaged (the
-    damage is told to the monitor). ``refusal`` tells what was purged. Safe to use from several threads.
+    damage is told to the monitor). ``refusal`` tells what was purged, ``supply`` fetches what is not at hand.
+    Safe to use from several threads.
     """
 
     def __init__(
@@ -69,10 +79,13 @@ class ObjectDatabase:
         monitor: Monitor,
         cache: PlainCache | None = None,
         refusal: Refusal = _nothing_purged,
+        supply: Supply | None = None,
     ) -> None:
         self.backend = backend
         self.index = index
         self.refusal = refusal
+        self._supply = supply
+        self._fetches = supply is not None
         self._monitor = monitor
         self._cache = cache or PlainCache(CACHE_BYTES)
         self._pending: PendingRecords | None = None
@@ -107,9 +120,60 @@ class ObjectDatabase:
             self._monitor,
             cache or self._cache,
             refusal or self.refusal,
+            self._supply,
         )
         database._pending = pending or self._pending
+        database._fetches = self._fetches
         return database
+
+    def at_hand(self) -> ObjectDatabase:
+        """This database without what lies elsewhere: nothing is fetched for whoever reads it."""
+        database = self._like()
+        database._fetches = False
+        return database
+
+    @property
+    def shallow(self) -> Collection[CommitId]:
+        """Commits whose parents were left out when they were fetched: history ends there."""
+        return () if self._supply is None else self._supply.shallow
+
+    def prefetch(self, wanted: Iterable[ObjectId]) -> None:
+        """Have objects that are about to be read at hand, fetched together where they lie elsewhere.
+
+        What cannot be had is no error here but for whoever reads it.
+
+        Raises:
+            StorageError: whoever has them cannot be reached.
+        """
+        if self._supply is not None and self._fetches:
+            self._bring([one for one in dict.fromkeys(wanted) if self.refusal(one) is None])
+
+    def ahead(
+        self, items: Iterable[_Item], piece_of: Callable[[_Item], tuple[ObjectId | None, int]]
+    ) -> Iterator[_Item]:
+        """The items, each after what it needs was fetched together with what its next ones need.
+
+        ``piece_of`` gives the object that an item needs, None for none, and its plain length in bytes. Where
+        everything is at hand the items pass through one by one.
+        """
+        if self._supply is None or not self._fetches:
+            yield from items
+            return
+        for some in batches(items, lambda item: piece_of(item)[1], AHEAD_BYTES):
+            wanted = (piece_of(item)[0] for item in some)
+            self.prefetch(identity for identity in wanted if identity is not None)
+            yield from some
+
+    def _bring(self, wanted: Sequence[ObjectId]) -> None:
+        assert self._supply is not None
+        if not self._supply.is_far:
+            wanted = [one for one in wanted if not self.entries(one)]
+        if wanted:
+            self._supply.bring(wanted, self)
+
+    def is_elsewhere(self, identity: ObjectId) -> bool:
+        """Whether an object is not here and need not be: another store has it."""
+        return self._supply is not None and self._supply.expects(identity) and not self.entries(identity)
 
     def is_gone(self, identity: ObjectId) -> bool:
         """Whether an object is missing on purpose: purged, and not stored again since."""
@@ -134,7 +198,9 @@ class ObjectDatabase:
         """Where the object's records lie, least depth first."""
         found = [entry for entry in self.index.find(identity) if entry.kind == identity.kind]
         if not found and self._pending is not None:
-            return self._pending.entries(identity)
+            found = self._pending.entries(identity)
+        if self._supply is not None and (brought := self._supply.entries(identity)):
+            found = sorted({*found, *brought}, key=_DEPTH)
         return found
 
     def get(self, identity: ObjectId) -> bytes:
@@ -192,6 +258,7 @@ class ObjectDatabase:
     ) -> dict[ObjectId, bytes]:
         found: dict[ObjectId, bytes] = {}
         entries: list[Entry] = []
+        brought: list[Record] = []
         left = _SMALL_TOGETHER
         for identity in dict.fromkeys(wanted):
             if self.refusal(identity) is not None:
@@ -199,6 +266,10 @@ class ObjectDatabase:
             plain = self._cache.get(identity, below)
             if plain is not None:
                 found[identity] = plain
+                continue
+            record = None if self._supply is None else self._supply.record(identity)
+            if record is not None and record.depth < below and record.plain_length <= SMALL_BYTES:
+                brought.append(record)
                 continue
             entry = next(iter(self.entries(identity)), None)
             if (
@@ -209,7 +280,7 @@ class ObjectDatabase:
             ):
                 entries.append(entry)
                 left -= entry.length
-        records = self._small_records(entries) if len(entries) > 1 else []
+        records = [*brought, *(self._small_records(entries) if len(entries) > 1 else [])]
         bases = [base.id for record in records for base in record.bases]
         if bases:
             # goes down at most MAX_DEPTH times, because depths fall; decoding finds them in the cache
@@ -263,6 +334,9 @@ class ObjectDatabase:
         """The record that :meth:`get` would read first, verified against its checksum but not decoded."""
         self.refuse_purged(identity)
         entries = self.entries(identity)
+        if not entries and self._supply is not None and self._fetches:
+            self._bring((identity,))
+            entries = self.entries(identity)
         if not entries:
             raise self.refusal(identity, missing=True) or ObjectMissing(
                 f"{identity.word} {identity.short} is missing", hint="run 'mvc fsck'"
@@ -273,6 +347,9 @@ class ObjectDatabase:
         pending = None if self._pending is None else self._pending.record(identity)
         if pending is not None and not entry.pack:
             return pending
+        brought = None if self._supply is None else self._supply.record(identity)
+        if brought is not None and brought.depth <= entry.depth:
+            return brought
         if not entry.pack:  # put into the store since it was looked up
             entry = self.entries(identity)[0]
         return read_record(self.backend, entry, verify=verify)
@@ -303,6 +380,8 @@ class ObjectDatabase:
         if plain is not None:
             return plain
         trouble: list[Failure] = []
+        if self._supply is not None and self._fetches:
+            self._bring((identity,))
         entries = self.entries(identity)
         for entry in entries:
             if entry.depth >= below:
@@ -337,6 +416,11 @@ class ObjectDatabase:
         purged = self.refusal(identity, missing=True)
         if purged is not None:
             return purged
+        if self._supply is not None and self._supply.expects(identity):
+            return ObjectMissing(
+                f"{name} is not here, and what was left out of the clone has no such object",
+                hint="'mvc fsck' in the store that was cloned tells more",
+            )
         # a damaged id column hides ids; only a sound index may say that something is not there
         for damage in self.index.damage():
             return CorruptFile(f"{name} is not found, and the index is damaged: {damage.message}", hint=hint)
@@ -401,6 +485,10 @@ class PendingRecords:
             return [Entry(bytes(identity), identity.kind, b"", 0, 0, record.depth)]
         entry = self._packed.get(identity)
         return [] if entry is None else [entry]
+
+    def forget(self, identity: ObjectId) -> None:
+        """Take a record back that is in memory."""
+        self._records.pop(identity, None)
 
     def record(self, identity: ObjectId) -> Record | None:
         """A record in memory."""

@@ -108,6 +108,18 @@ class Index:
         run, number = self._by_name[name]
         return run.segments[number] or self._open(run, number)
 
+    def covering(self, ids: Iterable[bytes]) -> dict[SegmentRow, list[bytes]]:
+        """The live segments whose ranges take these ids in, each with those of them; opens none."""
+        found: dict[SegmentRow, list[bytes]] = {}
+        for id in ids:
+            prefix = int.from_bytes(id[:8], "big")
+            for run in self._runs:
+                number = bisect_right(run.firsts, prefix) - 1
+                while number >= 0 and run.lasts[number] >= prefix:
+                    found.setdefault(run.rows[number], []).append(id)
+                    number -= 1
+        return found
+
     def of_rows(self, rows: Sequence[SegmentRow]) -> Index:
         """An index of these segments alone."""
         return Index(rows, self._open_segment, self.dead_packs)

@@ -81,6 +81,19 @@ def segment_name(data: Buffer) -> bytes:
     return blake3(data).digest()
 
 
+def segment_lengths(name: bytes, first: bytes) -> tuple[int, int]:
+    """The lengths in bytes of the head and of the whole segment, as its first bytes say.
+
+    Raises:
+        CorruptFile: it does not begin like a segment.
+    """
+    if len(first) < _HEAD.size or first[: len(_MAGIC)] != _MAGIC:
+        raise CorruptFile(f"index segment {name.hex()[:12]} does not begin like a segment", hint=HINT)
+    _, _, _, _, count, packs, superseded, buckets, _, _ = _HEAD.unpack_from(first)
+    head = _HEAD.size + SHORT_NAME * superseded + _PACK_NAME * packs + 4 * (buckets + 1)
+    return head, head + (_ID + _ROW.size) * count
+
+
 def entry_order(entry: Entry) -> tuple[bytes, int, bytes, int, int, int]:
     """The order of a segment's rows: by id, an id's records by depth, then by place."""
     return entry.id, entry.depth, entry.pack, entry.offset, entry.length, entry.kind
@@ -169,9 +182,7 @@ class Segment:
         """
         if prefix < self._first or prefix > self._last:
             return -1
-        low, high = _PAIR(self.data, self._fanout_at + ((prefix - self._first >> self._shift) << 2))
-        if low > high or high > self.count:
-            raise self.damaged("has a fan-out that leaves the id column")
+        low, high = self.bucket(prefix)
         if high - low > _BISECT_ABOVE:
             low, stop = self._narrow(id, low, high, _BISECT_ABOVE // 2)
             high = min(stop + 1, high)  # the row where it stopped may be the one
@@ -183,6 +194,17 @@ class Segment:
                 return (position - start) // _ID
             position = self._find(id, position + 1, end)  # the bytes straddle two ids
         return -1
+
+    def bucket(self, prefix: int) -> tuple[int, int]:
+        """The rows, from the first to before the second, of the bucket of a prefix in the segment's range.
+
+        Raises:
+            CorruptFile: the fan-out table points out of the column.
+        """
+        low, high = _PAIR(self.data, self._fanout_at + ((prefix - self._first >> self._shift) << 2))
+        if low > high or high > self.count:
+            raise self.damaged("has a fan-out that leaves the id column")
+        return low, high
 
     def _narrow(self, id: bytes, low: int, high: int, width: int) -> tuple[int, int]:
         """Halve a range of rows around the place where an id is or would be, down to ``width`` rows."""

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from mvc.errors import ConflictError, RevisionNotFound, UserError
 from mvc.history.ancestry import is_ancestor
-from mvc.history.revisions import check_ref_name, resolve_commit
+from mvc.history.revisions import check_ref_name, resolve, resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, encode_target, peeled_target
 from mvc.repo import Repository
+from mvc.sharing.following import follow
+from mvc.sharing.settings import REMOTES, with_branch_renamed, without_upstream
 from mvc.transaction import Update, begin
 from mvc.view import View
 
@@ -32,6 +34,14 @@ def branches(view: View) -> Iterator[Branch]:
             yield Branch(name.removeprefix(BRANCHES), target, name == view.head)
 
 
+def followed(view: View) -> Iterator[Branch]:
+    """Branches of remotes as they were last seen, by name: ``origin/main``."""
+    for name, value in view.refs.values(REMOTES):
+        target = peeled_target(value)
+        if target is not None:
+            yield Branch(name.removeprefix(REMOTES), target, False)
+
+
 def create(
     repository: Repository, name: str, revision: str, who: Person, now: Timestamp, *, force: bool = False
 ) -> CommitId:
@@ -44,6 +54,7 @@ def create(
     ref = BRANCHES + name
     with begin(repository, f"branch {name}", who, now) as tx:
         target = resolve_commit(revision, tx.view.objects, tx.view)
+        source = resolve(revision, tx.view.objects, tx.view).ref or ""
 
         def build(view: View) -> Update | None:
             if view.refs.get(ref) == target and ref != view.head:
@@ -57,7 +68,37 @@ def create(
             return Update(refs={ref: encode_target(target)})
 
         tx.publish(build)
+    if source.startswith(REMOTES):
+        follow(repository, name, source)
     return target
+
+
+def set_upstream(repository: Repository, name: str, revision: str) -> str:
+    """Have a branch follow the branch of a remote that a revision names (``origin/main``); returns its short
+    name.
+
+    Raises:
+        RevisionNotFound: there is no such branch here.
+        UserError: the revision is no branch of a remote.
+    """
+    with repository.reading() as view:
+        if view.refs.value(BRANCHES + name) is None and view.branch() != name:
+            raise RevisionNotFound(f"no branch is called {name!r}", hint="'mvc branch' lists them")
+        ref = resolve(revision, view.objects, view).ref or ""
+    if not ref.startswith(REMOTES) or not follow(repository, name, ref):
+        raise UserError(
+            f"{revision} is no branch of a remote", hint="'mvc branch -r' lists them; mvc push -u makes one"
+        )
+    return ref.removeprefix(REMOTES)
+
+
+def unset_upstream(repository: Repository, name: str) -> None:
+    """Have a branch follow nothing.
+
+    Raises:
+        ConfigError: it follows nothing.
+    """
+    repository.write_config(without_upstream(repository.config(), name))
 
 
 def delete(
@@ -114,6 +155,8 @@ def rename(repository: Repository, old: str, new: str, who: Person, now: Timesta
             return Update(refs={} if unborn else {BRANCHES + old: None, BRANCHES + new: value}, head=head)
 
         tx.publish(build)
+    # those of the old name stay, so that the branch follows the same when this is undone
+    repository.write_config(with_branch_renamed(repository.config(), old, new))
 
 
 def current_name(view: View) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, encode_target, peeled_target
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import DEFAULT_BRANCH, STORE, Repository
+from mvc.sharing.addresses import parse_address
 from mvc.sharing.fetching import Fetched, FetchRequest, fetch
-from mvc.sharing.opening import open_store
-from mvc.sharing.settings import ORIGIN, Remote, check_name, settled, with_remote, with_upstream
+from mvc.sharing.settings import ORIGIN, Remote, check_name, with_remote, with_upstream
+from mvc.sharing.stores import open_store
 from mvc.store import exists, read_text
 from mvc.transaction import Update, begin
 from mvc.view import View
@@ -66,7 +68,7 @@ def clone(
     now: Timestamp,
     *,
     base: Path,
-    environment: dict[str, str] | None = None,
+    environment: Mapping[str, str],
 ) -> Cloned:
     """Copy the store at an address (a path starts at ``base``) into a folder, which is made where it is
     missing, and check its branch out.
@@ -80,11 +82,12 @@ def clone(
         StorageError: it cannot be reached, or the disk refuses.
     """
     check_name(request.remote)
-    address = settled(address, base)
+    address = str(parse_address(address, base))
     # before anything is made: whoever mistypes an address must not find an empty repository
-    source = open_store(io, address, monitor, base=base, environment=environment or {})
+    source = open_store(io, address, monitor, base=base, environment=environment)
     source.read()
     repository, resumed = _begun(io, folder, monitor, address)
+    repository.environment = environment
     try:
         return _filled(repository, address, request, who, now, base=base, resumed=resumed)
     except StorageError as error:
@@ -133,7 +136,7 @@ def _filled(
     remote = Remote(request.remote, address)
     tags: FetchRequest = FetchRequest(tags="follow" if request.tags else "none", filter=request.filter)
     if request.bundle is not None:
-        bundle = Remote(request.remote, settled(request.bundle, base))
+        bundle = Remote(request.remote, str(parse_address(request.bundle, base)))
         fetch(repository, bundle, tags, who, now, command=f"clone: fetch {bundle.address}")
     fetched = fetch(repository, remote, tags, who, now, command=f"clone: fetch {address}")
     name, target = _start(repository, remote, fetched, request)

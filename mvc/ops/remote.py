@@ -12,18 +12,18 @@ from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, decode_target, peeled_target
 from mvc.repo import DEFAULT_BRANCH, Repository
-from mvc.sharing.opening import create_store, open_store
+from mvc.sharing.addresses import parse_address
 from mvc.sharing.settings import (
     Remote,
     find_remote,
     refuse_taken,
     remotes,
     renamed,
-    settled,
     upstream,
     with_remote,
     without_remote,
 )
+from mvc.sharing.stores import create_store, store_of
 from mvc.sharing.tracking import RefUpdate, default_branch
 from mvc.store import FolderStore, Store
 from mvc.transaction import Update, begin
@@ -79,19 +79,19 @@ def add(repository: Repository, name: str, address: str, *, base: Path) -> Added
     """
     config = repository.config()
     refuse_taken(config, name)
-    address = settled(address, base)
+    address = str(parse_address(address, base))
     with repository.reading() as view:
         branch = view.branch() or DEFAULT_BRANCH
     created = False
     try:
-        store = _open(repository, address)
+        store = store_of(repository, address, base)
     except RepositoryNotFound:
         store = create_store(
             repository.io,
             address,
             repository.monitor,
             base=base,
-            environment=getattr(repository, "environment", {}),
+            environment=repository.environment,
             branch=branch,
         )
         created = True
@@ -108,8 +108,8 @@ def set_url(repository: Repository, name: str, address: str, *, base: Path) -> R
         RepositoryNotFound: there is no store at the address.
     """
     _known(repository, name)
-    address = settled(address, base)
-    _refuse_itself(repository, _open(repository, address))
+    address = str(parse_address(address, base))
+    _refuse_itself(repository, store_of(repository, address, base))
     repository.write_config(with_remote(repository.config(), name, address))
     return Remote(name, address)
 
@@ -166,7 +166,7 @@ def prune(
         StorageError: it cannot be reached.
     """
     remote = _known(repository, name)
-    with _open(repository, remote.address).reading() as theirs:
+    with store_of(repository, remote.address, repository.worktree).reading() as theirs:
         there = {remote.tracking + ref.removeprefix(BRANCHES) for ref in theirs.refs.names(BRANCHES)}
     updates: list[RefUpdate] = []
 
@@ -194,7 +194,7 @@ def show(repository: Repository, name: str) -> Shown:
     """
     config = repository.config()
     remote = find_remote(config, name)
-    store = _open(repository, remote.address)
+    store = store_of(repository, remote.address, repository.worktree)
     with repository.reading() as ours, store.reading() as theirs:
         following: dict[str, list[str]] = {}
         for ref in ours.refs.names(BRANCHES):
@@ -235,16 +235,6 @@ def _known(repository: Repository, name: str) -> Remote:
     if remote.name is None:
         raise UserError(f"there is no remote {name!r}", hint="'mvc remote' lists them")
     return remote
-
-
-def _open(repository: Repository, address: str) -> Store:
-    return open_store(
-        repository.io,
-        address,
-        repository.monitor,
-        base=repository.worktree,
-        environment=getattr(repository, "environment", {}),
-    )
 
 
 def _refuse_itself(repository: Repository, store: Store) -> None:

@@ -12,6 +12,7 @@ from mvc.history.reader import read_manifest
 from mvc.objectid import CommitId, ManifestId
 from mvc.objects import TreeEntry
 from mvc.repo import Repository
+from mvc.sharing.following import Standing, standing
 from mvc.underway.pending import Pending, read_pending
 from mvc.underway.unresolved import unresolved
 from mvc.view import View
@@ -31,7 +32,8 @@ class Status:
     files, and added ones, to the committed file (their own path, or any) whose weights they hold in other
     bytes; ``same_weights_together`` are those that hold the weights of all other deleted ones together.
     ``pending`` is what is under way, ``unresolved`` what of it is in conflict still.
-    ``bisecting_from`` is where HEAD was before the bisection that is under way.
+    ``bisecting_from`` is where HEAD was before the bisection that is under way; ``standing`` how the branch
+    stands to what it follows.
     """
 
     branch: str | None
@@ -43,6 +45,7 @@ class Status:
     pending: Pending | None = None
     unresolved: tuple[Conflict, ...] = ()
     bisecting_from: str | CommitId | None = None
+    standing: Standing | None = None
 
     @property
     def clean(self) -> bool:
@@ -64,7 +67,9 @@ def status(repository: Repository) -> Status:
         still = () if pending is None else unresolved(workspace, view, pending)
         bisection = read_bisection(view)
         start = None if bisection is None else bisection.head
-        return Status(view.branch(), head, state, moved, same, together, pending, still, start)
+        branch = view.branch()
+        stands = None if branch is None else standing(view, repository.config(), branch)
+        return Status(branch, head, state, moved, same, together, pending, still, start, stands)
 
 
 def _same_weights(

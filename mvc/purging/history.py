@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from mvc.errors import UserError
-from mvc.history.reader import read_object, read_tree
+from mvc.history.reader import read_object, read_tree, read_whole_commit
 from mvc.history.treediff import build_tree, flatten
 from mvc.objectid import AliasId, CommitId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Person, Tag, Timestamp, Tree
@@ -106,7 +106,9 @@ class _Rewriter:
             self.became[identity] = self._made(identity, commit)
 
     def _made(self, identity: CommitId, commit: Commit) -> tuple[CommitId, ...]:
-        # a parent that is not there was purged before
+        if identity in self._view.objects.shallow:
+            commit = read_whole_commit(self._view.objects, identity)
+        # a parent that is not there was purged before, or was not fetched
         became = (self.became.get(parent, (parent,)) for parent in commit.parents)
         parents = tuple(dict.fromkeys(one for ones in became for one in ones))
         if identity in self.dropped:

@@ -138,12 +138,13 @@ class Incoming:
         Raises:
             StorageError: the disk refuses.
         """
-        with storage_errors("cannot delete what a transfer left"):
-            self._drop_open()
-            for name in self._full:
-                self._io.unlink(self._path(name))
+        names = list(self._full)
         self._full.clear()
         self._begin_empty()
+        with storage_errors("cannot delete what a transfer left"):
+            self._drop_open()
+            for name in names:
+                self._io.unlink(self._path(name))
 
     def close(self) -> None:
         """Let go; everything stays for the next attempt."""
@@ -152,7 +153,8 @@ class Incoming:
         with suppress(OSError):
             if not self._broken:
                 self._write()
-        self._close_handle()
+        with suppress(OSError):  # closed all the same
+            self._close_handle()
         held, self._held = self._held, None
         if held is not None:
             held.release()

@@ -97,14 +97,15 @@ class Journal:
         Raises:
             StorageError: the disk refuses.
         """
-        self._close_handle()
         self.sent.clear()
         with storage_errors("cannot delete what a push left"), suppress(FileNotFoundError):
+            self._close_handle()
             self._io.unlink(self._path)
 
     def close(self) -> None:
         """Let go; everything stays for the next attempt."""
-        self._close_handle()
+        with suppress(OSError):  # closed all the same
+            self._close_handle()
         held, self._held = self._held, None
         if held is not None:
             held.release()

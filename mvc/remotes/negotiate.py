@@ -238,7 +238,7 @@ class _Walk:
         return True
 
     def _to_read(self, identities: Iterable[ObjectId], lacking: set[ObjectId]) -> set[ObjectId]:
-        """Of some folders or files those to look into; what the target lacks of them comes into ``lacking``."""
+        """Of some folders or files those to look into; ``lacking`` gets what the target lacks of them."""
         identities = list(dict.fromkeys(identities))
         absent = self._absent(identities)
         lacking |= absent

@@ -120,8 +120,8 @@ class Outgoing:
 
     def done(self) -> None:
         """Root there names the packs: they need not be remembered."""
-        self._journal.forget()
         self._there.clear()
+        self._journal.forget()
 
     def close(self) -> None:
         """Let go, after what is on its way has come to its end."""

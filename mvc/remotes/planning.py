@@ -147,7 +147,7 @@ class _Choices:
             self._grounds.look(base.id for header in headers for base in header.bases)
             for header in headers:
                 for base in dict.fromkeys(base.id for base in header.bases):
-                    if not self._is_coming(base):
+                    if not self._is_coming(base, header.depth):
                         leaning.setdefault(base, []).append(header)
         below = {base: min(header.depth for header in headers) for base, headers in leaning.items()}
         found = self._reader.lookup.find(below)
@@ -157,8 +157,14 @@ class _Choices:
             entries = [entry for entry in found.get(base, ()) if entry.depth < below.get(base, ANY_DEPTH)]
             if not headers:
                 continue
-            entry = least_deep(entries) if entries and may_come_along(base, self._grounds) else None
-            if entry is not None and (not self._source.backend.near or entry.length <= _saved(headers)):
+            may_come = base in self.chosen or may_come_along(base, self._grounds)
+            entry = least_deep(entries) if entries and may_come else None
+            worth = (
+                base in self.chosen
+                or not self._source.backend.near
+                or (entry is not None and entry.length <= _saved(headers))
+            )
+            if entry is not None and worth:
                 self.chosen[base] = entry
                 added.append(entry)
                 continue
@@ -167,8 +173,12 @@ class _Choices:
                 del self.chosen[header.id]
         return [entry for entry in added if entry.depth and entry.id in self.chosen]
 
-    def _is_coming(self, base: ObjectId) -> bool:
-        return base in self.chosen or base in self.anew or self._grounds.depth(base) is not None
+    def _is_coming(self, base: ObjectId, below: int) -> bool:
+        """Whether a record of that depth will find what it leans on."""
+        chosen = self.chosen.get(base)
+        if chosen is not None and chosen.depth < below:
+            return True
+        return base in self.anew or self._grounds.depth(base) is not None
 
 
 def _alone(header: RecordHeader) -> int:

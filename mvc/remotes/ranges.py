@@ -8,14 +8,15 @@ from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from mvc.backends import Backend, NotFound
-from mvc.errors import CorruptFile, CorruptObject
+from mvc.errors import CorruptFile, CorruptObject, StorageError
 from mvc.odb.pack import pack_key, read_record
 from mvc.odb.record import Record
 from mvc.odb.segment import Entry
 from mvc.parallel import ordered_map, worker_count
 
-RANGE_BYTES = 4 << 20
-"""The most that one request fetches, unless a single record is longer: bounds what is in memory."""
+RANGE_BYTES = 2 << 20
+"""The most that one request fetches, unless a single record is longer: bounds what is in memory, and what is
+lost where a line goes dead."""
 
 IN_FLIGHT = 12
 """Requests that are under way at once to a store that is far away."""
@@ -69,12 +70,23 @@ def fetch(
         StorageError: the store refuses.
     """
 
-    def work(wanted: Range) -> list[tuple[Entry, _Out | CorruptObject | CorruptFile]]:
-        return list(_used(backend, wanted, use))
+    failed: list[StorageError] = []
 
+    def work(wanted: Range) -> list[tuple[Entry, _Out | CorruptObject | CorruptFile]]:
+        if failed:
+            return []
+        try:
+            return list(_used(backend, wanted, use))
+        except StorageError as error:
+            failed.append(error)
+            return []
+
+    # what came before and beside a request that failed is handed on before the failure is told
     workers = worker_count() if backend.near else IN_FLIGHT
     for results in ordered_map(work, ranges, workers=workers):
         yield from results
+    if failed:
+        raise failed[0]
 
 
 def _used(

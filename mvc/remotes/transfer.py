@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TypeVar
 
-from mvc.errors import Busy, CorruptFile, CorruptObject, DamageError, MvcError, UnsupportedFeature
+from mvc.errors import (
+    Busy,
+    CorruptFile,
+    CorruptObject,
+    DamageError,
+    MvcError,
+    StorageError,
+    UnsupportedFeature,
+)
 from mvc.monitor import Monitor
 from mvc.objectid import KINDS, BlobId, ObjectId
 from mvc.odb.database import ObjectDatabase, PendingRecords
@@ -24,10 +33,11 @@ from mvc.remotes.sink import Sink
 
 __all__ = ["Plan", "plan", "transfer"]
 
+_Item = TypeVar("_Item")
 _Arrived = tuple[Record, bool]
 """A record, and whether it is known to give its object."""
 
-_TOGETHER_BYTES = 8 << 20
+_TOGETHER_BYTES = 2 << 20
 """Of records that wait for their bases, which are fetched together where they do not come by themselves."""
 
 
@@ -84,6 +94,7 @@ class _Carrier:
         self._verify = verify
         self._sound: set[ObjectId] = set()  # of what was added here, what is known to give its object
         self._added: set[ObjectId] = set()
+        self._damaged: set[Entry] = set()
 
     # --- copying -------------------------------------------------------------------------------------------
     def copy(self, entries: Iterable[Entry]) -> None:
@@ -96,9 +107,12 @@ class _Carrier:
             at_hand = {entry for entry, _record in held}
             far = [entry for entry in waiting if entry not in at_hand]
             ranges = coalesce(far, self._source.backend.request_bytes)
-            arriving = fetch(self._source.backend, ranges, self._looked_at)
+            failed: list[StorageError] = []
+            arriving = _until_failure(fetch(self._source.backend, ranges, self._looked_at), failed)
             for arrived in batches(arriving, lambda item: item[0].length, _TOGETHER_BYTES):
                 self._place(arrived)
+            if failed:
+                raise failed[0]  # behind what came before
 
     def _looked_at(self, _entry: Entry, record: Record) -> _Arrived:
         """A record that came, decoded where all that it leans on is at hand; in a thread."""
@@ -137,7 +151,11 @@ class _Carrier:
 
     def _bring(self, lacking: Mapping[ObjectId, int]) -> None:
         """Copy what others lean on, a record of less than the given depth each, where that may be."""
-        wanted = {base: below for base, below in lacking.items() if may_come_along(base, self._grounds)}
+        wanted = {
+            base: below
+            for base, below in lacking.items()
+            if base in self._plan.wanted or may_come_along(base, self._grounds)
+        }
         found = self._reader.lookup.find(wanted)
         entries = []
         for base, below in wanted.items():
@@ -155,15 +173,15 @@ class _Carrier:
         identity = _typed(entry)
         if self._sink.depth(identity) is not None:
             return
+        name = f"{identity.word} {identity.short}"
+        self._damaged.add(entry)
         for other in self._source.index.find(identity):
-            if other.kind == entry.kind and other.depth < entry.depth:
-                self._monitor.note_damage(
-                    f"{identity.word} {identity.short}: {damage.message}; used another record"
-                )
+            if other.kind == entry.kind and other not in self._damaged:
+                self._monitor.note_damage(f"{name}: {damage.message}; used another record")
                 self.copy([other])
                 return
         raise CorruptObject(
-            f"{identity.word} {identity.short} cannot be taken over: {damage.message}",
+            f"{name} cannot be taken over: {damage.message}",
             hint="run 'mvc fsck' on the store that it comes from",
         ) from damage
 
@@ -259,6 +277,14 @@ class _Carrier:
                     f"{identity.word} {identity.short} is not taken over: {error.message}",
                     hint="the store that it comes from is damaged, or lies",
                 )
+
+
+def _until_failure(items: Iterable[_Item], failed: list[StorageError]) -> Iterator[_Item]:
+    """The items that come before the store refuses, which is noted."""
+    try:
+        yield from items
+    except StorageError as error:
+        failed.append(error)
 
 
 def _typed(entry: Entry) -> ObjectId:

@@ -12,12 +12,18 @@ from types import TracebackType
 from typing import Self
 
 from mvc.backends import Backend, NotFound
+from mvc.backends.probe import FOLDER as PROBES
 from mvc.errors import CorruptFile, RepositoryNotFound, RootMoved, UserError
 from mvc.monitor import Monitor
+from mvc.odb.index import Index
 from mvc.odb.intents import Role
+from mvc.odb.segment import Segment
+from mvc.remotes.ahead import Ahead
+from mvc.remotes.reaching import open_segment
 from mvc.root import KEY as ROOT
 from mvc.root import Root
 from mvc.store import FORMAT, Announcement, Store, check_format_text
+from mvc.view import View, segment_key
 
 _NEVER = -1
 _FORMAT_KEY = "format"
@@ -53,8 +59,9 @@ class BucketStore(Store):
         """
         store = cls(backend, monitor)
         if not _has_format(backend, where):
-            strange = backend.some_key(except_for=(ROOT, _FORMAT_KEY))
-            if strange is not None:
+            # somebody else may be probing, or have made the store just now and put something there
+            strange = backend.some_key(but=(ROOT, _FORMAT_KEY, PROBES))
+            if strange is not None and not _has_format(backend, where):
                 raise UserError(
                     f"{where} is not empty: it has {strange!r}", hint="name a prefix of its own in the bucket"
                 )
@@ -76,6 +83,19 @@ class BucketStore(Store):
         if not _has_format(backend, where):
             raise RepositoryNotFound(f"no store in {where}", hint="'mvc remote add' makes one")
         return cls(backend, monitor)
+
+    def read(self) -> View:
+        """The state now: segments and records are fetched by ranges, many at once."""
+        root, raw = self.roots.read()
+        backend = self.backend
+        rows = {row.name: row for row in root.segments}
+
+        def open_row(name: bytes) -> Segment:
+            return open_segment(backend, rows[name], segment_key(name))
+
+        index = Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
+        supply = Ahead(backend, index)
+        return View(root, raw, backend, self.monitor, self._cache, index=index, supply=supply)
 
     def announce(self, role: Role) -> AbstractContextManager[Announcement]:
         """Nobody is told."""

@@ -22,7 +22,7 @@ from mvc.oplog import piece_key
 from mvc.refs import BRANCHES, RefTable, decode_target, peeled_target
 from mvc.remotes.direct import DirectSink
 from mvc.remotes.negotiate import missing
-from mvc.remotes.plan import plan
+from mvc.remotes.planning import plan
 from mvc.remotes.transfer import transfer
 from mvc.root import Root, RootStore
 from mvc.text import one_line
@@ -148,7 +148,7 @@ class _Both(Backend):
         self._writer.replace(key, expected, data)
 
 
-# --- what the bundle is --------------------------------------------------------------------------------------
+# --- what the bundle is ------------------------------------------------------------------------------------
 def _root(
     view: View, writer: BundleWriter, refs: Mapping[str, bytes], entries: Sequence[Entry], *, gone: bool
 ) -> Root:
@@ -173,15 +173,17 @@ def _no_segment(_name: bytes) -> Segment:
 
 def _copied_tombstones(view: View, writer: BundleWriter) -> Mapping[str, object]:
     """What says which objects were purged, so that versions that lack some can be taken in."""
-    for purge in Tombstones(view.root.tombstones, view.backend).purges():
-        for name in purge.pieces:
-            writer.put(piece_key(name), [view.backend.get(piece_key(name))])
+    for name in Tombstones(view.root.tombstones, view.backend).piece_names():
+        writer.put(piece_key(name), [view.backend.get(piece_key(name))])
     return view.root.tombstones
 
 
 def _default_branch(view: View, refs: Mapping[str, bytes]) -> str | None:
-    """The branch that a clone of the bundle begins with: the current one, else the first."""
-    head = view.root.head if isinstance(view.root.head, str) else view.root.extra.get("default_branch")
-    if isinstance(head, str) and head in refs:
-        return head
-    return next((name for name in sorted(refs) if name.startswith(BRANCHES)), None)
+    """The branch that a copy of the bundle begins with: what the store says, or its current one, else the
+    first."""
+    named = view.root.extra.get("default_branch")
+    said = named if isinstance(named, str) else view.branch()
+    if said is not None and BRANCHES + said in refs:
+        return said
+    first = next((name for name in sorted(refs) if name.startswith(BRANCHES)), None)
+    return None if first is None else first.removeprefix(BRANCHES)

@@ -1,21 +1,20 @@
-"""What a fetch and a push do with objects: find out what is missing, tell what that takes, bring it.
-
-(The loop here is a stand-in for mvc.remotes' negotiation and transfer.)
-"""
+"""What a fetch and a push do with objects: find out what is missing, tell what that takes, bring it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mvc.history.reader import read_commit, read_manifest, read_tag, read_tree
 from mvc.monitor import Monitor
-from mvc.objectid import CommitId, ManifestId, ObjectId, TagId, TreeId
+from mvc.objectid import CommitId, ObjectId
 from mvc.odb.database import ObjectDatabase
-from mvc.odb.record import MAX_DEPTH, Record
+from mvc.odb.record import MAX_DEPTH
 from mvc.odb.segment import Entry
 from mvc.remotes.filters import EVERYTHING, Filter
+from mvc.remotes.negotiate import Missing, missing
 from mvc.remotes.sink import Sink
+from mvc.remotes.transfer import Plan, plan, transfer
+from mvc.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,68 +26,64 @@ class Wish:
 
 
 class Exchange:
-    """Objects that are to go from ``source`` to ``target``, into ``sink``."""
+    """Objects that go from ``source`` to the store that ``tx`` changes.
 
-    def __init__(self, source: ObjectDatabase, target: ObjectDatabase, sink: Sink, monitor: Monitor) -> None:
+    Raises:
+        ObjectPurged: the target purged something of what is wished for.
+        DamageError: the source lacks something of it, or has it damaged.
+        StorageError: a store refuses.
+    """
+
+    def __init__(
+        self, source: ObjectDatabase, tx: Transaction, monitor: Monitor, wishes: Sequence[Wish]
+    ) -> None:
         self._source = source
-        self._target = target
-        self._sink = sink
+        self._target = tx.view.objects
+        self._tx = tx
         self._monitor = monitor
-        self.commits: list[CommitId] = []
-        self.shallow: frozenset[CommitId] = frozenset()
-        self._objects: dict[ObjectId, None] = {}
-        self.bytes = 0
+        self.missing = _joined(
+            [
+                missing(source, self._target, wish.tips, wish.filter, monitor=monitor)
+                for wish in wishes
+                if wish.tips
+            ]
+        )
 
     @property
-    def objects(self) -> int:
-        """How many objects are missing."""
-        return len(self._objects)
+    def commits(self) -> Sequence[CommitId]:
+        """The versions that come, parents first."""
+        return self.missing.commits
 
-    def plan(self, wishes: Sequence[Wish]) -> None:
-        """Find out what is missing."""
-        for wish in wishes:
-            self._walk(wish.tips)
-        for identity in self._objects:
-            self._target.refuse_purged(identity)
-        self.bytes = sum(self._source.entries(identity)[0].length for identity in self._objects)
+    def add(self, identities: Iterable[ObjectId]) -> None:
+        """Take objects along that refer only to what comes, or is there."""
+        known = {*self.missing.objects}
+        more = [one for one in identities if one not in known and one not in self._target]
+        self.missing = replace(self.missing, objects=(*self.missing.objects, *more))
 
-    def run(self) -> list[Entry]:
-        """Bring it."""
-        self._monitor.start("transferring", self.bytes)
-        for identity in self._objects:
-            self._take(identity, MAX_DEPTH + 1)
-        self._monitor.finish()
-        return self._sink.finish()
+    def plan(self, sink: Sink, *, exact: bool = False) -> Plan:
+        """What is to be copied into a sink, or coded anew, and how many bytes that is."""
+        return plan(self._source, self._target, self.missing, sink, monitor=self._monitor, exact=exact)
 
-    def _walk(self, tips: Iterable[ObjectId]) -> None:
-        stack = list(tips)
-        order: list[CommitId] = []
-        while stack:
-            identity = stack.pop()
-            if identity in self._target or identity in self._objects:
-                continue
-            self._objects[identity] = None
-            if isinstance(identity, CommitId):
-                commit = read_commit(self._source, identity)
-                order.append(identity)
-                stack += [*commit.parents, commit.tree]
-            elif isinstance(identity, TagId):
-                stack.append(read_tag(self._source, identity).target)
-            elif isinstance(identity, TreeId):
-                stack += [entry.id for entry in read_tree(self._source, identity).entries]
-            elif isinstance(identity, ManifestId):
-                stack += [part.blob for part in read_manifest(self._source, identity).parts if part.blob]
-        self.commits += reversed(order)
+    def run(self, planned: Plan, sink: Sink, *, verify: bool) -> list[Entry]:
+        """Bring it; the transaction has it from then on, and looks up again what that relies on."""
+        entries = transfer(self._source, self._target, planned, sink, self._monitor, verify=verify)
+        self._tx.adopt(entries)
+        writer = self._tx.writer
+        writer.relied |= planned.relied
+        for identity, depth in planned.leaned_on.items():
+            writer.leaned_on[identity] = min(depth, writer.leaned_on.get(identity, MAX_DEPTH))
+        return entries
 
-    def _take(self, identity: ObjectId, below: int) -> None:
-        here = self._sink.depth(identity)
-        if here is not None and here < below:
-            return
-        there = self._target.entries(identity)
-        if there and there[0].depth < below:
-            return
-        record: Record = self._source.record(identity)
-        for base in record.bases:
-            self._take(base.id, record.depth)
-        self._sink.add(record)
-        self._monitor.advance(len(memoryview(record.stored)))
+
+def _joined(parts: Sequence[Missing]) -> Missing:
+    """Several answers as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Missing(
+        tuple(dict.fromkeys(one for part in parts for one in part.commits)),
+        tuple(dict.fromkeys(one for part in parts for one in part.objects)),
+        frozenset().union(*(part.shallow for part in parts)),
+        frozenset().union(*(part.relied for part in parts)),
+        frozenset().union(*(part.gone for part in parts)),
+        parts[0].reader if parts else None,
+    )

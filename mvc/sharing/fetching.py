@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -14,12 +14,13 @@ from mvc.objects import Person, Timestamp
 from mvc.odb.database import ObjectDatabase
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
 from mvc.registry.notes.joining import join
+from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
 from mvc.sharing.exchange import Exchange, Wish
-from mvc.sharing.opening import store_of
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming
+from mvc.sharing.stores import store_of
 from mvc.sharing.tracking import (
     PRIVATE,
     RefUpdate,
@@ -98,7 +99,7 @@ def fetch(
         StorageError: it cannot be reached, or refuses.
         DamageError: what it has is damaged.
     """
-    store = store_of(repository, remote)
+    store = store_of(repository, remote.address, repository.worktree)
     with (
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
@@ -106,43 +107,50 @@ def fetch(
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
+        if request.tags == "all":
+            wanted += _tags(theirs, wanted, lambda _target: True)
+        tips = tuple(decode_target(item.value) for item in wanted)
+        wishes = [Wish(tips, request.filter), Wish(() if notes is None else (notes,))]
+        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes)
+        if request.tags == "follow":
+            coming = set(exchange.commits)
+            tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
+            exchange.add(decode_target(item.value) for item in tags)
+            wanted += tags
+        told = Fetched(
+            remote,
+            (),
+            found,
+            default_branch(theirs) or unborn_branch(theirs),
+            len(exchange.commits),
+            len(exchange.missing.objects),
+            0,
+            request.dry_run,
+        )
+        if request.dry_run:
+            planned = exchange.plan(DirectSink(repository.backend))
+            moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
+            return replace(told, updates=tuple(moved), bytes=planned.bytes)
+        updates: list[RefUpdate] = []
+
+        def build(view: View) -> Update | None:
+            updates[:] = _moves(view, tx.view.objects, theirs, remote, request, wanted)
+            refs = _values(updates, wanted)
+            joined = None if notes is None else _joined_notes(tx, view, notes, who, now)
+            if joined is not None:
+                refs[NOTES] = encode_target(joined)
+            return Update(refs=refs) if refs or exchange.missing.objects else None
+
+        if not exchange.missing.objects:
+            tx.publish(build)
+            return replace(told, updates=tuple(updates))
         with incoming(repository, tx.view) as sink:
-            exchange = Exchange(theirs.objects, tx.view.objects, sink, repository.monitor)
-            exchange.plan(
-                [
-                    Wish(tuple(decode_target(item.value) for item in wanted), request.filter),
-                    Wish(() if notes is None else (notes,)),
-                ]
-            )
-            wanted += _tags(theirs, tx.view, request, exchange, wanted)
-            told = Fetched(
-                remote,
-                (),
-                found,
-                default_branch(theirs) or unborn_branch(theirs),
-                len(exchange.commits),
-                exchange.objects,
-                exchange.bytes,
-                request.dry_run,
-            )
-            if request.dry_run:
-                moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
-                return replace(told, updates=tuple(moved))
-            entries = exchange.run() if exchange.objects else []
-            tx.adopt(entries)
-            updates: list[RefUpdate] = []
-
-            def build(view: View) -> Update | None:
-                updates[:] = _moves(view, tx.view.objects, theirs, remote, request, wanted)
-                refs = _values(updates, wanted)
-                joined = None if notes is None else _joined_notes(tx, view, notes, who, now)
-                if joined is not None:
-                    refs[NOTES] = encode_target(joined)
-                return Update(refs=refs) if refs or entries else None
-
+            planned = exchange.plan(sink)
+            sink.expect(planned.bytes)
+            exchange.run(planned, sink, verify=True)
             tx.publish(build)
             sink.done()
-    return replace(told, updates=tuple(updates))
+    return replace(told, updates=tuple(updates), bytes=planned.bytes)
 
 
 # --- what is wanted ----------------------------------------------------------------------------------------
@@ -198,21 +206,14 @@ def _notes(theirs: View) -> CommitId | None:
     return found
 
 
-def _tags(
-    theirs: View, ours: View, request: FetchRequest, exchange: Exchange, wanted: list[_Wanted]
-) -> list[_Wanted]:
-    """Tags that come along; what they need beside the versions is planned too."""
-    if request.tags == "none":
-        return []
+def _tags(theirs: View, wanted: Iterable[_Wanted], is_wanted: Callable[[CommitId], bool]) -> list[_Wanted]:
+    """Tags of versions that are wanted, beside those that were asked for."""
     known = {item.source for item in wanted}
-    coming = set(exchange.commits)
     found = []
     for name, value in theirs.refs.values(TAGS):
-        peeled = peeled_target(value)
-        here = peeled is not None and (peeled in coming or peeled in ours.objects)
-        if name not in known and (request.tags == "all" or here):
+        target = peeled_target(value)
+        if name not in known and target is not None and is_wanted(target):
             found.append(_Wanted(name, value, name, False))
-    exchange.plan([Wish(tuple(decode_target(item.value) for item in found), request.filter)])
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,8 +19,9 @@ from mvc.remotes.direct import DirectSink
 from mvc.repo import Repository
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.fetching import FetchRequest, fetch
-from mvc.sharing.opening import store_of
 from mvc.sharing.settings import Remote, upstream
+from mvc.sharing.sinks import outgoing
+from mvc.sharing.stores import store_of
 from mvc.sharing.tracking import (
     PRIVATE,
     RefUpdate,
@@ -120,7 +121,7 @@ def push(repository: Repository, remote: Remote, request: PushRequest, who: Pers
 def _push(
     repository: Repository, remote: Remote, request: PushRequest, who: Person, now: Timestamp
 ) -> Pushed:
-    store = store_of(repository, remote)
+    store = store_of(repository, remote.address, repository.worktree)
     config = repository.config()
     with repository.reading() as ours:
         default = _default_refspec(ours, config, remote)
@@ -134,39 +135,39 @@ def _push(
             if request.notes and branches:
                 sent += _notes(ours, tx.view, dry_run=request.dry_run)
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
-            sink = DirectSink(store.backend)
-            try:
-                exchange = Exchange(ours.objects, tx.view.objects, sink, repository.monitor)
-                exchange.plan(
-                    [Wish(tuple(decode_target(item.value) for item in sent if item.value is not None))]
-                )
-                told = Pushed(
-                    remote,
-                    tuple(moves),
-                    branches,
-                    {item.target: item.value for item in sent if item.target.startswith(BRANCHES)},
-                    len(exchange.commits),
-                    exchange.objects,
-                    exchange.bytes,
-                    request.dry_run,
-                )
-                if request.dry_run or not moves:
-                    return told
-                tx.adopt(exchange.run() if exchange.objects else [])
-                located = _located(ours, exchange.commits, sent)
-                values = {item.target: item.value for item in sent}
+            tips = tuple(decode_target(item.value) for item in sent if item.value is not None)
+            exchange = Exchange(ours.objects, tx, repository.monitor, [Wish(tips)])
+            told = Pushed(
+                remote,
+                tuple(moves),
+                branches,
+                {item.target: item.value for item in sent if item.target.startswith(BRANCHES)},
+                len(exchange.commits),
+                len(exchange.missing.objects),
+                0,
+                request.dry_run,
+            )
+            if request.dry_run:
+                return replace(told, bytes=exchange.plan(DirectSink(store.backend)).bytes)
+            located = _located(ours, exchange.commits, sent)
+            values = {item.target: item.value for item in sent}
 
-                def build(view: View) -> Update | None:
-                    moves[:] = _moves(ours, view, remote, sent)
-                    refs = {move.name: values[move.name] for move in moves}
-                    first = _first_default(ours, view, branches)
-                    return Update(refs=refs, also_located=located, default_branch=first) if refs else None
+            def build(view: View) -> Update | None:
+                moves[:] = _moves(ours, view, remote, sent)
+                refs = {move.name: values[move.name] for move in moves}
+                first = _first_default(ours, view, branches)
+                return Update(refs=refs, also_located=located, default_branch=first) if refs else None
 
+            if not exchange.missing.objects:
+                tx.publish(build)
+                return replace(told, updates=tuple(moves))
+            with outgoing(repository, store, tx.view, remote.address) as sink:
+                planned = exchange.plan(sink)
+                sink.expect(planned.bytes)
+                exchange.run(planned, sink, verify=False)
                 tx.publish(build)
                 sink.done()
-            finally:
-                sink.close()
-    return replace(told, updates=tuple(moves))
+    return replace(told, updates=tuple(moves), bytes=planned.bytes)
 
 
 # --- what is sent ------------------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ def _refusal(
 
 
 def _located(
-    ours: View, commits: list[CommitId], sent: Iterable[_Sent]
+    ours: View, commits: Sequence[CommitId], sent: Iterable[_Sent]
 ) -> list[tuple[CommitId, tuple[CommitId, ...]]]:
     """The new versions that get a locator, with the versions that the remote had before them."""
     new = set(commits)

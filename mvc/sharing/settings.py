@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 from mvc.config import Config
@@ -112,11 +110,6 @@ def default_remote(config: Config, branch: str | None) -> Remote:
     return find_remote(config, ORIGIN if follows is None else follows.remote)
 
 
-def settled(address: str, base: Path) -> str:
-    """An address that means the same from everywhere: a path is made absolute."""
-    return address if "://" in address else os.path.normpath(base / address)
-
-
 def is_address(word: str) -> bool:
     """Whether a word looks like an address and not like a remote's name."""
     return "/" in word or "\\" in word or word.startswith((".", "~")) or "://" in word
@@ -213,11 +206,10 @@ def without_upstream(config: Config, branch: str) -> str:
 
 
 def with_branch_renamed(config: Config, old: str, new: str) -> str:
-    """The settings of a branch under its new name."""
+    """The settings in which a branch's are those of its new name too."""
     kept = config.section(("branch", old))
     if not kept:
         return config.text
-    config = config.edited(config.without(("branch", old)))
     for key, value in kept.items():
         config = config.edited(config.with_value(("branch", new, key), value))
     return config.text

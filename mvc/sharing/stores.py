@@ -19,7 +19,8 @@ from mvc.monitor import Monitor
 from mvc.repo import STORE, Repository
 from mvc.sharing.addresses import Address, Folder, Memory, parse_address
 from mvc.sharing.bucket import BucketStore
-from mvc.store import SharedFolder, Store, exists, read_text
+from mvc.sharing.bundle import BundleStore, is_bundle
+from mvc.store import FolderStore, SharedFolder, Store, exists, read_text
 
 _memory: dict[str, MemoryBackend] = {}
 _guard = threading.Lock()
@@ -89,6 +90,18 @@ def create_store(
     return store
 
 
+def store_of(repository: FolderStore, address: str, base: Path) -> Store:
+    """The store of a repository's remote, at an address that begins at ``base``.
+
+    Raises:
+        RepositoryNotFound: there is none.
+        StorageError: it cannot be reached.
+    """
+    return open_store(
+        repository.io, address, repository.monitor, base=base, environment=repository.environment
+    )
+
+
 def _backend(
     io: FileIO, named: Address, environment: Mapping[str, str], patience: Patience | None
 ) -> Backend:
@@ -106,8 +119,10 @@ def _open_folder(io: FileIO, path: Path, monitor: Monitor, environment: Mapping[
     store: Store
     if exists(io, path / STORE / "format"):
         store = Repository.open(io, path, monitor)
+    elif is_bundle(io, path):
+        store = BundleStore.open_file(io, path, monitor)
     elif _is_file(io, path):
-        raise UserError(f"{path} is a file", hint="a store is a folder; 'mvc bundle' makes files")
+        raise UserError(f"{path} is no bundle", hint="a store is a folder, or a file of 'mvc bundle create'")
     else:
         store = SharedFolder.open(io, path, monitor)
     store.environment = environment

@@ -13,7 +13,7 @@ from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject, MvcError, ObjectPurged, StorageError
 from mvc.history.reader import read_tree
 from mvc.history.treediff import flatten
-from mvc.objectid import KINDS, CommitId, ManifestId, ObjectId, TagId, TreeId
+from mvc.objectid import KINDS, BlobId, CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import Commit, Manifest, Tag
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.index import Index
@@ -50,7 +50,9 @@ class Report:
 
     ``damaged`` are the objects where the damage lies, each with all that it touches; ``explained`` the ids of
     what is only touched. ``sample`` says which share of the records was decoded, where not all or none was.
-    ``purged`` counts objects that versions name and that are gone on purpose.
+    ``purged`` counts objects that versions name and that are gone on purpose, ``elsewhere`` those that were
+    left with the store that they come from, ``elsewhere_bytes`` their plain bytes; ``shallow`` the versions
+    whose earlier history was left there.
     """
 
     commits: int = 0
@@ -62,6 +64,9 @@ class Report:
     damaged: list[DamagedObject] = field(default_factory=list)
     sample: Share | None = None
     purged: int = 0
+    elsewhere: int = 0
+    elsewhere_bytes: int = 0
+    shallow: int = 0
 
     def __post_init__(self) -> None:
         # no fields: they are not part of what is reported
@@ -93,7 +98,7 @@ class Checker:
     ) -> None:
         self._backend = backend
         self._index = index
-        self._objects = objects.with_index(openable(index))
+        self._objects = objects.at_hand().with_index(openable(index))  # what lies elsewhere is not asked for
         self._targets = targets
         self._advance = advance
         self._full = False
@@ -102,6 +107,7 @@ class Checker:
         self.objects = self._objects
         """The database without the parts of its index that cannot be opened."""
         self.unsound = Unsound(self._objects)
+        self._promised: set[BlobId] = set()
         self.incomplete: list[tuple[ManifestId, str]] = []
         """Files that could not be put together, mostly because a piece of them is lost."""
 
@@ -242,7 +248,10 @@ class Checker:
             if commit_object is None:
                 continue
             self.report.commits += 1
-            stack += [(parent, f"commit {identity.short}") for parent in commit_object.parents]
+            if identity in self._objects.shallow:
+                self.report.shallow += 1
+            else:
+                stack += [(parent, f"commit {identity.short}") for parent in commit_object.parents]
             self._check_tree(commit_object.tree, f"commit {identity.short}", f"{identity.short}:")
         # after the versions, so that what is missing is told with its version and path where it has one
         for target, name in self._targets.items():
@@ -319,7 +328,7 @@ class Checker:
             self._check_file(identity, manifest, needed_by)
 
     def _check_blobs(self, manifest: Manifest, needed_by: str) -> bool:
-        """False where some piece was purged."""
+        """False where some piece was purged, or lies elsewhere."""
         whole = True
         for part in manifest.parts:
             if part.blob is not None:
@@ -330,12 +339,21 @@ class Checker:
                     if self._objects.is_gone(part.blob):
                         self.report.purged += 1
                         whole = False
+                    elif self._objects.is_elsewhere(part.blob):
+                        self._elsewhere(part.blob, part.length)
+                        whole = False
                     else:
                         self._unreadable(part.blob, "is missing", needed_by)
                 except (CorruptFile, StorageError) as error:
                     self.report.add("index", error.message)
                     self.unsound.missing(part.blob, error.message)
         return whole
+
+    def _elsewhere(self, blob: BlobId, length: int) -> None:
+        if blob not in self._promised:
+            self._promised.add(blob)
+            self.report.elsewhere += 1
+            self.report.elsewhere_bytes += length
 
     def _check_file(self, identity: ManifestId, manifest: Manifest, needed_by: str) -> None:
         digest = hashlib.sha256()

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import compress, islice
 
 from mvc.errors import CorruptObject, DamageError, ObjectMissing, StorageError, UnsupportedFeature
-from mvc.history.reader import ObjectReader, read_object
+from mvc.history.reader import ObjectReader, read_commit, read_object
 from mvc.objectid import KINDS, AliasId, BlobId, CommitId, ManifestId, ObjectId, TagId, TreeId
-from mvc.objects import AliasEntry, Commit, Manifest, Tag, Tree
+from mvc.objects import AliasEntry, Manifest, Tag, Tree
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.header import read_headers
 from mvc.odb.pack import read_record
@@ -205,8 +205,8 @@ class _Walker:
         stack = [start]
         while stack:
             identity = stack.pop()
-            if self._objects.is_gone(identity):
-                continue  # purged: missing on purpose
+            if self._objects.is_gone(identity) or self._objects.is_elsewhere(identity):
+                continue  # purged, or left with who has it: missing on purpose
             if self._marks.add(identity) and not isinstance(identity, BlobId):
                 stack += references(self._objects, identity)
 
@@ -219,7 +219,7 @@ def references(objects: ObjectReader, identity: ObjectId) -> list[ObjectId]:
     """
     match identity:
         case CommitId():
-            commit = read_object(objects, Commit, identity)
+            commit = read_commit(objects, identity)
             return [commit.tree, *commit.parents]
         case TreeId():
             return [entry.id for entry in read_object(objects, Tree, identity).entries]

@@ -14,9 +14,9 @@ from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from mvc.errors import MvcError
-from mvc.history.reader import read_object
+from mvc.history.reader import read_commit, read_object
 from mvc.objectid import BlobId, CommitId, ManifestId, ObjectId, TreeId
-from mvc.objects import FOLDER, Commit, Manifest, Tree
+from mvc.objects import FOLDER, Manifest, Tree
 from mvc.odb.database import ObjectDatabase
 from mvc.paths import MAX_DEPTH
 
@@ -235,7 +235,7 @@ class History:
             if identity in read:
                 continue
             try:
-                commit = read_object(self._database, Commit, identity)
+                commit = read_commit(self._database, identity)
             except MvcError:
                 read[identity] = (0, (), None)  # among the lost objects, as is what only it leads to
                 continue

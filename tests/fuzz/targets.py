@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.fuzz import coders, merges, scanners, stored
+from tests.fuzz import bundles, coders, merges, scanners, stored
 
-TARGETS = {t.name: t for t in (*scanners.TARGETS, *coders.TARGETS, *stored.TARGETS, *merges.TARGETS)}
+_ALL = (*scanners.TARGETS, *coders.TARGETS, *stored.TARGETS, *bundles.TARGETS, *merges.TARGETS)
+
+TARGETS = {t.name: t for t in _ALL}
 """By name."""

@@ -1,0 +1,116 @@
+"""A few objects out of a store that lies behind a network, in few round trips: look-ups of all of them at
+once, their records by joined ranges, then what those lean on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from mvc.backends import Backend, NotFound
+from mvc.errors import CorruptFile, CorruptObject
+from mvc.objectid import ObjectId
+from mvc.odb.index import Index
+from mvc.odb.ranged import RangedSegment, least_bytes
+from mvc.odb.record import Record
+from mvc.odb.segment import Entry, Segment, SegmentRow
+from mvc.parallel import ordered_map
+from mvc.remotes.ranges import IN_FLIGHT, coalesce, fetch
+
+WHOLE_BYTES = 512 << 10
+"""Of segments up to which one is fetched whole: less than what passes while a second request is under way,
+on a fast link."""
+
+_GAP = 4 << 10  # bytes between two records that are fetched along
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+Depth = Callable[[ObjectId], "int | None"]
+"""The least depth at which an object is at hand already, None where it is not."""
+
+
+def open_segment(backend: Backend, row: SegmentRow, key: str) -> Segment:
+    """A segment of a store behind a network: whole where it is small, else to be read by ranges.
+
+    Raises:
+        CorruptFile: it is missing or damaged.
+    """
+    try:
+        if least_bytes(row) <= WHOLE_BYTES:
+            return Segment.open(row.name, backend.get(key))
+        return RangedSegment(row, lambda offset, length: backend.get_range(key, offset, length))
+    except NotFound:
+        # root names it, so this is damage, not something that the user asked for and that is not there
+        raise CorruptFile(f"index segment {row.name.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
+
+
+def look_up(index: Index, wanted: Iterable[ObjectId]) -> dict[ObjectId, Entry]:
+    """Each object's record of least depth, of those that there are, in two round trips at most."""
+    ids = list(wanted)
+    rows = index.covering(ids)
+    segments = list(_at_once(lambda row: index.segment(row.name), rows))
+    ranges = [
+        (segment, part)
+        for segment, some in zip(segments, rows.values(), strict=True)
+        if isinstance(segment, RangedSegment)
+        for part in segment.wanted(some)
+    ]
+    for _loaded in _at_once(lambda item: item[0].load(item[1]), ranges):
+        pass
+    found = {}
+    for identity in ids:
+        entry = next((one for one in index.find(identity) if one.kind == identity.kind), None)
+        if entry is not None:
+            found[identity] = entry
+    return found
+
+
+def reach(backend: Backend, index: Index, wanted: Iterable[ObjectId], depth: Depth) -> Iterator[Record]:
+    """The records of these objects and of all that they lean on, as far as they are not at hand.
+
+    Each is checked against its checksum and its place. What the index does not know is passed over. What a
+    record leans on comes in a later round, so that a receiver makes all of them visible together.
+
+    Raises:
+        StorageError: the store cannot be reached.
+        CorruptFile, CorruptObject: a record is missing or damaged.
+    """
+    # the depth below which each must be had; none is asked for twice unless a lesser one is needed
+    asked: dict[ObjectId, int] = {}
+    needed = dict.fromkeys(wanted, _ANY)
+    while needed:
+        asked.update(needed)
+        found = look_up(index, needed)
+        needed = {}
+        for record in read_records(backend, found.values()):
+            if record.depth >= asked[record.id]:
+                raise CorruptObject(f"{record.id.word} {record.id.short} leans on what leans on it")
+            yield record
+            for base in record.bases:
+                at_hand = depth(base.id)
+                if (at_hand is None or at_hand >= record.depth) and asked.get(base.id, _ANY) > record.depth:
+                    needed[base.id] = min(record.depth, needed.get(base.id, _ANY))
+
+
+_ANY = 1 << 30
+
+
+def read_records(backend: Backend, entries: Iterable[Entry]) -> Iterator[Record]:
+    """The records of these entries, many requests under way at once.
+
+    Raises:
+        StorageError: the store cannot be reached.
+        CorruptFile, CorruptObject: one is missing or damaged.
+    """
+    for _entry, record in fetch(backend, coalesce(entries, _GAP), lambda _entry, record: record):
+        if not isinstance(record, Record):
+            raise record
+        yield record
+
+
+def _at_once(function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterable[_Out]:
+    """Results in order; several at a time where there are several."""
+    items = list(items)
+    if len(items) < 2:
+        return [function(item) for item in items]
+    return ordered_map(function, items, workers=min(IN_FLIGHT, len(items)))
