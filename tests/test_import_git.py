@@ -100,6 +100,13 @@ def test_one_branch_only(source, tmp_path) -> None:
     assert [one.message for one in line(tmp_path / "repo")] == ["one"]
 
 
+def test_two_who_import_the_same_history_get_the_same_versions(source, tmp_path) -> None:
+    trained(source)
+    take(source.folder, tmp_path / "a")
+    take(source.folder, tmp_path / "b", fast=True)
+    assert tip(tmp_path / "a") == tip(tmp_path / "b")
+
+
 def test_again_takes_only_what_is_new(source, tmp_path) -> None:
     models = trained(source, 2)
     take(source.folder, tmp_path / "repo")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from mvc.bases import BaseFinder, SketchStore, text_hint
 from mvc.describing import Describer
-from mvc.errors import ObjectPurged, UserError, refused
+from mvc.errors import FileChanged, ObjectPurged, UserError, refused
 from mvc.fileio import storage_errors
+from mvc.formats import NotThisFormat
 from mvc.history.reader import read_manifest
 from mvc.history.treediff import build_tree
 from mvc.importing.checking import Checked
@@ -216,9 +217,13 @@ class _Batch:
                 identity, manifest, digests = ingest_source(
                     source, path, writer, self.finder, monitor, description
                 )
+                source.refuse_other(path, manifest)
             except ObjectPurged as error:
                 raise refused(shown(path), error) from error
-            source.refuse_other(path, manifest)
+            except NotThisFormat:
+                raise FileChanged(
+                    f"{shown(path)} became shorter while it was read", hint="run it again"
+                ) from None
         self._weigher.remember(identity, manifest, digests)
         self._all._entries[content.key, path] = identity
         done.read_bytes += manifest.size
