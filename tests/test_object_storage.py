@@ -81,6 +81,21 @@ def test_a_put_whose_reply_is_lost_is_ours(behind, proxy):
     assert behind.get(OBJECT) == b"mine"
 
 
+def test_a_large_put_whose_reply_is_lost_is_not_sent_again(behind, proxy, large):
+    proxy.decide = first(1, LoseReply(), "PUT")
+    assert behind.put(OBJECT, [large])
+    assert proxy.sent < 1.01 * len(large)
+    assert proxy.received < 2000
+
+
+def test_a_put_whose_replies_are_all_lost_is_known_by_reading(behind, proxy):
+    proxy.decide = first(99, LoseReply(), "PUT")
+    assert behind.put(OBJECT, [b"mine"])
+    behind.replace("root", None, b"mine")
+    behind.replace("root", b"mine", b"mine, too")
+    assert behind.get("root") == b"mine, too"
+
+
 def test_a_put_that_somebody_else_was_before_is_not_ours_though_a_reply_was_lost(behind, proxy):
     assert behind.put(OBJECT, [b"theirs"])
     proxy.decide = first(1, LoseReply(), "PUT")
@@ -105,8 +120,8 @@ def test_a_swap_that_was_lost_and_built_upon_says_that_it_may_have_happened(seaw
     def decide(request):
         if request.method == "PUT":
             puts.append(request)
-            if len(puts) == 1:
-                return LoseReply()
+            return LoseReply() if len(puts) == 1 else None
+        if request.method == "HEAD" and len(puts) == 1:
             direct.replace("root", b"mine", b"theirs, on top of mine")
         return None
 
@@ -115,6 +130,7 @@ def test_a_swap_that_was_lost_and_built_upon_says_that_it_may_have_happened(seaw
         behind.replace("root", b"before", b"mine")
     assert moved.value.perhaps_done
     assert len(puts) == 2
+    assert behind.get("root") == b"theirs, on top of mine"
 
 
 def test_a_swap_that_lost_for_certain_says_nothing_of_the_kind(behind, seaweed, proxy):

@@ -7,6 +7,7 @@ else's object (docs/design/0026).
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -217,27 +218,34 @@ class ObjectStoreBackend(Backend):
                 return True
             except Exception as error:
                 refusal = self._refusal(f"cannot write {key}", error)
-                if refusal.condition:
-                    return self._whose(key, data, mode, uncertain=uncertain)
+                if refusal.condition and not uncertain:
+                    return False
                 uncertain = uncertain or refusal.uncertain
-                if not refusal.passes or not attempts.again(refusal.patience):
+                if not refusal.condition and not (refusal.passes and attempts.again(refusal.patience)):
                     raise self._failure(f"cannot write {key}", refusal) from None
+            # A reply may have been lost, now or before: asking costs less than sending everything again.
+            if uncertain and self._holds(key, data):
+                return True
+            if refusal.condition:
+                if mode == "create" and "/" in key:
+                    return False  # write-once: what is there is what was there first
+                moved = RootMoved(f"{key} was changed by somebody else")
+                moved.perhaps_done = True
+                raise moved
 
-    def _whose(self, key: str, data: bytes, mode: PutMode, *, uncertain: bool) -> bool:
-        """Whether it was an earlier try of this same put, whose reply was lost, that broke the condition."""
-        if not uncertain:
-            return False
+    def _holds(self, key: str, data: bytes) -> bool:
+        """Whether these very bytes are there. What is replaced has a nonce, so they can only be ours."""
+        import obstore
+
         try:
-            there = self._read(key, None)[0]
+            meta = self._try(f"cannot read {key}", lambda: obstore.head(self._store(), key))
+            if meta["size"] != len(data):
+                return False
+            if (meta["e_tag"] or "").strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest():
+                return True
+            return self._read(key, None)[0] == data  # encrypted by the server, say
         except NotFound:
-            there = memoryview(b"")
-        if there == data:
-            return True
-        if mode == "create" and "/" in key:
-            return False  # write-once: what is there is what was there first
-        moved = RootMoved(f"{key} was changed by somebody else")
-        moved.perhaps_done = True
-        raise moved
+            return False
 
     def _try(self, doing: str, request: Callable[[], T]) -> T:
         """Do what may be done any number of times, until it is answered."""

@@ -20,6 +20,7 @@ from mvc.fileio import FileIO, storage_errors, write_durable
 from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
 from mvc.repo import Repository
+from mvc.sharing.settings import is_address, remotes
 from mvc.store import read_text
 from mvc.text import one_line
 
@@ -135,6 +136,16 @@ class Call:
             content = ("\n".join([*given, word]) + "\n").encode()
             with storage_errors(f"cannot write {HINTS}"):
                 write_durable(self.io, self.repository.temporary.new(), path, [content], replace=True)
+
+    # --- other stores -------------------------------------------------------------------------------------
+    def remote(self, word: str | None) -> str | None:
+        """A remote's name as it was typed; an address in its normal form, for which a path starts in the
+        current folder."""
+        if word is None or word in remotes(self.repository.config()) or not is_address(word):
+            return word
+        from mvc.sharing.addresses import settled  # only where one is given
+
+        return settled(word, self.context.cwd)
 
     # --- paths: those of the command line start in the current folder, those of the library at the top ----
     def inside(self, paths: Iterable[str]) -> tuple[str, ...]:

@@ -7,13 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
 
-from mvc.objectid import ObjectId
+from mvc.objectid import KINDS, BlobId, ObjectId
 from mvc.odb.index import Index
 from mvc.odb.record import MAX_DEPTH
 from mvc.odb.segment import Entry, SegmentRow
 from mvc.parallel import ordered_map
 
 ANY_DEPTH = MAX_DEPTH + 1
+ENTRY_BYTES = 46
+"""Of a segment, about, for each entry."""
+
+_BESIDE_BYTES = 256 << 10
+
 _IN_FLIGHT = 8
 
 
@@ -44,13 +49,21 @@ class Lookup:
             self._look(rows, waiting, found)
         return {identity: sorted(entries, key=_BEST) for identity, entries in found.items()}
 
-    def known(self, wanted: Iterable[ObjectId]) -> set[ObjectId]:
-        """Those objects that have a record.
+    def known(self, wanted: Iterable[ObjectId], most_bytes: int | None = None) -> set[ObjectId]:
+        """Those objects that have a record. With ``most_bytes`` no run is looked at that takes more to fetch.
 
         Raises:
             CorruptFile: a segment is damaged.
         """
-        return set(self.find(wanted))
+        found: dict[ObjectId, list[Entry]] = {}
+        waiting = dict.fromkeys(wanted, ANY_DEPTH)
+        for rows in self._runs:
+            if not waiting:
+                break
+            unopened = sum(row.entries for row in rows if row.name not in self._opened)
+            if most_bytes is None or unopened * ENTRY_BYTES <= most_bytes:
+                self._look(rows, waiting, found)
+        return set(found)
 
     def graph(self) -> Iterator[Entry]:
         """Every record of a commit, a tag or an alias entry in the segments opened so far, newest first.
@@ -58,9 +71,29 @@ class Lookup:
         Raises:
             CorruptFile: a segment is damaged.
         """
+        return (entry for entry in self._seen() if entry.kind in _GRAPH)
+
+    def beside(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Records of all but pieces that lie close to some others, as a version's folders and files lie close
+        to its commit, as far as the segments opened so far tell.
+
+        Raises:
+            CorruptFile: a segment is damaged.
+        """
+        places: dict[bytes, list[int]] = {}
+        for entry in entries:
+            places.setdefault(entry.pack, []).append(entry.offset)
+        for entry in self._seen():
+            if entry.kind != BlobId.kind and any(
+                abs(entry.offset - offset) <= _BESIDE_BYTES for offset in places.get(entry.pack, ())
+            ):
+                yield entry
+
+    def _seen(self) -> Iterator[Entry]:
+        """Every live record in the segments opened so far, newest first."""
         for name in list(self._opened):
             for entry in self._index.segment(name):
-                if entry.kind in _GRAPH and entry.pack not in self._index.dead_packs:
+                if entry.kind in KINDS and entry.pack not in self._index.dead_packs:
                     yield entry
 
     def _look(
