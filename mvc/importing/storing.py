@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mvc.bases import BaseFinder, SketchStore, text_hint
@@ -68,7 +68,7 @@ class Storing:
         *,
         fast: bool = False,
     ) -> None:
-        self._repository = repository
+        self.repository = repository
         self._origin = origin
         self._known = known
         self._command = command
@@ -79,8 +79,9 @@ class Storing:
         versions = {name: one.id for name, one in known.items()}
         self.done = Stored(versions, ground, under_way=set(under_way))
 
-    def run(self) -> Stored:
-        """Store all that is new.
+    def run(self, finish: Callable[[Transaction, Update], None]) -> Stored:
+        """Store all that is new. The last versions are published by ``finish``, from what would have been
+        their update, so that an import that is not long is one operation.
 
         Raises:
             UserError: a file of the source is damaged, or gone since it was looked for.
@@ -88,12 +89,15 @@ class Storing:
         """
         versions = (one for one in self._origin.versions(self._known) if not is_known(one, self._known))
         while True:
-            with begin(self._repository, self._command, self._who, self._now) as tx:
+            with begin(self.repository, self._command, self._who, self._now) as tx:
                 batch = _Batch(self, tx)
                 more = batch.take(versions)
-                if batch.last is not None:
-                    update = Update(refs=batch.refs, locate=batch.last)
+                update = Update(refs=batch.refs, locate=batch.last)
+                if not more:
+                    finish(tx, update)
+                elif batch.last is not None:
                     tx.publish(lambda _view, update=update: update)  # type: ignore[misc]
+                if batch.last is not None:
                     batch.finder.save()
                 self.done.stored_bytes += tx.writer.written_bytes
             if not more:
@@ -106,7 +110,7 @@ class _Batch:
     def __init__(self, storing: Storing, tx: Transaction) -> None:
         self._all = storing
         self._tx = tx
-        self._repository = storing._repository
+        self._repository = storing.repository
         self._weigher = Weigher(self._repository, tx.view.objects)
         self._before: dict[str, TreeEntry] = {}
         self.refs: dict[str, bytes | None] = {}
