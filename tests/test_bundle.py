@@ -48,7 +48,7 @@ from tests.engine import (
     weights_versions,
 )
 from tests.faults import FaultIO
-from tests.test_transfer import assert_whole
+from tests.transfers import check as assert_whole
 
 NAME = "model.safetensors"
 

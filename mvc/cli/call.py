@@ -21,7 +21,7 @@ from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
 from mvc.repo import Repository
 from mvc.sharing.settings import is_address, remotes
-from mvc.store import read_text
+from mvc.store import Store, read_text
 from mvc.text import one_line
 
 HINTS = "hints"
@@ -59,6 +59,24 @@ class Call:
                 self.io, self.context.cwd, self.monitor, environment=self.context.store_environment
             )
         return self._repository
+
+    def store(self, remote: str | None) -> Store:
+        """The store of a remote, by its name or address; the repository itself where None is named.
+
+        Raises:
+            UserError: there is no such remote.
+            RepositoryNotFound: there is no store.
+            StorageError: it cannot be reached.
+        """
+        if remote is None:
+            return self.repository
+        # what a bucket needs is imported only where one is asked for
+        from mvc.sharing.settings import find_remote
+        from mvc.sharing.stores import store_of
+
+        named = find_remote(self.repository.config(), remote)
+        base = self.repository.worktree if named.name else self.context.cwd
+        return store_of(self.repository, named.address, base)
 
     @property
     def published(self) -> list[Operation]:

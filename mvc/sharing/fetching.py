@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from mvc.config import enabled
 from mvc.errors import CorruptObject, InvalidName, RevisionNotFound, UsageError, UserError
 from mvc.history.names import offer
 from mvc.history.refnames import check_ref_name, short_ref_name
@@ -147,7 +148,7 @@ def fetch(
         with incoming(repository, tx.view) as sink:
             planned = exchange.plan(sink)
             sink.expect(planned.bytes)
-            exchange.run(planned, sink, verify=True)
+            exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
             tx.publish(build)
             sink.done()
     return replace(told, updates=tuple(updates), bytes=planned.bytes)
