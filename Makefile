@@ -15,6 +15,7 @@ FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
 FUZZ_SECONDS ?= 3600
 # What make faults runs.
 FAULTS ?= kills strace power full-disk bitrot crowd fleet model
+FAULTS ?= kills strace power full-disk bitrot crowd cuts model
 # Sequences in each of two processes.
 MODEL_EXAMPLES ?= 2000
 
@@ -91,6 +92,10 @@ crowd: $(STAMP)
 .PHONY: fleet
 fleet: $(STAMP)
 	$(BIN)/python -m tests.fleet
+# Pushes, fetches and clones over a line to a real S3 server that is cut 200 times, at bytes drawn by lot.
+.PHONY: cuts
+cuts: $(STAMP)
+	$(BIN)/python -m tests.cuts
 
 # Faults put into the product on purpose, one by one: the tests of make test must catch each.
 .PHONY: seeded

@@ -145,6 +145,11 @@ class Busy(ConflictError):
     """Another mvc process holds what is needed."""
 
 
+class TakenForGarbage(Busy):
+    """A collection took for garbage what was put, or found, and not yet named: the same again puts what is
+    gone."""
+
+
 class LeaseLost(Busy):
     """Another machine took this process for dead, because it stood still for longer than its lease."""
 

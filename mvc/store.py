@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from stat import S_ISDIR
@@ -124,6 +124,15 @@ class Store(ABC):
         Raises:
             LeaseLost: one did.
         """
+
+    def lost_packs(self, names: Collection[bytes]) -> list[bytes]:
+        """Which of some packs that were put here, and that no root has named yet, are gone: asked after root
+        was read, which condemns none of them. Where writers are announced nobody takes theirs.
+
+        Raises:
+            StorageError: the store cannot be asked.
+        """
+        return []
 
     def read(self) -> View:
         """The state now, without announcing a reader: for those who are announced already."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mvc.afterwards import FAILURES, unfinished
-from mvc.errors import Busy, CorruptFile, MvcError, RefMoved, RootMoved, StorageError
+from mvc.errors import Busy, CorruptFile, MvcError, RefMoved, RootMoved, StorageError, TakenForGarbage
 from mvc.locators import segments_needed, write_locator
 from mvc.objectid import KINDS, CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
@@ -102,7 +102,8 @@ class Transaction:
                 if moved.perhaps_done and self.is_published():
                     self._store.published.append(operation)
                     return operation
-                discard_segments(self._store, view.root, root)
+                if not moved.perhaps_done:
+                    discard_segments(self._store, view.root, root)
                 # jitter, so that two that meet do not meet again; imported only where it happens
                 import random
 
@@ -152,10 +153,7 @@ class Transaction:
         """Look up again what was found instead of written, if packs were condemned since."""
         if view.root.epoch == self.view.root.epoch:
             return
-        # Where nobody can be asked who writes now, a collection takes packs for garbage that no root names
-        # yet, and says so by condemning them; elsewhere this cannot happen.
-        if any(entry.pack in view.index.dead_packs for entry in (*self._adopted, *self.writer.flushed)):
-            raise Busy("a collection took what this command had written for garbage", hint="run it again")
+        self._check_own(view)
         for identity in self.writer.relied:
             view.objects.refuse_purged(identity)
             if identity not in view.objects:
@@ -164,6 +162,19 @@ class Transaction:
             found = view.objects.entries(identity)
             if not found or found[0].depth > depth:
                 raise _moved(identity)
+
+    def _check_own(self, view: View) -> None:
+        """Look again for the packs that were put here.
+
+        Where nobody can be asked who writes now, a collection takes packs for garbage that no root names yet,
+        and condemns them. One that is not listed as condemned may have been: then it was deleted before it
+        left that list.
+        """
+        own = {entry.pack for entry in (*self._adopted, *self.writer.flushed)}
+        if not own.isdisjoint(view.index.dead_packs) or self._store.lost_packs(own):
+            raise TakenForGarbage(
+                "a collection took what this command had written for garbage", hint="run it again"
+            )
 
     def _next_root(self, view: View, update: Update) -> tuple[Root, Operation]:
         refs, replaced = view.refs.changed(update.refs)
@@ -199,8 +210,10 @@ class Transaction:
         write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
 
 
-def _moved(identity: ObjectId) -> Busy:
-    return Busy(f"{identity.word} {identity.short} was moved while this command ran", hint="run it again")
+def _moved(identity: ObjectId) -> TakenForGarbage:
+    return TakenForGarbage(
+        f"{identity.word} {identity.short} was moved while this command ran", hint="run it again"
+    )
 
 
 def discard_segments(store: Store, before: Root, never: Root) -> None:

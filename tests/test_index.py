@@ -303,7 +303,7 @@ def test_the_oldest_names_are_forgotten() -> None:
         names.append(shelf.rows[0].name)
     index = shelf.index()
     assert index.resolve(names[:1]) is None
-    assert index.resolve(names[9:]) == list(shelf.rows)
+    assert index.resolve(names[10:]) == list(shelf.rows)
 
 
 # --- against a model ----------------------------------------------------------------------------------------

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.backends.memory import MemoryBackend
+from mvc.monitor import Monitor
 from mvc.objectid import BlobId, CommitId
+from mvc.odb import ranged
+from mvc.remotes import lookup, negotiate, reaching
 from mvc.remotes.filters import Filter
 from mvc.remotes.lookup import Lookup
+from mvc.remotes.negotiate import missing
 from tests.engine import make_repository, snapshot, weights_versions
 from tests.transfers import MAIN, Far, Made, bucket, check, closure, ids, move
 
@@ -140,3 +145,54 @@ def test_the_smallest_run_is_asked_first_and_the_others_not_at_all():
         assert wanted == Lookup(view.index).known(wanted)
     if wanted:
         assert {key for key, _ in backend.requests} == {f"segments/{rows[0].name.hex()}.seg"}
+
+
+@given(SEEDS, st.integers(2, 7), st.integers(2, 7))
+@settings(deadline=None, max_examples=30)
+def test_what_the_targets_refs_say_ends_the_walk_as_its_index_does(seed, versions, more):
+    made = Made(seed, versions, branches=3)
+    source, target = made.store(), bucket(Far())
+    sent = sorted(made.refs)[: more % len(made.refs) + 1]
+    move(source, target, sent)
+    with target.reading() as view:
+        heads = [view.refs.get(name) for name in sent]
+    with source.reading() as view, target.reading() as there:
+        tips = list(made.refs.values())
+        plainly = missing(view.objects, there.objects, tips, monitor=Monitor())
+        told = missing(view.objects, there.objects, tips, monitor=Monitor(), at_target=heads)
+    assert told.objects == plainly.objects  # the whole index is small enough to be looked at
+    assert told.commits == plainly.commits
+
+
+def test_a_push_asks_for_the_small_segments_of_the_index_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(negotiate, "_LOOK_UP_BYTES", 400)
+    one, shared = make_repository(tmp_path / "one"), bucket(Far())
+    contents = weights_versions(9, elements=300)
+    for number, content in enumerate(contents[:8]):
+        (tmp_path / "one" / "model.safetensors").write_bytes(content)
+        snapshot(one, f"v{number}")
+    move(one, shared)
+    (tmp_path / "one" / "model.safetensors").write_bytes(contents[8])
+    snapshot(one, "v8")
+    with one.reading() as view, shared.reading() as there:
+        shared.backend.requests.clear()
+        heads = [there.refs.get(MAIN)]
+        found = missing(view.objects, there.objects, [view.head_commit()], monitor=Monitor(), at_target=heads)
+        assert len(found.commits) == 1
+        assert shared.backend.requests == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_read_by_ranges_of_segments_is_the_same(monkeypatch, seed):
+    monkeypatch.setattr(reaching, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(ranged, "FIRST_BYTES", 64)
+    if seed % 2:
+        monkeypatch.setattr(lookup, "ENTRY_BYTES", 1 << 30)  # never as a whole
+    made = Made(seed, 5)
+    source = made.store(Far())
+    target = bucket(Far())
+    with source.reading() as view:
+        wanted = closure(view.objects, view.refs.get(MAIN))
+    moved = move(source, target)
+    check(target)
+    assert set(moved.found.objects) == wanted

@@ -1,12 +1,14 @@
 """``mvc branch``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from mvc.cli.call import Call
 from mvc.cli.declare import Argument, Option, command
+from mvc.cli.refs import standing_json, standing_text
 from mvc.cli.tables import Column, Table
 from mvc.errors import UsageError
 from mvc.ops import branch as verb
+from mvc.sharing.following import Standing, standing
 from mvc.text import one_line
 
 
@@ -14,7 +16,8 @@ from mvc.text import one_line
     "mvc branch",
     "mvc branch try-lora main~2",
     "mvc branch --delete try-lora",
-    data="An array: name, commit, current.",
+    data="An array: name, commit, current, remote (whether it is one of a remote, as last seen), upstream "
+    "(what it follows: name, commit, ahead, behind; or null).",
 )
 def branch(
     call: Call,
@@ -26,44 +29,99 @@ def branch(
     force: Annotated[
         bool, Option("-f --force", "Move a branch that exists; delete one with commits of its own.")
     ] = False,
+    all_: Annotated[bool, Option("-a --all", "List branches of remotes too.")] = False,
+    remotes: Annotated[bool, Option("-r --remotes", "List branches of remotes only.")] = False,
+    set_upstream: Annotated[
+        str | None, Option("-u --set-upstream-to", "Have NAME, or the current branch, follow it.", "REV")
+    ] = None,
+    unset_upstream: Annotated[
+        bool, Option("--unset-upstream", "Have NAME, or the current branch, follow nothing.")
+    ] = False,
     show_current: Annotated[bool, Option("--show-current", "Print the current branch's name.")] = False,
     json: Annotated[bool, Option("--json", "Print the list as a JSON array.")] = False,
 ) -> None:
     """List branches; create, rename or delete one.
 
-    Without a name the branches are listed, with -v what their versions are about. NAME [REV] makes a branch
-    that points to a revision (HEAD if left out).
+    Without a name the branches are listed, with -v what their versions are about and how far they are from
+    what they follow. NAME [REV] makes a branch that points to a revision (HEAD if left out); it follows the
+    revision where that is a branch of a remote.
     """
-    if sum((delete, move, show_current)) > 1:
-        raise UsageError("--delete, --move and --show-current do not go together")
+    chosen = (delete, move, show_current, set_upstream is not None, unset_upstream, all_ or remotes)
+    if sum(chosen) > 1:
+        raise UsageError("of these options one is enough", hint="mvc branch --help")
     if show_current:
         _show_current(call)
     elif delete:
         _delete(call, names, force=force)
     elif move:
         _move(call, names)
+    elif set_upstream is not None:
+        _follow(call, names, set_upstream)
+    elif unset_upstream:
+        name = _named(call, names)
+        verb.unset_upstream(call.repository, name)
+        call.report(f"{name} follows nothing")
+    elif names and (all_ or remotes):
+        raise UsageError("--all and --remotes take no name")
     elif names:
         _create(call, names, force=force)
     else:
-        _list(call, json=json)
+        _list(call, own=not remotes, followed=all_ or remotes, json=json)
 
 
-def _list(call: Call, *, json: bool) -> None:
+def _list(call: Call, *, own: bool, followed: bool, json: bool) -> None:
+    config = call.repository.config()
     with call.repository.reading() as view:
-        found = list(verb.branches(view))
+        found = [(one, False) for one in verb.branches(view)] if own else []
+        found += [(one, True) for one in verb.followed(view)] if followed else []
+        stands = {
+            one.name: standing(view, config, one.name)
+            for one, remote in found
+            if not remote and (json or call.verbose)
+        }
         if json:
-            call.data([{"name": b.name, "commit": b.target.hex(), "current": b.current} for b in found])
+            call.data([_json(one, stands.get(one.name), remote=remote) for one, remote in found])
             return
-        rows = [("*" if b.current else " ", one_line(b.name), b.target) for b in found]
+        rows = [("*" if one.current else " ", one_line(one.name), one, remote) for one, remote in found]
         head = view.head_commit()
-        if view.branch() is None and head is not None:
-            rows.insert(0, ("*", "(HEAD detached)", head))
-        subjects = {target: one_line(view.commit(target).subject) for _, _, target in rows if call.verbose}
+        if own and view.branch() is None and head is not None:
+            rows.insert(0, ("*", "(HEAD detached)", verb.Branch("", head, True), True))
         table = Table([Column(), Column(cut="middle"), Column(colour="yellow"), Column(cut="end")])
-        for mark, name, target in rows:
-            told = subjects.get(target, "")
-            table.add(mark, name, target.short, told, colour="green" if mark == "*" else "")
+        for mark, name, one, remote in rows:
+            told = one_line(view.commit(one.target).subject) if call.verbose else ""
+            stand = None if remote else stands.get(one.name)
+            if stand is not None:
+                apart = standing_text(stand)
+                told = f"[{one_line(stand.upstream.shown)}{': ' if apart else ''}{apart}] {told}"
+            colour = "green" if mark == "*" else "red" if remote else ""
+            table.add(mark, name, one.target.short, told, colour=colour)
         call.table(table)
+
+
+def _json(one: verb.Branch, stands: Standing | None, *, remote: bool) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "commit": one.target.hex(),
+        "current": one.current,
+        "remote": remote,
+        "upstream": standing_json(stands),
+    }
+
+
+def _named(call: Call, names: tuple[str, ...]) -> str:
+    """The branch that is meant; the current one where none is named."""
+    if len(names) > 1:
+        raise UsageError("one branch at a time")
+    if names:
+        return names[0]
+    with call.repository.reading() as view:
+        return verb.current_name(view)
+
+
+def _follow(call: Call, names: tuple[str, ...], revision: str) -> None:
+    name = _named(call, names)
+    followed = verb.set_upstream(call.repository, name, revision)
+    call.report(f"{name} follows {followed}")
 
 
 def _show_current(call: Call) -> None:

@@ -20,7 +20,8 @@ from mvc.fileio import FileIO, storage_errors, write_durable
 from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
 from mvc.repo import Repository
-from mvc.store import read_text
+from mvc.sharing.settings import is_address, remotes
+from mvc.store import Store, read_text
 from mvc.text import one_line
 
 HINTS = "hints"
@@ -58,6 +59,24 @@ class Call:
                 self.io, self.context.cwd, self.monitor, environment=self.context.store_environment
             )
         return self._repository
+
+    def store(self, remote: str | None) -> Store:
+        """The store of a remote, by its name or address; the repository itself where None is named.
+
+        Raises:
+            UserError: there is no such remote.
+            RepositoryNotFound: there is no store.
+            StorageError: it cannot be reached.
+        """
+        if remote is None:
+            return self.repository
+        # what a bucket needs is imported only where one is asked for
+        from mvc.sharing.settings import find_remote
+        from mvc.sharing.stores import store_of
+
+        named = find_remote(self.repository.config(), remote)
+        base = self.repository.worktree if named.name else self.context.cwd
+        return store_of(self.repository, named.address, base)
 
     @property
     def published(self) -> list[Operation]:
@@ -135,6 +154,16 @@ class Call:
             content = ("\n".join([*given, word]) + "\n").encode()
             with storage_errors(f"cannot write {HINTS}"):
                 write_durable(self.io, self.repository.temporary.new(), path, [content], replace=True)
+
+    # --- other stores -------------------------------------------------------------------------------------
+    def remote(self, word: str | None) -> str | None:
+        """A remote's name as it was typed; an address in its normal form, for which a path starts in the
+        current folder."""
+        if word is None or word in remotes(self.repository.config()) or not is_address(word):
+            return word
+        from mvc.sharing.addresses import settled  # only where one is given
+
+        return settled(word, self.context.cwd)
 
     # --- paths: those of the command line start in the current folder, those of the library at the top ----
     def inside(self, paths: Iterable[str]) -> tuple[str, ...]:

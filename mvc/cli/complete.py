@@ -18,6 +18,7 @@ from mvc.errors import MvcError
 from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.repo import Repository
+from mvc.sharing.settings import is_address, remotes
 from mvc.view import View
 
 GLOBAL = {
@@ -197,6 +198,38 @@ class Line:
         kind = kinds.get(self.command.name)
         return self.revision(begin) if kind is None else self._in_view(kind, begin)
 
+    def remote(self, begin: str) -> Iterable[Candidate]:
+        """A remote's name, or a folder."""
+        known = remotes(self._repository().config())
+        yield from (Candidate(name, one.address) for name, one in known.items() if name.startswith(begin))
+        if is_address(begin):
+            yield from self.folder(begin)
+
+    def remote_action(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc remote`` can do."""
+        from mvc.cli.remote import ACTIONS  # only where it is asked for
+
+        return (Candidate(word, told) for word, told in ACTIONS.items() if word.startswith(begin))
+
+    def remote_or_address(self, begin: str) -> Iterable[Candidate]:
+        """Behind what ``mvc remote`` is to do, a remote's name; behind that, or a new one, a folder."""
+        if len(self.free) == 1 and self.free[0] != "add":
+            return self.remote(begin)
+        return self.folder(begin)
+
+    def refspec(self, begin: str) -> Iterator[Candidate]:
+        """A branch or a tag; behind a colon nothing that is known here."""
+        plus = "+" if begin.startswith("+") else ""
+        for kind in (candidates.branches, candidates.tags):
+            for item in self._in_view(kind, begin.removeprefix("+")):
+                yield item._replace(text=plus + item.text)
+
+    def branch_there(self, begin: str) -> Iterator[Candidate]:
+        """A branch of the remote that was named, as it was last seen."""
+        before = f"{self.free[0]}/" if self.free else ""
+        for item in self._in_view(candidates.followed, before + begin):
+            yield item._replace(text=item.text.removeprefix(before))
+
     def path(self, begin: str) -> Iterator[Candidate]:
         """A file or folder of the work tree, or one that was deleted there."""
         yield from candidates.paths(begin, self.context.cwd)
@@ -283,6 +316,12 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "NOTE": Line.note,
     "DIR": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
+    "ADDRESS": Line.folder,
+    "BRANCH": Line.branch_there,
+    "REFSPEC": Line.refspec,
+    "REMOTE": Line.remote,
+    "REMOTE|ADDRESS": Line.remote_or_address,
+    "add|list|show|remove|rename|set-url|prune": Line.remote_action,
     "KEY": Line.key,
     "VALUE": Line.setting,
     "OPERATION": Line.operation,

@@ -118,6 +118,19 @@ def numbered(command: Command, words: list[str]) -> list[str]:
     return found
 
 
+def optional(command: Command, words: list[str]) -> list[str]:
+    """``--force-with-lease`` as ``--force-with-lease=``, where what the value is called says by its brackets
+    that there may be none, as in Git: it never is the next word."""
+    free = {
+        name
+        for parameter in command.parameters
+        if parameter.declared.value.startswith("[")
+        for name in parameter.spellings
+        if name.startswith("--")
+    }
+    return [f"{word}=" if word in free else word for word in words]
+
+
 def command(
     *examples: str,
     exits: tuple[str, ...] = (),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-_NOT_YET = "versions do not travel between repositories yet; a copy of the folder, .mvc and all, is a clone"
 _NO_STAGING = "there is no staging area: a commit takes what is in the folder"
 _NO_PATCHES = "there are no patches: mvc cherry-pick takes over versions of the same repository"
 
@@ -13,20 +12,15 @@ COMMANDS = {
     "cat-file": "mvc show REV, mvc ls REV, mvc cat REV:PATH",
     "cherry": "mvc log main..BRANCH lists what main lacks",
     "clean": "delete new files yourself; mvc status lists them",
-    "clone": _NOT_YET,
     "count-objects": "mvc stats",
     "describe": "mvc log -n 1 --oneline names a version's branches and tags",
-    "fetch": _NOT_YET,
     "for-each-ref": "mvc branch and mvc tag list them; --json for scripts",
     "format-patch": _NO_PATCHES,
     "ls-files": "mvc ls",
     "ls-tree": "mvc ls REV",
     "prune": "mvc gc",
-    "pull": _NOT_YET,
-    "push": _NOT_YET,
     "rebase": "mvc cherry-pick main..BRANCH takes versions over one by one; mvc merge joins two branches",
     "reflog": "mvc oplog lists what was done, mvc undo takes it back",
-    "remote": _NOT_YET,
     "repack": "mvc gc --repack",
     "rev-list": "mvc log --format=%H",
     "shortlog": "mvc log --format='%an %s'",
@@ -46,8 +40,6 @@ _SIDES = "--strategy ours, or theirs, average, ties, …"
 
 OPTIONS = {
     "branch -D": "mvc branch --delete --force NAME",
-    "branch -a": "there are no branches elsewhere yet: mvc branch lists all",
-    "branch -r": "there are no branches elsewhere yet: mvc branch lists all",
     "checkout -B": "mvc switch -C NAME REV",
     "checkout --ours": "mvc restore --ours PATH",
     "checkout --theirs": "mvc restore --theirs PATH",

@@ -10,7 +10,7 @@ from typing import Any
 
 from mvc.cli.afterwards import done_before, told
 from mvc.cli.call import Call
-from mvc.cli.declare import Command, numbered
+from mvc.cli.declare import Command, numbered, optional
 from mvc.cli.progress import TerminalMonitor
 from mvc.cli.quick import parse
 from mvc.cli.table import COMMANDS, NO_STAGING, load
@@ -185,7 +185,7 @@ def _before_program(command: Command, words: list[str]) -> int | None:
 
 
 def _arguments(command: Command, words: list[str]) -> dict[str, Any] | None:
-    words = numbered(command, words)
+    words = optional(command, numbered(command, words))
     values = parse(command, words)
     if values is None:
         from mvc.cli import app  # 40 ms: only for what is not plain

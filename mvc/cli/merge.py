@@ -1,19 +1,17 @@
 """``mvc merge``."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from mvc.cli.call import Call
-from mvc.cli.conflicts import DATA, conflict_json, conflict_lines, in_conflict, tell_taken_back
+from mvc.cli.conflicts import tell_taken_back
 from mvc.cli.declare import Argument, Option, command
 from mvc.cli.given import Metrics, Params, metrics, params
+from mvc.cli.merging import CONFLICT, MERGED, merge_result_json, report_merge
 from mvc.cli.strategies import Density, Scale, Strategy, StrategyFor, Weight, choice_of
 from mvc.committing import Request
 from mvc.errors import UsageError
 from mvc.ops import merge as verb
-from mvc.ops.merge import MergeRequest, MergeResult
-from mvc.text import count, one_line
-
-CONFLICT = 4
+from mvc.ops.merge import MergeRequest
 
 
 @command(
@@ -26,10 +24,7 @@ CONFLICT = 4
         "1 --ff-only was asked for, and it is not one",
         "4 files are in conflict, or uncommitted work is in the way",
     ),
-    data="An object: kind (up-to-date, fast-forward, merged, prepared: without conflicts, to be concluded; "
-    "conflicts), commit (where HEAD is; null in a dry run that would make a version), branch, theirs, bases, "
-    "changes (path, kind: from HEAD to the result), written, removed (counts of files), dry_run, and "
-    f"{DATA}. For --abort: commit, written, removed.",
+    data=f"An object: {MERGED}. For --abort: commit, written, removed.",
 )
 def merge(
     call: Call,
@@ -108,55 +103,6 @@ def merge(
         )
         done = verb.merge(call.repository, wanted)
     if json:
-        call.data(_json(done, dry_run=dry_run))
+        call.data(merge_result_json(done, dry_run=dry_run))
         return CONFLICT if done.conflicts else None
-    return _report(call, done, dry_run=dry_run)
-
-
-def _json(done: MergeResult, *, dry_run: bool) -> dict[str, Any]:
-    changes = [{"path": change.path, "kind": change.kind} for change in done.changes]
-    return {
-        "kind": done.kind,
-        "commit": None if done.commit is None else done.commit.hex(),
-        "branch": done.branch,
-        "theirs": done.theirs.hex(),
-        "bases": [base.hex() for base in done.bases],
-        "changes": changes,
-        "written": done.written,
-        "removed": done.removed,
-        "dry_run": dry_run,
-        "conflicts": [conflict_json(conflict) for conflict in done.conflicts],
-    }
-
-
-def _report(call: Call, done: MergeResult, *, dry_run: bool) -> int | None:
-    files = f"{count(len(done.changes), 'file')} changed"
-    if done.conflicts and dry_run:
-        for line in conflict_lines(call, done.conflicts):
-            call.print(line)
-        call.report(f"{count(len(done.conflicts), 'file')} would be in conflict; {files}")
-        return CONFLICT
-    if done.conflicts:
-        raise in_conflict(call, "merge", done.conflicts)
-    if done.kind == "up-to-date":
-        call.report("already up to date")
-    elif dry_run:
-        call.report(f"would be {_WOULD[done.kind]}; {files}")
-    elif done.kind == "prepared":
-        call.report(f"merged, not committed; {files}. 'mvc merge --continue' concludes it")
-    elif done.kind == "fast-forward":
-        call.report(f"fast-forward to {done.theirs.short}; {files}")
-    elif done.commit is not None:
-        with call.repository.reading() as view:
-            subject = one_line(view.commit(done.commit).subject)
-        where = one_line(done.branch) if done.branch else "detached HEAD"
-        call.report(f"[{where} {done.commit.short}] {subject}")
-        call.report(files)
-    return None
-
-
-_WOULD = {
-    "fast-forward": "a fast-forward",
-    "merged": "a merge without conflicts",
-    "prepared": "a merge without conflicts",
-}
+    return report_merge(call, done, dry_run=dry_run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mvc.cli.call import Call
@@ -10,9 +10,13 @@ from mvc.cli.tables import Column, Table
 from mvc.history.refnames import short_ref_name
 from mvc.objectid import ObjectId
 from mvc.refs import NOTES, TAGS
+from mvc.sharing.fetching import Fetched
 from mvc.sharing.following import Standing
 from mvc.sharing.tracking import RefUpdate
-from mvc.text import one_line
+from mvc.text import count, one_line, size
+
+REFUSED = 4
+"""Exit code where a ref was not moved."""
 
 UPDATES = (
     "updates (ref, source: the ref whose value it took, or null; before, after: ids or null; kind: new, "
@@ -106,3 +110,33 @@ def standing_lines(found: Standing | None) -> list[str]:
         return [f"follows {name}, which is not there"]
     told = standing_text(found)
     return [f"{told} of {name}" if told else f"up to date with {name}"]
+
+
+def fetched_json(done: Fetched) -> dict[str, Any]:
+    """What a fetch brought."""
+    return {
+        "remote": done.remote.name,
+        "url": done.remote.address,
+        "updates": [update_json(update) for update in done.updates],
+        "commits": done.commits,
+        "objects": done.objects,
+        "bytes": done.bytes,
+        "dry_run": done.dry_run,
+    }
+
+
+def print_fetched(call: Call, done: Fetched) -> None:
+    """A line for what came, and one for each ref; nothing where nothing did."""
+    name = one_line(done.remote.shown)
+    if done.objects:
+        what = f"{count(done.commits, 'version')}, {size(done.bytes)}"
+        call.report(f"{'would come' if done.dry_run else 'came'} from {name}: {what}")
+    elif done.updates:
+        call.report(f"from {name}:")
+    print_updates(call, done.updates)
+
+
+def refused(updates: Iterable[RefUpdate]) -> int | None:
+    """The exit code where a ref stayed that somebody named; tags that came along are only told of."""
+    named = (update for update in updates if not update.name.startswith(TAGS))
+    return REFUSED if any(update.kind == "rejected" for update in named) else None

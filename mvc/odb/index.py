@@ -6,6 +6,7 @@ one segment per run; :func:`plan_merge` keeps the runs few. Figures: docs/design
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, compress, groupby
@@ -15,11 +16,14 @@ from typing import NamedTuple
 from mvc.errors import CorruptFile
 from mvc.odb.segment import (
     MAX_BYTES,
+    NONCE_BYTES,
     SHORT_NAME,
     Entry,
     Segment,
     SegmentRow,
     build_segments,
+    is_nonce,
+    nonce_name,
     segment_name,
     shorten,
 )
@@ -285,6 +289,7 @@ def merge(
     *,
     keep: Keep | None = None,
     max_bytes: int = MAX_BYTES,
+    nonce: bytes | None = None,
 ) -> Merged:
     """Write the segments that hold the new entries and the live ones of the plan's rows.
 
@@ -293,6 +298,9 @@ def merge(
     name and the bytes of each finished segment; nothing refers to them before root does. Memory: the new
     entries, one output segment and about 20 MiB (see :mod:`mvc.odb.merge`), however much is merged.
 
+    ``nonce`` (12 bytes; random unless given) is in each segment, so that of two who merge the same runs
+    neither makes one that the other has made: who loses deletes his own.
+
     Raises:
         CorruptFile: a segment to be merged is damaged. The commit can still be made without merging, with an
         empty
@@ -300,7 +308,9 @@ def merge(
     """
     runs = [_opened(run, index) for run in _runs(plan.replaced)]
     new = list(new)
-    superseded = shorten(chain((row.name for row in plan.replaced), *(run[0].supersedes for run in runs)))
+    earlier = chain((row.name for row in plan.replaced), *(run[0].supersedes for run in runs))
+    mark = nonce_name(os.urandom(NONCE_BYTES) if nonce is None else nonce)
+    superseded = shorten(chain((mark,), (name for name in earlier if not is_nonce(name))))
     total = len(new) + sum(row.entries for row in plan.replaced)
     added = []
     for data in _merged(runs, new, superseded, index.dead_packs, total, max_bytes, keep or {}):

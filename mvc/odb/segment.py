@@ -39,6 +39,10 @@ _ROW = struct.Struct("<IIIBB")  # pack ordinal, offset, length, depth, kind
 _ID = 32
 _PACK_NAME = 32
 SHORT_NAME = 16  # bytes of a superseded segment's name that are kept
+NONCE_BYTES = 12
+_NONCE_MARK = bytes(SHORT_NAME - NONCE_BYTES)
+"""So begins one in 2^32 real names, too; what such a segment held is looked for in all segments then."""
+
 _BISECT_ABOVE = 64  # rows of a bucket; honest ids never crowd so
 _BLOCK = 1024  # rows read at once when iterating
 
@@ -384,6 +388,16 @@ def fan_out(prefixes: Sequence[int], shift: int, buckets: int) -> bytes:
 def shorten(supersedes: Iterable[bytes]) -> list[bytes]:
     """Names of superseded segments as a segment keeps them: cut to 16 bytes, each once, the first 1,024."""
     return list(dict.fromkeys(name[:SHORT_NAME] for name in supersedes))[:MAX_SUPERSEDED]
+
+
+def nonce_name(nonce: bytes) -> bytes:
+    """A name among the superseded ones that no segment has: it makes a segment one of its kind."""
+    return _NONCE_MARK + nonce
+
+
+def is_nonce(name: bytes) -> bool:
+    """Whether a superseded name is one of :func:`nonce_name`."""
+    return name.startswith(_NONCE_MARK)
 
 
 def capacity(packs: int, superseded: int, max_bytes: int) -> int:

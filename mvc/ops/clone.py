@@ -16,7 +16,8 @@ from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, encode_target, peeled_target
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import DEFAULT_BRANCH, STORE, Repository
-from mvc.sharing.addresses import parse_address
+from mvc.sharing.addresses import settled
+from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.fetching import Fetched, FetchRequest, fetch
 from mvc.sharing.settings import ORIGIN, Remote, check_name, with_remote, with_upstream
 from mvc.sharing.stores import open_store
@@ -82,10 +83,12 @@ def clone(
         StorageError: it cannot be reached, or the disk refuses.
     """
     check_name(request.remote)
-    address = str(parse_address(address, base))
+    address = settled(address, base)
     # before anything is made: whoever mistypes an address must not find an empty repository
     source = open_store(io, address, monitor, base=base, environment=environment)
     source.read()
+    if isinstance(source, BundleStore) and request.bundle is None:
+        check_needs(source)
     repository, resumed = _begun(io, folder, monitor, address)
     repository.environment = environment
     try:
@@ -136,7 +139,7 @@ def _filled(
     remote = Remote(request.remote, address)
     tags: FetchRequest = FetchRequest(tags="follow" if request.tags else "none", filter=request.filter)
     if request.bundle is not None:
-        bundle = Remote(request.remote, str(parse_address(request.bundle, base)))
+        bundle = Remote(request.remote, settled(request.bundle, base))
         fetch(repository, bundle, tags, who, now, command=f"clone: fetch {bundle.address}")
     fetched = fetch(repository, remote, tags, who, now, command=f"clone: fetch {address}")
     name, target = _start(repository, remote, fetched, request)

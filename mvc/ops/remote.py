@@ -12,7 +12,7 @@ from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, decode_target, peeled_target
 from mvc.repo import DEFAULT_BRANCH, Repository
-from mvc.sharing.addresses import parse_address
+from mvc.sharing.addresses import settled
 from mvc.sharing.settings import (
     Remote,
     find_remote,
@@ -79,7 +79,7 @@ def add(repository: Repository, name: str, address: str, *, base: Path) -> Added
     """
     config = repository.config()
     refuse_taken(config, name)
-    address = str(parse_address(address, base))
+    address = settled(address, base)
     with repository.reading() as view:
         branch = view.branch() or DEFAULT_BRANCH
     created = False
@@ -109,7 +109,7 @@ def set_url(repository: Repository, name: str, address: str, *, base: Path) -> R
         RepositoryNotFound: there is no store at the address.
     """
     _known(repository, name)
-    address = str(parse_address(address, base))
+    address = settled(address, base)
     _refuse_itself(repository, store_of(repository, address, base))
     repository.write_config(with_remote(repository.config(), name, address))
     return Remote(name, address)

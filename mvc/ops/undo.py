@@ -6,8 +6,10 @@ from mvc.errors import ConflictError, UserError
 from mvc.objectid import CommitId, OperationId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import HeadValue, Operation
+from mvc.refs import decode_target
 from mvc.repo import Repository
 from mvc.rewind import find_operation
+from mvc.sharing.settings import REMOTES
 from mvc.switch import switch
 from mvc.transaction import Update, begin
 from mvc.view import View
@@ -24,7 +26,7 @@ def undo(
     taken back.
 
     Raises:
-        UserError: nothing is left to take back, or it was a purge.
+        UserError: nothing is left to take back, or it was a purge or a push.
         ConflictError: something that the operation changed has changed again since.
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
     """
@@ -35,6 +37,7 @@ def undo(
                 f"it cannot be undone: {found.command}",
                 hint="mvc undo OPERATION takes back an earlier one; 'mvc oplog' lists them",
             )
+        _refuse_push(found)
         with begin(repository, f"undo {found.command}", who, now) as tx:
             if found.worktree is None:
                 tx.publish(lambda now_view: _reversed(now_view, found))
@@ -50,6 +53,23 @@ def undo(
                 version=files_of_tree(tx.view, after),
             )
     return found
+
+
+def _refuse_push(operation: Operation) -> None:
+    """Refuse to take back what only tells of a push: a remote keeps what it has, whatever is said here."""
+    words = operation.command.split(" ")
+    if words[0] != "push" or operation.undoes is not None:
+        return
+    back = []
+    for change in operation.changes:
+        branch = change.name.removeprefix(f"{REMOTES}{words[1]}/")
+        before = decode_target(change.before).hex() if isinstance(change.before, bytes) else ""
+        back.append(f"+{before}:{branch}" if before else f":{branch}")
+    raise UserError(
+        f"it cannot be taken back here: {operation.command}; the remote keeps what was pushed",
+        hint=f"mvc push {words[1]} {' '.join(back)} moves it back there, for everybody; "
+        "mvc undo OPERATION takes back an earlier one",
+    )
 
 
 def _newest(view: View) -> Operation:

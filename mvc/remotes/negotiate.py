@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -12,7 +12,9 @@ from mvc.monitor import Monitor
 from mvc.objectid import KINDS, AliasId, BlobId, CommitId, ManifestId, ObjectId, TagId, TreeId
 from mvc.objects import AliasEntry, Commit, Tag
 from mvc.odb.database import ObjectDatabase
+from mvc.odb.segment import Entry
 from mvc.remotes.filters import EVERYTHING, Filter, pieces
+from mvc.remotes.known import known_objects
 from mvc.remotes.lookup import Lookup
 from mvc.remotes.reading import ReadAhead, reader_of
 
@@ -22,8 +24,12 @@ _AT_ONCE = 512
 _MOST_PATHS = 2_000_000
 """Folders may be shared, so that a few can stand for more paths than there is memory."""
 
+_LOOK_UP_BYTES = 1 << 20
+"""Of a target's index that are fetched to find out whether it has by chance what its refs do not lead to."""
+
 _SINGLE_ROUNDS = 2
 _GUESSES = 64
+_MOST_GUESSES = 1 << 16
 """After so many rounds that went on by one generation each, records of so many versions are read along
 which may be the next ones; four times as many in each round that follows."""
 
@@ -55,18 +61,24 @@ def missing(
     *,
     monitor: Monitor,
     deepen: bool = False,
+    at_target: Iterable[ObjectId] = (),
 ) -> Missing:
     """What ``target`` lacks of commits, tags and alias entries and of all that they refer to.
 
     The walk ends where the target has an object, because an object that is in an index has everything that it
     refers to; with ``deepen`` it goes on there, for targets that have only a part of their versions.
+    ``at_target`` are commits that the target's refs name. Where the target is far away its index is asked for
+    little else then, and a piece that only versions have which these do not lead to may go once more.
 
     Raises:
         ObjectPurged: the target purged something of it.
         DamageError: the source lacks something of it that the target lacks too, or it is damaged there.
         StorageError: a store refuses.
     """
+    tips = list(dict.fromkeys(tips))
     walk = _Walk(source, target, filter, monitor, deepen=deepen)
+    if source.backend.near and not target.backend.near and not deepen:
+        walk.learn(known_objects(source, tips, at_target))
     commits = walk.graph(tips)
     walk.contents(commits.values())
     return walk.result()
@@ -95,6 +107,7 @@ class _Walk:
         self._trees: dict[CommitId, TreeId] = {}
         self._seen: set[tuple[str, ObjectId]] = set()
         self._rounds = 0
+        self._known: set[ObjectId] = set()
         self._copied: dict[type[ObjectId], dict[ObjectId, None]] = {kind: {} for kind in KINDS.values()}
 
     def result(self) -> Missing:
@@ -111,11 +124,14 @@ class _Walk:
             self._reader,
         )
 
+    def learn(self, known: set[ObjectId]) -> None:
+        """Take objects to be at the target, unless they were purged there."""
+        self._known = {identity for identity in known if self._target.refusal(identity) is None}
+
     # --- commits, tags, alias entries ----------------------------------------------------------------------
-    def graph(self, tips: Iterable[ObjectId]) -> dict[CommitId, TreeId]:
+    def graph(self, tips: Sequence[ObjectId]) -> dict[CommitId, TreeId]:
         """Walk the graph from its tips; returns the commits whose contents are wanted, with their trees."""
         links: dict[ObjectId, list[ObjectId]] = {}
-        tips = list(dict.fromkeys(tips))
         commits = [identity for identity in tips if isinstance(identity, CommitId)]
         level = [identity for identity in tips if not isinstance(identity, CommitId)]
         while level:
@@ -141,8 +157,7 @@ class _Walk:
         absent = self._absent(level)
         self._lacking |= absent
         read = [one for one in level if (self._deepen or one in absent) and one not in self._gone]
-        self._reader.prepare(read)
-        if not last:
+        if self._reader.prepare(read, around=True) and not last:
             self._guess()
         for identity in read:
             links[identity] = self._links(identity)
@@ -172,11 +187,14 @@ class _Walk:
     def _guess(self) -> None:
         """Where a history far away proves long, read along what may be its next generations."""
         self._rounds += 1
-        if self._rounds <= _SINGLE_ROUNDS or self._filter.depth is not None or self._source.backend.near:
-            return
-        likely = (entry for entry in self._reader.lookup.graph() if self._reader.held(entry) is None)
-        count = _GUESSES * 4 ** (self._rounds - _SINGLE_ROUNDS - 1)
-        self._reader.read_along(entry for entry in islice(likely, count))
+        if self._rounds > _SINGLE_ROUNDS and self._filter.depth is None:
+            count = min(_GUESSES * 4 ** (self._rounds - _SINGLE_ROUNDS - 1), _MOST_GUESSES)
+            likely = (entry for entry in self._reader.lookup.graph() if self._is_likely(entry))
+            self._reader.read_along(islice(likely, count))
+
+    def _is_likely(self, entry: Entry) -> bool:
+        identity = KINDS[entry.kind](entry.id)
+        return not self._reader.has(identity)
 
     # --- what versions hold --------------------------------------------------------------------------------
     def contents(self, trees: Iterable[TreeId]) -> None:
@@ -259,8 +277,9 @@ class _Walk:
         return absent - self._gone
 
     def _absent_of(self, identities: Iterable[ObjectId]) -> set[ObjectId]:
-        identities = set(identities)
-        return identities - self._at_target.known(identities)
+        unknown = set(identities) - self._known
+        budget = _LOOK_UP_BYTES if self._known else None
+        return unknown - self._at_target.known(unknown, budget)
 
 
 def _referred_first(links: dict[ObjectId, list[ObjectId]]) -> list[ObjectId]:

@@ -54,6 +54,22 @@ class Memory:
 Address = Folder | Bucket | Memory
 
 
+def settled(text: str, base: Path) -> str:
+    """The normal form of an address as it was typed at ``base``, the current folder (in which no part is a
+    link): leading ``..`` lead upwards from there.
+
+    Raises:
+        UserError: it is none.
+    """
+    here = base
+    rest = text
+    while _SCHEME.fullmatch(text) is None and (rest == ".." or rest.startswith(("../", "./"))):
+        head, _, rest = rest.partition("/")
+        here = here.parent if head == ".." else here
+        rest = rest.lstrip("/") or "."
+    return str(parse_address(rest, here))
+
+
 def parse_address(text: str, base: Path) -> Address:
     """What an address names; relative paths begin at ``base``. ``str()`` of it is the normal form.
 

@@ -7,6 +7,7 @@ collection of such a store waits out (docs/format.md, the protocol).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,9 @@ from mvc.errors import CorruptFile, RepositoryNotFound, RootMoved, UserError
 from mvc.monitor import Monitor
 from mvc.odb.index import Index
 from mvc.odb.intents import Role
+from mvc.odb.pack import pack_key
 from mvc.odb.segment import Segment
+from mvc.parallel import ordered_map
 from mvc.remotes.ahead import Ahead
 from mvc.remotes.reaching import open_segment
 from mvc.root import KEY as ROOT
@@ -26,6 +29,7 @@ from mvc.store import FORMAT, Announcement, Store, check_format_text
 from mvc.view import View, segment_key
 
 _NEVER = -1
+_ASKING = 8  # threads that ask whether packs are there
 _FORMAT_KEY = "format"
 _MOST_FORMAT_BYTES = 100
 
@@ -104,6 +108,15 @@ class BucketStore(Store):
     def free_epoch(self) -> int | None:
         """Nothing may be deleted but by the bucket's own collection."""
         return _NEVER
+
+    def lost_packs(self, names: Collection[bytes]) -> list[bytes]:
+        """Ask for each."""
+        asked = ordered_map(self._has_pack, names, workers=min(_ASKING, max(len(names), 1)))
+        return [name for name, there in zip(names, asked, strict=True) if not there]
+
+    def _has_pack(self, name: bytes) -> bool:
+        key = pack_key(name)
+        return any(found == key for found, _size in self.backend.list(key))
 
     def confirm_root(self) -> None:
         """A conditional put that was answered is durable."""

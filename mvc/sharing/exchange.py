@@ -41,18 +41,13 @@ class Exchange:
         self._target = tx.view.objects
         self._tx = tx
         self._monitor = monitor
-        self.missing = _joined(
-            [
-                missing(source, self._target, wish.tips, wish.filter, monitor=monitor)
-                for wish in wishes
-                if wish.tips
-            ]
-        )
-
-    @property
-    def commits(self) -> Sequence[CommitId]:
-        """The versions that come, parents first."""
-        return self.missing.commits
+        parts = [
+            missing(source, self._target, wish.tips, wish.filter, monitor=monitor) if wish.tips else Missing()
+            for wish in wishes
+        ]
+        self.commits: Sequence[CommitId] = parts[0].commits
+        """The versions of the first wish that come, parents first."""
+        self.missing = _joined([part for part in parts if part.objects or part.relied or part.gone])
 
     def add(self, identities: Iterable[ObjectId]) -> None:
         """Take objects along that refer only to what comes, or is there."""

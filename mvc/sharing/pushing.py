@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mvc.config import Config
-from mvc.errors import ConflictError, RevisionNotFound, UsageError, UserError
+from mvc.errors import ConflictError, RevisionNotFound, TakenForGarbage, UsageError, UserError
 from mvc.history.names import offer
 from mvc.history.reader import read_links
 from mvc.history.refnames import short_ref_name
 from mvc.history.revisions import resolve_commit
-from mvc.objectid import CommitId
+from mvc.objectid import CommitId, ObjectId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
 from mvc.remotes.direct import DirectSink
@@ -106,11 +106,17 @@ def push(repository: Repository, remote: Remote, request: PushRequest, who: Pers
         ObjectPurged: the remote has purged what would come.
         StorageError: it cannot be reached, or refuses.
     """
-    for _attempt in range(_NOTES_TRIES):
+    for attempt in range(_NOTES_TRIES):
         try:
             pushed = _push(repository, remote, request, who, now)
         except _NotesParted:
             fetch(repository, remote, FetchRequest((NOTES,), tags="none"), who, now)
+            continue
+        except TakenForGarbage as error:
+            # what is still there counts as arrived: only what a collection condemned is sent again
+            if attempt + 1 == _NOTES_TRIES:
+                raise
+            repository.monitor.warn(f"{error.message}; sent again")
             continue
         if not request.dry_run:
             _follow(repository, remote, pushed, who, now)
@@ -135,8 +141,8 @@ def _push(
             if request.notes and branches:
                 sent += _notes(ours, tx.view, dry_run=request.dry_run)
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
-            tips = tuple(decode_target(item.value) for item in sent if item.value is not None)
-            exchange = Exchange(ours.objects, tx, repository.monitor, [Wish(tips)])
+            tips, notes = _tips(sent, notes=False), _tips(sent, notes=True)
+            exchange = Exchange(ours.objects, tx, repository.monitor, [Wish(tips), Wish(notes)])
             told = Pushed(
                 remote,
                 tuple(moves),
@@ -149,7 +155,7 @@ def _push(
             )
             if request.dry_run:
                 return replace(told, bytes=exchange.plan(DirectSink(store.backend)).bytes)
-            located = _located(ours, exchange.commits, sent)
+            located = _located(ours, exchange.missing.commits, sent)
             values = {item.target: item.value for item in sent}
 
             def build(view: View) -> Update | None:
@@ -376,6 +382,15 @@ def _refusal(
         "mvc pull brings them together"
         if mine
         else f"mvc fetch {name}, then merge; --force-with-lease drops them",
+    )
+
+
+def _tips(sent: Iterable[_Sent], *, notes: bool) -> tuple[ObjectId, ...]:
+    """What the notes' ref is to name, or what all others are to."""
+    return tuple(
+        decode_target(item.value)
+        for item in sent
+        if item.value is not None and (item.target == NOTES) == notes
     )
 
 

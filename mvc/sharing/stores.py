@@ -19,7 +19,7 @@ from mvc.errors import RepositoryNotFound, UserError
 from mvc.fileio import FileIO, storage_errors
 from mvc.monitor import Monitor
 from mvc.repo import STORE, Repository
-from mvc.sharing.addresses import Address, Folder, Memory, parse_address
+from mvc.sharing.addresses import Address, Bucket, Folder, Memory, parse_address
 from mvc.sharing.bucket import BucketStore
 from mvc.sharing.bundle import BundleStore, is_bundle
 from mvc.store import FolderStore, SharedFolder, Store, exists, read_text
@@ -51,7 +51,14 @@ def open_store(
     if isinstance(named, Folder):
         return _open_folder(io, named.path, monitor, environment)
     backend = _backend(io, named, environment, patience)
-    store = BucketStore.open(backend, monitor, str(named))
+    store: Store
+    try:
+        store = BucketStore.open(backend, monitor, str(named))
+    except RepositoryNotFound:
+        bundle = _bundle_in(io, named, monitor, environment, patience)
+        if bundle is None:
+            raise
+        store = bundle
     store.environment = environment
     return store
 
@@ -135,6 +142,17 @@ def _backend(
     return open_bucket(
         named.scheme, named.name, named.prefix, environment, lambda path: _text(io, path), patience
     )
+
+
+def _bundle_in(
+    io: FileIO, named: Address, monitor: Monitor, environment: Mapping[str, str], patience: Patience | None
+) -> BundleStore | None:
+    """The bundle that an object of a bucket is, if it is one."""
+    if not isinstance(named, Bucket) or not named.prefix:
+        return None
+    above, _, key = named.prefix.rpartition("/")
+    backend = _backend(io, replace(named, prefix=above), environment, patience)
+    return BundleStore.open_object(backend, key, str(named), monitor)
 
 
 def _open_folder(io: FileIO, path: Path, monitor: Monitor, environment: Mapping[str, str]) -> Store:
