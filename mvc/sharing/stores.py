@@ -14,6 +14,7 @@ from mvc.backends.memory import MemoryBackend
 from mvc.backends.objectstore import ObjectStoreBackend
 from mvc.backends.patience import Patience
 from mvc.backends.probe import probe
+from mvc.config import Config
 from mvc.errors import RepositoryNotFound, UserError
 from mvc.fileio import FileIO, storage_errors
 from mvc.monitor import Monitor
@@ -62,6 +63,19 @@ def open_store(
     return store
 
 
+def look_at(
+    io: FileIO, address: str, monitor: Monitor, *, base: Path, environment: Mapping[str, str]
+) -> Store:
+    """As :func:`open_store`, for who only reads what people share, where it lies.
+
+    Raises:
+        UserError, RepositoryNotFound, UnsupportedFeature, StorageError: as there.
+    """
+    store = open_store(io, address, monitor, base=base, environment=environment)
+    store.looked_at = True
+    return store
+
+
 def create_store(
     io: FileIO,
     address: str,
@@ -106,7 +120,27 @@ def store_of(repository: FolderStore, address: str, base: Path) -> Store:
         StorageError: it cannot be reached.
     """
     return open_store(
-        repository.io, address, repository.monitor, base=base, environment=repository.environment
+        repository.io,
+        address,
+        repository.monitor,
+        base=base,
+        environment=repository.environment,
+        patience=patience_of(repository.config()),
+    )
+
+
+def patience_of(config: Config) -> Patience:
+    """What the settings say of waiting for a bucket.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+    usual = Patience()
+    stall, retry = config.count("transfer.stall-seconds"), config.count("transfer.retry-seconds")
+    return replace(
+        usual,
+        stall=usual.stall if stall is None else max(stall, 1),
+        total=usual.total if retry is None else retry,
     )
 
 
