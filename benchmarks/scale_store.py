@@ -156,7 +156,9 @@ class Simulated:
     def collect(self) -> None:
         """Merge everything into one run, as a collection does."""
         root, raw = self.store.roots.read()
-        merged = merge(plan_full_merge(root.segments), [], index_of(root, self.backend.inner), self._put_segment)
+        merged = merge(
+            plan_full_merge(root.segments), [], index_of(root, self.backend.inner), self._put_segment
+        )
         self._swap(raw, root, merged.apply(root.segments))
 
     def commit(self, pieces: int, *, shared: int) -> CommitId:
