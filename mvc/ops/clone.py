@@ -25,6 +25,8 @@ from mvc.sharing.stores import open_store
 from mvc.store import exists, read_text
 from mvc.transaction import Update, begin
 from mvc.view import View
+from mvc.worktree.sparse import FILE_NAME as SPARSE
+from mvc.worktree.sparse import Sparse
 
 CLONING = "cloning"
 """File in the store of a copy that is being made: the address that it is made of."""
@@ -144,6 +146,8 @@ def _filled(
         bundle = Remote(request.remote, settled(request.bundle, base))
         fetch(repository, bundle, tags, who, now, command=f"clone: fetch {bundle.address}")
     fetched = fetch(repository, remote, tags, who, now, command=f"clone: fetch {address}")
+    if request.filter.leaves_pieces_out and not exists(repository.io, repository.store / SPARSE):
+        repository.write(SPARSE, Sparse.of(request.filter.paths).text or "")
     name, target = _start(repository, remote, fetched, request)
     written = 0
     with repository.reading() as view:
