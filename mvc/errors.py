@@ -15,6 +15,7 @@
     │   ├── UnsupportedFeature       a newer mvc wrote this
     │   ├── StorageError             disk full, permission, I/O
     │   ├── ObjectPurged             what was asked for left the store for good
+    │   │   └── ObjectElsewhere      it was left with another store, and is not fetched now
     │   └── FileChanged              a work file changed while it was read
     ├── ConflictError             4  somebody else's change is in the way
     │   ├── RefMoved
@@ -106,6 +107,13 @@ class ObjectPurged(UserError):
     """An object that was purged: it is gone on purpose, and may not come back."""
 
 
+class ObjectElsewhere(ObjectPurged):
+    """An object that was left with another store, and that whoever reads now will not fetch for this.
+
+    Handled as what was purged, because it is not here on purpose.
+    """
+
+
 def refused(path: str, error: ObjectPurged) -> ObjectPurged:
     """That a file is not stored, since something of it was purged."""
     return ObjectPurged(
@@ -146,7 +154,8 @@ class Busy(ConflictError):
 
 
 class TakenForGarbage(Busy):
-    """A collection took for garbage what was put and not yet named; the same again puts what is gone."""
+    """A collection took for garbage what was put, or found, and not yet named: the same again puts what is
+    gone."""
 
 
 class LeaseLost(Busy):

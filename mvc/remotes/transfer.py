@@ -67,7 +67,9 @@ def transfer(
         Busy: what an earlier attempt left leans on what the target has no more; the next one goes without.
         DamageError, StorageError: a store has damage, or refuses; what arrived waits for the next attempt.
     """
-    monitor.start("transfer", planned.bytes)
+    kept = sink.kept_bytes
+    monitor.start("transfer", planned.bytes + kept)
+    monitor.advance(kept)
     carrier = _Carrier(source, target, planned, sink, monitor, verify=verify)
     carrier.anew(planned.anew)
     pieces = [entry for entry in planned.copies if entry.kind == BlobId.kind]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from mvc.config import enabled
 from mvc.errors import CorruptObject, InvalidName, RevisionNotFound, UsageError, UserError
 from mvc.history.names import offer
 from mvc.history.refnames import check_ref_name, short_ref_name
@@ -17,7 +18,9 @@ from mvc.registry.notes.joining import join
 from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
+from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.exchange import Exchange, Wish
+from mvc.sharing.partial import deepened, portion, remember
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming
 from mvc.sharing.stores import store_of
@@ -43,7 +46,8 @@ class FetchRequest:
 
     Without ``refspecs`` all branches. ``prune`` forgets branches that the remote has no more. ``tags``:
     those of versions that are here afterwards, all, or none. ``notes``: what was added to versions. Of what
-    comes ``filter`` says how much. ``dry_run`` only tells.
+    comes ``filter`` says how much, else what was said when the remote was fetched from before; ``unshallow``
+    brings the history that a depth left out. ``dry_run`` only tells.
     """
 
     refspecs: tuple[str, ...] = ()
@@ -51,6 +55,7 @@ class FetchRequest:
     tags: Literal["follow", "all", "none"] = "follow"
     notes: bool = True
     filter: Filter = EVERYTHING
+    unshallow: bool = False
     dry_run: bool = False
 
 
@@ -104,14 +109,17 @@ def fetch(
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
     ):
+        if isinstance(store, BundleStore):
+            check_needs(store, tx.view.objects)
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
         if request.tags == "all":
             wanted += _tags(theirs, wanted, lambda _target: True)
         tips = tuple(decode_target(item.value) for item in wanted)
-        wishes = [Wish(tips, request.filter), Wish(() if notes is None else (notes,))]
-        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes)
+        part = portion(repository.config(), remote.name, request.filter, unshallow=request.unshallow)
+        wishes = [Wish(tips, part.filter), Wish(() if notes is None else (notes,))]
+        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes, deepen=part.deepen)
         if request.tags == "follow":
             coming = set(exchange.commits)
             tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
@@ -131,6 +139,10 @@ def fetch(
             planned = exchange.plan(DirectSink(repository.backend))
             moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
             return replace(told, updates=tuple(moved), bytes=planned.bytes)
+        if remote.name is not None:
+            # before root names any of it: from then on what is left out is no damage
+            remember(repository, remote.name, part.noted, exchange.missing.shallow)
+            tx.view.objects = tx.view.objects.with_supply(repository.supply())
         updates: list[RefUpdate] = []
 
         def build(view: View) -> Update | None:
@@ -143,13 +155,15 @@ def fetch(
 
         if not exchange.missing.objects:
             tx.publish(build)
+            deepened(repository)
             return replace(told, updates=tuple(updates))
         with incoming(repository, tx.view) as sink:
             planned = exchange.plan(sink)
             sink.expect(planned.bytes)
-            exchange.run(planned, sink, verify=True)
+            exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
             tx.publish(build)
             sink.done()
+    deepened(repository)
     return replace(told, updates=tuple(updates), bytes=planned.bytes)
 
 

@@ -81,6 +81,86 @@ FAULTS: tuple[Fault, ...] = (
         ),
         ("tests/test_kills.py::test_killed_at_every_step[commit]",),
     ),
+    # --- buckets ---
+    fault(
+        "stray of a bucket deleted at once",
+        "a writer who is on his way to his swap names a pack that is gone",
+        "mvc/collection/bucket.py",
+        "        root = condemning(view.root, packs, [match[0] for match in strays if not match[2]])\n",
+        "        for match in strays:\n            store.backend.delete(match[0])\n"
+        "        root = view.root\n",
+        "tests/test_bucket_gc.py::test_strays_are_condemned_first_and_never_deleted_at_once",
+    ),
+    fault(
+        "condemned without a new epoch",
+        "a writer names a pack that is about to be deleted",
+        "mvc/collection/swapping.py",
+        "    epoch = root.epoch + 1\n",
+        "    epoch = root.epoch\n",
+        "tests/test_bucket_gc.py::test_a_writer_whose_packs_were_taken_for_garbage_hears_of_it",
+    ),
+    fault(
+        "own packs not looked for",
+        "a writer names a pack that was condemned, deleted and forgotten since he put it",
+        "mvc/transaction.py",
+        " or self._store.lost_packs(own):\n",
+        ":\n",
+        "tests/test_bucket_gc.py::test_a_writer_whose_packs_were_taken_for_garbage_hears_of_it",
+    ),
+    Fault(
+        "forgotten before it is deleted",
+        "who takes over what he had put finds it, and it goes under his feet",
+        (
+            Edit(
+                "mvc/sweep.py",
+                "        store.backend.delete(pack_key(pack))\n",
+                "        LATE.append(pack_key(pack))\n",
+            ),
+            Edit("mvc/sweep.py", "def delete_condemned(", "LATE: list[str] = []\n\n\ndef delete_condemned("),
+            Edit(
+                "mvc/collection/bucket.py",
+                "        return None if root == view.root else root\n\n    swap(store, change)\n\n\n"
+                "def condemn_strays",
+                "        return None if root == view.root else root\n\n    swap(store, change)\n"
+                "    from mvc.sweep import LATE\n\n"
+                "    while LATE:\n        store.backend.delete(LATE.pop())\n\n\n"
+                "def condemn_strays",
+            ),
+        ),
+        ("tests/test_bucket_gc.py::test_what_leaves_the_list_of_condemned_packs_is_deleted_by_then",),
+    ),
+    fault(
+        "segments of one name for two writers",
+        "who loses the race deletes a segment that the winner's root names",
+        "mvc/odb/index.py",
+        "    superseded = shorten(chain((mark,), ",
+        "    superseded = shorten(chain((mark,)[1:], ",
+        "tests/test_bucket_writers.py::test_who_loses_the_race_deletes_no_segment_of_the_winner",
+    ),
+    fault(
+        "the log's next piece condemned",
+        "the next operation of a bucket moves the log into a piece that is deleted soon after",
+        "mvc/collection/leftovers.py",
+        "    pieces += [] if following is None else [following]\n",
+        "",
+        "tests/test_bucket_gc.py::test_the_piece_that_the_next_operation_makes_is_not_condemned",
+    ),
+    fault(
+        "grace not waited for",
+        "a reader of a bucket's older root misses what it leads to",
+        "mvc/collection/grace.py",
+        "if note.time <= now - grace)",
+        "if note.time <= now)",
+        "tests/test_bucket_gc.py::test_a_reader_of_an_old_root_reads_on_within_the_grace",
+    ),
+    fault(
+        "what may have been named deleted",
+        "a writer whose reply was lost deletes segments that root names",
+        "mvc/transaction.py",
+        "                if not moved.perhaps_done:\n                    discard",
+        "                if True:\n                    discard",
+        "tests/test_bucket_gc.py::test_a_swap_whose_reply_was_lost_deletes_nothing_that_it_named",
+    ),
     # --- one root, one swap ---
     fault(
         "swap that does not compare",
