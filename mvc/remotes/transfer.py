@@ -28,7 +28,7 @@ from mvc.remotes.anew import base_at_target, coded_anew
 from mvc.remotes.closure import least_deep, may_come_along
 from mvc.remotes.lookup import ANY_DEPTH
 from mvc.remotes.planning import Plan, order, plan
-from mvc.remotes.ranges import RANGE_BYTES, checked, fetch, stretches
+from mvc.remotes.ranges import IN_FLIGHT, RANGE_BYTES, checked, fetch, stretches
 from mvc.remotes.sink import Sink
 
 __all__ = ["Plan", "plan", "transfer"]
@@ -124,7 +124,9 @@ class _Carrier:
                 raise failed[0]  # behind what came before
 
     def _room(self) -> int:
-        """Bytes that may be on their way: what a kill or a cut would lose."""
+        """Bytes that may be on their way: what a kill or a cut would lose. From nearby that costs nothing."""
+        if self._source.backend.near:
+            return IN_FLIGHT * RANGE_BYTES
         return max(self._done // _SHARE, _LEAST_ROOM)
 
     def _looked_at(self, _entry: Entry, record: Record) -> _Arrived:
