@@ -29,7 +29,7 @@ from mvc.remotes.closure import least_deep, may_come_along
 from mvc.remotes.lookup import ANY_DEPTH
 from mvc.remotes.needing import needed_for
 from mvc.remotes.planning import Plan, order, plan
-from mvc.remotes.ranges import RANGE_BYTES, checked, fetch, stretches
+from mvc.remotes.ranges import IN_FLIGHT, RANGE_BYTES, checked, fetch, stretches
 from mvc.remotes.sink import Sink
 
 __all__ = ["Plan", "plan", "transfer"]
@@ -68,7 +68,9 @@ def transfer(
         Busy: what an earlier attempt left leans on what the target has no more; the next one goes without.
         DamageError, StorageError: a store has damage, or refuses; what arrived waits for the next attempt.
     """
-    monitor.start("transfer", planned.bytes)
+    kept = sink.kept_bytes
+    monitor.start("transfer", planned.bytes + kept)
+    monitor.advance(kept)
     carrier = _Carrier(source, target, planned, sink, monitor, verify=verify)
     carrier.anew(planned.anew)
     pieces = [entry for entry in planned.copies if entry.kind == BlobId.kind]
@@ -123,7 +125,9 @@ class _Carrier:
                 raise failed[0]  # behind what came before
 
     def _room(self) -> int:
-        """Bytes that may be on their way: what a kill or a cut would lose."""
+        """Bytes that may be on their way: what a kill or a cut would lose. From nearby that costs nothing."""
+        if self._source.backend.near:
+            return IN_FLIGHT * RANGE_BYTES
         return max(self._done // _SHARE, _LEAST_ROOM)
 
     def _looked_at(self, _entry: Entry, record: Record) -> _Arrived:
