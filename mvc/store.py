@@ -86,6 +86,8 @@ class Store(ABC):
         self.monitor = monitor
         self.roots = RootStore(backend)
         self._cache = PlainCache(cache_bytes)
+        self.looked_at = False
+        """Whether people look at it as it is, so that HEAD means its default branch."""
         self._fetching: Fetching | None = None
         self.published: list[Operation] = []
         """What this object's commands have published, oldest first."""
@@ -137,7 +139,15 @@ class Store(ABC):
     def read(self) -> View:
         """The state now, without announcing a reader: for those who are announced already."""
         root, raw = self.roots.read()
-        return View(root, raw, self.backend, self.monitor, self._cache, supply=self.supply())
+        return View(
+            root,
+            raw,
+            self.backend,
+            self.monitor,
+            self._cache,
+            supply=self.supply(),
+            assume_head=self.looked_at,
+        )
 
     def supply(self) -> Supply | None:
         """Fetches what versions name and what was left with another store; None where all is here."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mvc.errors import ObjectPurged
+from mvc.errors import DamageError, ObjectPurged
 from mvc.objects import Timestamp
 from mvc.ops.cat import cat
 from mvc.ops.fsck import fsck
@@ -19,9 +19,10 @@ from mvc.ops.repair import Request as RepairRequest
 from mvc.ops.repair import repair
 from mvc.ops.stats import stats
 from mvc.sharing import pushing, stores
+from mvc.sharing.exchange import Exchange
 from mvc.store import FolderStore
 from tests.engine import ME, assert_sound, now, open_repository, snapshot, tree
-from tests.sharing import make_pair, pushed, write
+from tests.sharing import make_pair, pulled, pushed, write
 from tests.test_cli import Run, run
 
 __all__ = ["run"]
@@ -243,3 +244,39 @@ def test_purge_names_the_remote(run: Run, tmp_path):
     assert run("purge", "--list", "--json").out.strip() == "[]"
     assert run("cat", "HEAD:secret.bin").raw == weights(7)
     assert run("fsck", "--full", "--remote", "origin").code == 0
+
+
+def test_a_reader_whose_grace_is_over_reads_root_again(tmp_path, monkeypatch):
+    pair = make_pair(tmp_path, "memory")
+    bob = pair.clone()
+    for number in range(4):
+        write(pair.ada, "a.txt", f"{number}\n" * 50)
+        snapshot(pair.ada, str(number))
+        pushed(pair.ada)
+    run_ = Exchange.run
+    tries = []
+
+    def running(self, *given, **options):
+        tries.append(True)
+        if len(tries) == 1:
+            gc_store(pair.store, Request(later(1), 90, grace_hours=0))  # joins packs, and deletes at once
+        return run_(self, *given, **options)
+
+    monkeypatch.setattr(Exchange, "run", running)
+    pulled(bob)
+    assert len(tries) == 2
+    assert tree(bob.worktree) == tree(pair.ada.worktree)
+    assert_sound(bob.worktree)
+
+
+def test_damage_at_the_remote_is_no_reason_to_try_again(tmp_path, monkeypatch):
+    pair = make_pair(tmp_path, "memory")
+    bob = pair.clone()
+    write(pair.ada, "a.txt", "changed\n")
+    snapshot(pair.ada, "second")
+    pushed(pair.ada)
+    backend = pair.store.backend
+    for key, _size in list(backend.list("packs/")):
+        backend.delete(key)
+    with pytest.raises(DamageError):
+        pulled(bob)

@@ -18,12 +18,15 @@ from mvc.api.opened import Place, name_of, place_of
 from mvc.api.params import params_of
 from mvc.api.results import Diff, Log, WorkStatus
 from mvc.api.revision import Revision
+from mvc.api.sharing import Sharing
+from mvc.config import Config
 from mvc.context import Context
 from mvc.errors import UsageError
 from mvc.fileio import FileIO
 from mvc.lineage import Code
 from mvc.monitor import Monitor
 from mvc.odb.database import CACHE_BYTES
+from mvc.ops.clone import CloneRequest, clone
 from mvc.ops.commit import Request, commit
 from mvc.ops.commit_given import commit_given
 from mvc.ops.diff import Depth, diff_versions, diff_worktree
@@ -31,11 +34,14 @@ from mvc.ops.init import init
 from mvc.ops.log import log
 from mvc.ops.status import status
 from mvc.paths import shown
+from mvc.remotes.filters import parse_filter
 from mvc.repo import DEFAULT_BRANCH, Repository
+from mvc.sharing.stores import look_at
+from mvc.store import read_text
 from mvc.underway.pending import read_pending
 
 
-class Repo(Asking, Changing, Merging, Noting):
+class Repo(Asking, Changing, Merging, Noting, Sharing):
     """A repository: commit to it, look at its versions, load tensors out of them.
 
     Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.
@@ -49,14 +55,29 @@ class Repo(Asking, Changing, Merging, Noting):
     def open(
         cls, path: Place = ".", *, monitor: Monitor | None = None, cache_bytes: int | None = None
     ) -> Self:
-        """The repository of exactly this folder.
+        """The repository of exactly this folder, or a shared store by its address: ``s3://bucket/prefix``,
+        ``file:///folder``.
+
+        A shared store is read where it lies: versions, metrics, tensors, of which no more is fetched
+        than what is read. ``HEAD`` is its default branch. What needs a work tree says so.
 
         With ``cache_bytes`` so many bytes of tensors, once decoded, are kept in memory for the next time:
         for who loads versions again and again, or many that are stored as differences from a few.
 
         Raises:
             RepositoryNotFound: there is none.
+            StorageError: the store does not answer, or refuses.
         """
+        if isinstance(path, str) and "://" in path:
+            context = Context.of_process()
+            store = look_at(
+                FileIO(),
+                path,
+                monitor or Monitor(),
+                base=context.cwd,
+                environment=context.store_environment,
+            )
+            return cls(store, context, keep=cache_bytes is not None)
         return cls._of(Repository.open, path, monitor, cache_bytes)
 
     @classmethod
@@ -97,6 +118,47 @@ class Repo(Asking, Changing, Merging, Noting):
         repository.environment = context.store_environment
         return cls(repository, context)
 
+    @classmethod
+    def clone(
+        cls,
+        address: Place,
+        path: Place,
+        *,
+        branch: str | None = None,
+        remote: str = "origin",
+        depth: int | None = None,
+        filter: Sequence[str] = (),
+        checkout: bool = True,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Copy the store at an address (a folder, ``s3://BUCKET/PREFIX``) into a new repository.
+
+        ``branch``, or a tag, is checked out instead of the one that the store names. ``depth`` brings only so
+        many versions of each line of history, ``filter`` (``path:PATTERN``, ``tensor:PATTERN``) only what
+        fits. What was cut short goes on when it is called again.
+
+        Raises:
+            RepositoryNotFound: there is no store at the address.
+            UserError: the folder is not empty.
+            StorageError: the store cannot be reached.
+        """
+        context = Context.of_process()
+        known = context.global_config
+        own = Config(read_text(FileIO(), known) if known and known.exists() else "", str(known))
+        patterns = [filter] if isinstance(filter, str) else list(filter)
+        done = clone(
+            FileIO(),
+            str(address),
+            place_of(context, path),
+            monitor or Monitor(),
+            CloneRequest(branch, remote, parse_filter(patterns, depth), checkout=checkout),
+            context.author([own], ask_git=True).person,
+            context.now(),
+            base=context.cwd,
+            environment=context.store_environment,
+        )
+        return cls(done.repository, context)
+
     def close(self) -> None:
         """Let go of files and memory. Versions and files that came from here cannot be read any more."""
         self._session.close()
@@ -118,7 +180,7 @@ class Repo(Asking, Changing, Merging, Noting):
     @property
     def monitor(self) -> Monitor:
         """What hears of progress, warnings and damage."""
-        return self._repository.monitor
+        return self._session.store.monitor
 
     @property
     def branch(self) -> str | None:
@@ -134,7 +196,10 @@ class Repo(Asking, Changing, Merging, Noting):
             return None if identity is None else self._revision(view, identity)
 
     def __repr__(self) -> str:
-        return f"<Repo {str(self.path)!r}>"
+        store = self._session.store
+        return (
+            f"<Repo {str(store.worktree)!r}>" if isinstance(store, Repository) else "<Repo of a shared store>"
+        )
 
     # --- committing ---------------------------------------------------------------------------------------
     def commit(
@@ -329,7 +394,7 @@ class Repo(Asking, Changing, Merging, Noting):
             return Diff(
                 list(
                     diff_versions(
-                        self._repository, view, old or "HEAD", new, wanted, tensors=tensors, depth=depth
+                        self._session.store, view, old or "HEAD", new, wanted, tensors=tensors, depth=depth
                     )
                 )
             )

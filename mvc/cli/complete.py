@@ -23,6 +23,7 @@ from mvc.view import View
 
 GLOBAL = {
     "-C": "Work in this folder.",
+    "-R": "Read a shared store where it lies.",
     "-q": "Print nothing but what was asked for and errors.",
     "-v": "Say more.",
     "--color": "When output is coloured.",
@@ -58,7 +59,7 @@ def offers(context: Context, before: list[str], current: str) -> Iterable[Candid
     rest = list(before)
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
-        if word not in ("-C", "--color"):
+        if word not in ("-C", "-R", "--color"):
             continue
         if not rest:
             return _choices(COLOUR_CHOICES, current) if word == "--color" else _folders(context, current)
@@ -315,6 +316,7 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "PATH[#TENSOR]": Line.path_or_tensor,
     "NOTE": Line.note,
     "DIR": Line.folder,
+    "SOURCE": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
     "ADDRESS": Line.folder,
     "BRANCH": Line.branch_there,

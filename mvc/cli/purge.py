@@ -91,14 +91,14 @@ def purge(
         raise UsageError("--wait takes seconds")
     seconds = verb.WAIT_SECONDS if wait is None else float(wait)
     if list_:
-        return _list(call, call.store(remote), json)
+        return _list(call, call.store_named(remote), json)
     if forgive is not None:
-        return _forgive(call, call.store(remote), forgive, json)
+        return _forgive(call, call.store_named(remote), forgive, json)
     if finish:
         if remote is None:
             ended = verb.finish(call.repository, wait=seconds)
         else:
-            ended = verb.finish_store(call.store(remote), call.now(), wait=seconds)
+            ended = verb.finish_store(call.store_named(remote), call.now(), wait=seconds)
         if json:
             call.data(_ended_json(ended))
         return _tell_ended(call, ended, quiet=json)
@@ -115,7 +115,7 @@ def purge(
         if remote is None:
             before = verb.preview(call.repository, request)
         else:
-            before = verb.preview_store(call.store(remote), request)
+            before = verb.preview_store(call.store_named(remote), request)
         if dry_run:
             if json:
                 call.data({"done": False, **_preview_json(request, before)})
@@ -126,7 +126,7 @@ def purge(
     if remote is None:
         done = verb.purge(call.repository, request, wait=seconds)
     else:
-        done = verb.purge_store(call.store(remote), request, wait=seconds)
+        done = verb.purge_store(call.store_named(remote), request, wait=seconds)
     if json:
         call.data({"done": True, **_done_json(request, done), **_ended_json(done.ended)})
     elif done.planned is None:

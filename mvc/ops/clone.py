@@ -17,12 +17,15 @@ from mvc.refs import BRANCHES, TAGS, encode_target, peeled_target
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import DEFAULT_BRANCH, STORE, Repository
 from mvc.sharing.addresses import settled
+from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.fetching import Fetched, FetchRequest, fetch
 from mvc.sharing.settings import ORIGIN, Remote, check_name, with_remote, with_upstream
 from mvc.sharing.stores import open_store
 from mvc.store import exists, read_text
 from mvc.transaction import Update, begin
 from mvc.view import View
+from mvc.worktree.sparse import FILE_NAME as SPARSE
+from mvc.worktree.sparse import Sparse
 
 CLONING = "cloning"
 """File in the store of a copy that is being made: the address that it is made of."""
@@ -86,6 +89,8 @@ def clone(
     # before anything is made: whoever mistypes an address must not find an empty repository
     source = open_store(io, address, monitor, base=base, environment=environment)
     source.read()
+    if isinstance(source, BundleStore) and request.bundle is None:
+        check_needs(source)
     repository, resumed = _begun(io, folder, monitor, address)
     repository.environment = environment
     try:
@@ -139,6 +144,8 @@ def _filled(
         bundle = Remote(request.remote, settled(request.bundle, base))
         fetch(repository, bundle, tags, who, now, command=f"clone: fetch {bundle.address}")
     fetched = fetch(repository, remote, tags, who, now, command=f"clone: fetch {address}")
+    if request.filter.leaves_pieces_out and not exists(repository.io, repository.store / SPARSE):
+        repository.write(SPARSE, Sparse.of(request.filter.paths).text or "")
     name, target = _start(repository, remote, fetched, request)
     written = 0
     with repository.reading() as view:

@@ -35,19 +35,28 @@ class Exchange:
     """
 
     def __init__(
-        self, source: ObjectDatabase, tx: Transaction, monitor: Monitor, wishes: Sequence[Wish]
+        self,
+        source: ObjectDatabase,
+        tx: Transaction,
+        monitor: Monitor,
+        wishes: Sequence[Wish],
+        *,
+        deepen: bool = False,
     ) -> None:
         self._source = source
         self._target = tx.view.objects
         self._tx = tx
         self._monitor = monitor
         parts = [
-            missing(source, self._target, wish.tips, wish.filter, monitor=monitor) if wish.tips else Missing()
+            missing(source, self._target, wish.tips, wish.filter, monitor=monitor, deepen=deepen)
+            if wish.tips
+            else Missing()
             for wish in wishes
         ]
         self.commits: Sequence[CommitId] = parts[0].commits
         """The versions of the first wish that come, parents first."""
-        self.missing = _joined([part for part in parts if part.objects or part.relied or part.gone])
+        some = [part for part in parts if part.objects or part.relied or part.gone or part.shallow]
+        self.missing = _joined(some)
 
     def add(self, identities: Iterable[ObjectId]) -> None:
         """Take objects along that refer only to what comes, or is there."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from mvc.errors import CorruptObject, InvalidName, RevisionNotFound, UsageError, UserError
+from mvc.backends import NotFound
+from mvc.config import enabled
+from mvc.errors import CorruptObject, DamageError, InvalidName, RevisionNotFound, UsageError, UserError
 from mvc.history.names import offer
 from mvc.history.refnames import check_ref_name, short_ref_name
 from mvc.objectid import CommitId
@@ -17,7 +19,9 @@ from mvc.registry.notes.joining import join
 from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
+from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.exchange import Exchange, Wish
+from mvc.sharing.partial import deepened, portion, remember
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming
 from mvc.sharing.stores import store_of
@@ -33,6 +37,7 @@ from mvc.sharing.tracking import (
     unborn_branch,
     wildcard,
 )
+from mvc.store import Store
 from mvc.transaction import Transaction, Update, begin
 from mvc.view import View
 
@@ -43,7 +48,8 @@ class FetchRequest:
 
     Without ``refspecs`` all branches. ``prune`` forgets branches that the remote has no more. ``tags``:
     those of versions that are here afterwards, all, or none. ``notes``: what was added to versions. Of what
-    comes ``filter`` says how much. ``dry_run`` only tells.
+    comes ``filter`` says how much, else what was said when the remote was fetched from before; ``unshallow``
+    brings the history that a depth left out. ``dry_run`` only tells.
     """
 
     refspecs: tuple[str, ...] = ()
@@ -51,6 +57,7 @@ class FetchRequest:
     tags: Literal["follow", "all", "none"] = "follow"
     notes: bool = True
     filter: Filter = EVERYTHING
+    unshallow: bool = False
     dry_run: bool = False
 
 
@@ -100,18 +107,43 @@ def fetch(
         DamageError: what it has is damaged.
     """
     store = store_of(repository, remote.address, repository.worktree)
+    epochs: list[int] = []
+    try:
+        return _fetch(repository, store, remote, request, who, now, command, epochs)
+    except (DamageError, NotFound):
+        # a collection may have deleted what this fetch was reading for longer than readers are spared
+        if not epochs or store.roots.read()[0].epoch == epochs[0]:
+            raise
+        return _fetch(repository, store, remote, request, who, now, command, epochs)
+
+
+def _fetch(
+    repository: Repository,
+    store: Store,
+    remote: Remote,
+    request: FetchRequest,
+    who: Person,
+    now: Timestamp,
+    command: str | None,
+    epochs: list[int],
+) -> Fetched:
+    """The same, by one root of the remote, whose epoch is noted."""
     with (
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
     ):
+        if isinstance(store, BundleStore):
+            check_needs(store, tx.view.objects)
+        epochs.append(theirs.root.epoch)
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
         if request.tags == "all":
             wanted += _tags(theirs, wanted, lambda _target: True)
         tips = tuple(decode_target(item.value) for item in wanted)
-        wishes = [Wish(tips, request.filter), Wish(() if notes is None else (notes,))]
-        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes)
+        part = portion(repository.config(), remote.name, request.filter, unshallow=request.unshallow)
+        wishes = [Wish(tips, part.filter), Wish(() if notes is None else (notes,))]
+        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes, deepen=part.deepen)
         if request.tags == "follow":
             coming = set(exchange.commits)
             tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
@@ -131,6 +163,10 @@ def fetch(
             planned = exchange.plan(DirectSink(repository.backend))
             moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
             return replace(told, updates=tuple(moved), bytes=planned.bytes)
+        if remote.name is not None:
+            # before root names any of it: from then on what is left out is no damage
+            remember(repository, remote.name, part.noted, exchange.missing.shallow)
+            tx.view.objects = tx.view.objects.with_supply(repository.supply())
         updates: list[RefUpdate] = []
 
         def build(view: View) -> Update | None:
@@ -143,13 +179,15 @@ def fetch(
 
         if not exchange.missing.objects:
             tx.publish(build)
+            deepened(repository)
             return replace(told, updates=tuple(updates))
         with incoming(repository, tx.view) as sink:
             planned = exchange.plan(sink)
             sink.expect(planned.bytes)
-            exchange.run(planned, sink, verify=True)
+            exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
             tx.publish(build)
             sink.done()
+    deepened(repository)
     return replace(told, updates=tuple(updates), bytes=planned.bytes)
 
 

@@ -20,7 +20,7 @@ from mvc.remotes.reaching import look_up, reach
 from mvc.repo import SHALLOW, Repository
 from mvc.root import Root
 from mvc.sharing.partial import filters, parse_shallow
-from mvc.sharing.stores import open_store
+from mvc.sharing.stores import open_store, patience_of
 from mvc.store import Store, read_text
 from mvc.transaction import add_entries
 from mvc.view import View
@@ -50,7 +50,10 @@ class Promise:
         self._announced = ExitStack()
 
     def refresh(self) -> None:
-        """Look again what was left out."""
+        """Look again what was left out, for who reads root now: its index names what was kept."""
+        with self._lock:
+            if self._packs is None:
+                self._kept = PendingRecords()
         text = read_text(self._repository.io, self._repository.store / SHALLOW)
         if text != self._text:
             self._shallow = frozenset(parse_shallow(text))
@@ -175,6 +178,7 @@ class Promise:
             Monitor(),
             base=repository.worktree,
             environment=repository.environment,
+            patience=patience_of(repository.config()),
         )
 
     def keep(self) -> None:
@@ -185,7 +189,7 @@ class Promise:
         with self._lock:
             if self._packs is None:
                 return
-            packs, self._packs = self._packs, None
+            packs = self._packs
             try:
                 packs.flush()
                 self._kept.packed(packs.entries)
@@ -197,6 +201,7 @@ class Promise:
                 packs.close()
                 self._kept = PendingRecords()
             finally:
+                self._packs = None
                 self._leaned_on.clear()
                 self._announced.close()
 
