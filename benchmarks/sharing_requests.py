@@ -4,11 +4,12 @@
         [--quick] [--json FILE]
 
 A store like one in a bucket, in memory, into which versions go one after the other, each with a swap of
-root of its own and never any ``gc``: a tensor of ``--megabytes`` that the first of them change a little, a
-small one and a note that each changes. Then somebody who knows nothing but the address reads the large tensor
-of the newest version, of one in the middle and of the oldest. *Requests* are those of the backend, *rounds*
-those of them that no other was under way with; with ``--latency`` each takes so many seconds, as from another
-town. *Bytes* of packs stand next to what the tensor's records take with all that they lean on.
+root of its own and an index that nobody but they themselves merge: a tensor of ``--megabytes`` that the first
+of them change a little, a small one and a note that each changes. Then somebody who knows nothing but the
+address reads the large tensor of the newest version, of one in the middle and of the oldest. *Requests* are
+those of the backend, *rounds* those of them that no other was under way with; with ``--latency`` each takes
+so many seconds, as from another town. *Bytes* of packs stand next to what the tensor's records take with all
+that they lean on.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ class Growing:
         """Make as many versions as there are then to be."""
         while len(self.commits) < count:
             self._version(len(self.commits))
+            if len(self.commits) % 100 == 0:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Delete what was replaced, as a collection of the store does; the index stays in its runs."""
+        view = self._store.read()
+        for item in view.root.retired:
+            self._store.backend.delete(item.key)
+        self._store.roots.swap(view.raw, view.root.with_changes(retired=()))
 
     def _version(self, number: int) -> None:
         now = Timestamp(1_700_000_000_000_000 + number * 1_000_000, 0)
