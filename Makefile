@@ -14,7 +14,8 @@ FUZZ := $(VENV)/.installed-fuzz
 FUZZ_CORPUS ?= $(wildcard $(BENCH_DATA)/weights)
 FUZZ_SECONDS ?= 3600
 # What make faults runs.
-FAULTS ?= kills strace power full-disk bitrot crowd model
+FAULTS ?= kills strace power full-disk bitrot crowd fleet model
+FAULTS ?= kills strace power full-disk bitrot crowd cuts model
 # Sequences in each of two processes.
 MODEL_EXAMPLES ?= 2000
 
@@ -86,6 +87,15 @@ faults:
 .PHONY: crowd
 crowd: $(STAMP)
 	$(BIN)/python -m tests.crowd
+
+# 24 processes commit to one branch of a bucket, through two gateways of a real S3 server; a third are killed.
+.PHONY: fleet
+fleet: $(STAMP)
+	$(BIN)/python -m tests.fleet
+# Pushes, fetches and clones over a line to a real S3 server that is cut 200 times, at bytes drawn by lot.
+.PHONY: cuts
+cuts: $(STAMP)
+	$(BIN)/python -m tests.cuts
 
 # Faults put into the product on purpose, one by one: the tests of make test must catch each.
 .PHONY: seeded

@@ -49,7 +49,19 @@ KNOWN: dict[str, Setting] = {
         str, "what stands alone after mvc gc --repack; heads if not set", ("heads", "refs")
     ),
     "gc.trash-days": Setting(int, "days for which gc --undo can bring back what gc took; 7 if not set"),
+    "gc.grace-hours": Setting(
+        int, "hours after which gc deletes what it condemned in a bucket; 24 if not set"
+    ),
     "gc.undo-days": Setting(int, "days for which gc keeps what was undone; 90 if not set"),
+    "transfer.retry-seconds": Setting(
+        int, "seconds from the first failure of a request on during which it is tried again; 60 if not set"
+    ),
+    "transfer.stall-seconds": Setting(
+        int, "seconds without a byte after which a request to a bucket is given up; 30 if not set"
+    ),
+    "transfer.verify": Setting(
+        bool, "whether all that is fetched is decoded before it is visible; true if not set"
+    ),
     "user.name": Setting(str, "who commits"),
     "user.email": Setting(str, "and under which address"),
     "color.ui": Setting(str, "when output is coloured", COLOUR_CHOICES),

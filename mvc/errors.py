@@ -154,7 +154,8 @@ class Busy(ConflictError):
 
 
 class TakenForGarbage(Busy):
-    """A collection took for garbage what was put and not yet named; the same again puts what is gone."""
+    """A collection took for garbage what was put, or found, and not yet named: the same again puts what is
+    gone."""
 
 
 class LeaseLost(Busy):

@@ -18,7 +18,17 @@ def sweep(store: Store, now: Root, following: Root) -> Root:
     """
     if not now.retired and all(fossil.deleted for fossil in now.fossils):
         return following
-    oldest = store.free_epoch()
+    return delete_condemned(store, now, following, store.free_epoch())
+
+
+def delete_condemned(store: Store, now: Root, following: Root, oldest: int | None) -> Root:
+    """Delete what ``now`` condemns up to the epoch ``oldest`` (None: everything).
+
+    Returns ``following`` without it.
+
+    A thing is deleted before it leaves root's list: who reads a root that does not list it, and finds it, may
+    rely on it.
+    """
 
     def free(epoch: int) -> bool:
         return oldest is None or epoch <= oldest

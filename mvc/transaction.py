@@ -210,8 +210,10 @@ class Transaction:
         write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
 
 
-def _moved(identity: ObjectId) -> Busy:
-    return Busy(f"{identity.word} {identity.short} was moved while this command ran", hint="run it again")
+def _moved(identity: ObjectId) -> TakenForGarbage:
+    return TakenForGarbage(
+        f"{identity.word} {identity.short} was moved while this command ran", hint="run it again"
+    )
 
 
 def discard_segments(store: Store, before: Root, never: Root) -> None:

@@ -553,26 +553,27 @@ def versions(folder: Path) -> dict[str, Content]:
         return {}
     found: dict[str, Content] = {}
     for store in stores:
-        if store is not None:
-            _collect_versions(store, found)
+        for tree, content in ({} if store is None else versions_of(store)).items():
+            if found.setdefault(tree, content) != content:
+                raise Wrong(f"tree {tree[:12]} is another one at the remote")
     return found
 
 
-def _collect_versions(store: Store, found: dict[str, Content]) -> None:
-    seen: set[str] = set()
+def versions_of(store: Store) -> dict[str, Content]:
+    """The same of one store."""
+    found: dict[str, Content] = {}
     files: dict[bytes, str] = {}
     with store.reading() as view:
         for tree in _trees(view):
-            if tree.hex() in seen:
+            if tree.hex() in found:
                 continue
-            seen.add(tree.hex())
             content: Content = {}
             for path, entry in files_of_tree(view, tree).items():
                 if bytes(entry.id) not in files:
                     files[bytes(entry.id)] = _hashed(view, entry.id)
                 content[path] = files[bytes(entry.id)], entry.mode
-            if found.setdefault(tree.hex(), content) != content:
-                raise Wrong(f"tree {tree.hex()[:12]} is another one at the remote")
+            found[tree.hex()] = content
+    return found
 
 
 def _hashed(view: View, identity: Any) -> str:

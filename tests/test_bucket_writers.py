@@ -35,7 +35,7 @@ def put(store: BucketStore, contents: list[bytes]) -> list[BlobId]:
 
 
 def test_who_loses_the_race_deletes_no_segment_of_the_winner(monkeypatch):
-    """Both merge the same run, whose segments are split by ids; what is new falls behind the first of them."""
+    """Both merge the same run, of segments split by ids; what is new falls behind the first of them."""
     monkeypatch.setattr(mvc.transaction, "merge", partial(merge, max_bytes=4000))
     store = bucket()
     old = put(store, blobs("old", 100))

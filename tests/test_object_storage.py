@@ -34,6 +34,9 @@ from mvc.errors import ConfigError, CorruptFile, RootMoved, StorageError, Unsupp
 from mvc.sharing.addresses import parse_address
 
 SOON = Patience(connect=2, stall=1, total=2, slowest=256 << 10)
+"""For tests in which somebody is given up; others wait as long as a busy machine may take."""
+
+CALM = Patience(connect=20, stall=20, total=60)
 OBJECT = "packs/ab/x.pack"
 
 
@@ -48,7 +51,7 @@ def proxy(seaweed):
         yield between
 
 
-def opened(environment, address, patience=SOON):
+def opened(environment, address, patience=CALM):
     bucket = parse_address(address, Path("/"))
     return open_bucket("s3", bucket.name, bucket.prefix, environment, lambda path: None, patience)
 
@@ -56,7 +59,13 @@ def opened(environment, address, patience=SOON):
 @pytest.fixture
 def behind(seaweed, proxy):
     """A backend whose requests go through the proxy."""
-    return opened(seaweed.environment(port=proxy.port), seaweed.address())
+    return opened(seaweed.environment(port=proxy.port), seaweed.address(), CALM)
+
+
+@pytest.fixture
+def hasty(seaweed, behind, proxy):
+    """The same, soon at the end of its patience."""
+    return opened(seaweed.environment(port=proxy.port), behind.where, SOON)
 
 
 def first(count, fault, method=None):
@@ -225,30 +234,29 @@ def test_what_does_not_pass_is_said_at_once(behind, proxy, fault, said):
         assert refused.value.exit_code == 3
 
 
-def test_a_server_that_refuses_for_ever_is_given_up_in_time(behind, proxy):
+def test_a_server_that_refuses_for_ever_is_given_up_in_time(hasty, proxy):
     proxy.decide = first(999, Answer(503))
     began = time.monotonic()
     with pytest.raises(Unreachable, match="503"):
-        behind.get(OBJECT)
-    assert time.monotonic() - began < SOON.total + 1
+        hasty.get(OBJECT)
+    assert time.monotonic() - began < SOON.total + 5
 
 
-def test_nobody_there_is_said_soon(seaweed, proxy):
-    backend = opened(seaweed.environment(port=proxy.port), seaweed.address())
+def test_nobody_there_is_said_soon(hasty, proxy):
     proxy.close()
     began = time.monotonic()
     with pytest.raises(Unreachable, match="nobody answers"):
-        backend.get(OBJECT)
-    assert time.monotonic() - began < SOON.total
+        hasty.get(OBJECT)
+    assert time.monotonic() - began < SOON.total + 5
 
 
 def test_a_name_that_does_not_exist_is_said_at_once():
     environment = {"AWS_ENDPOINT_URL": "https://nowhere.invalid", "AWS_SKIP_SIGNATURE": "1"}
     backend = opened(environment, "s3://bucket/x")
     began = time.monotonic()
-    with pytest.raises(StorageError, match="name"):
+    with pytest.raises(StorageError, match="name is not known"):
         backend.get(OBJECT)
-    assert time.monotonic() - began < SOON.total
+    assert time.monotonic() - began < CALM.total / 2
 
 
 def test_a_server_without_tls_is_said_at_once(seaweed):
@@ -279,16 +287,17 @@ def large():
     return os.urandom(9 << 20)
 
 
-@pytest.mark.parametrize("fault", [CutReply(5 << 20), StallReply(5 << 20, 3)])
-def test_a_large_read_that_breaks_off_goes_on_where_it_was(behind, proxy, large, fault):
+@pytest.mark.parametrize("fault", [CutReply(5 << 20), StallReply(5 << 20, 6)])
+def test_a_large_read_that_breaks_off_goes_on_where_it_was(seaweed, behind, proxy, large, fault):
+    hasty = opened(seaweed.environment(port=proxy.port), behind.where, Patience(stall=2, total=30))
     behind.put(OBJECT, [large])
     proxy.forget()
     proxy.decide = first(1, fault, "GET")
-    assert behind.get(OBJECT) == large
-    assert proxy.requests["GET"] == 2
-    assert proxy.received < 1.2 * len(large)
+    assert hasty.get(OBJECT) == large
+    assert proxy.requests["GET"] >= 2
+    assert proxy.received < 1.6 * len(large)
     proxy.decide = first(1, fault, "GET")
-    assert behind.get_range(OBJECT, 1000, 8 << 20) == large[1000 : 1000 + (8 << 20)]
+    assert hasty.get_range(OBJECT, 1000, 8 << 20) == large[1000 : 1000 + (8 << 20)]
 
 
 def test_a_large_object_that_changes_meanwhile_is_never_mixed(seaweed, behind, proxy, large):
@@ -310,11 +319,12 @@ def test_a_large_object_that_changes_meanwhile_is_never_mixed(seaweed, behind, p
     assert behind.get("root") == other
 
 
-def test_a_slow_line_is_no_stalled_one(behind, proxy, large):
+def test_a_slow_line_is_no_stalled_one(seaweed, behind, proxy, large):
     """Both take longer than the time without a byte after which a request is given up."""
-    proxy.rate = 4 << 20
-    assert behind.put(OBJECT, [large])
-    assert behind.get(OBJECT) == large
+    hasty = opened(seaweed.environment(port=proxy.port), behind.where, Patience(stall=2, total=0))
+    proxy.rate = 3 << 20
+    assert hasty.put(OBJECT, [large])
+    assert hasty.get(OBJECT) == large
     assert proxy.requests == {"PUT": 1, "GET": 1}
 
 
@@ -371,7 +381,7 @@ def test_no_message_has_a_secret(seaweed, proxy, caplog):
     echo = (
         b"<Error><Code>SignatureDoesNotMatch</Code><Token>a-token-of-ours</Token>wrong+secret/of+ours</Error>"
     )
-    backend = opened(environment, seaweed.address())
+    backend = opened(environment, seaweed.address(), SOON)
     for fault in (None, Answer(403, echo), Answer(400, echo), Answer(500, echo), CutReply(0)):
         proxy.decide = first(99, fault)
         for touch in (lambda: backend.get(OBJECT), lambda: backend.put(OBJECT, [b"x"])):

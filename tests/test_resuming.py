@@ -6,6 +6,7 @@ import errno
 import itertools
 import random
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from mvc.remotes.sink import Sink
 from mvc.root import Fossil, Root
 from mvc.sharing.bucket import BucketStore
 from mvc.sharing.sinks import incoming, outgoing
-from mvc.store import SharedFolder, Store
+from mvc.store import STRAYS, SharedFolder, Store
 from mvc.transaction import Update, begin
 from tests.engine import ME, make_repository, now, two_versions
 from tests.engine import snapshot as snapshot_of
@@ -213,6 +214,39 @@ def test_finished_packs_outlive_a_collection_of_strays(tmp_path):
         assert all(sink.depth(record.id) == 0 for record in records)
     receive(store, records)
     assert_there(store, records)
+
+
+def test_who_takes_over_packs_waits_for_a_collection_that_deletes_some(tmp_path):
+    store = folder_store(tmp_path / "s")
+    held = store.locks.take(STRAYS, exclusive=True, wait=True)
+    entered = threading.Event()
+
+    def transfer() -> None:
+        with store_sink(folder_store(tmp_path / "s")):
+            entered.set()
+
+    thread = threading.Thread(target=transfer)
+    thread.start()
+    assert not entered.wait(0.3)
+    held.release()
+    assert entered.wait(20)
+    thread.join()
+
+
+def test_a_collection_deletes_strays_under_their_lock(tmp_path):
+    repository, _one, _two = two_versions(tmp_path)
+    stray = repository.store / "packs" / "ab" / ("ab" * 32 + ".pack")
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"left")
+    held = repository.locks.take(STRAYS, exclusive=True, wait=True)
+    thread = threading.Thread(target=lambda: gc(repository, Collecting(now())))
+    thread.start()
+    thread.join(1)
+    assert thread.is_alive()
+    assert stray.exists()
+    held.release()
+    thread.join(20)
+    assert not stray.exists()
 
 
 def test_without_hard_links_packs_are_copied(tmp_path):

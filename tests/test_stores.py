@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from faultproxy import Answer, DropHeaders, FaultProxy, LoseReply
+from faultproxy import Answer, DropHeaders, FaultProxy, LoseReply, StallReply
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import OPEN_BUCKET
 
 from mvc.backends.aws import s3_settings
 from mvc.backends.objectstore import ObjectStoreBackend
+from mvc.backends.patience import Patience
+from mvc.backends.refusals import Unreachable
+from mvc.config import Config
 from mvc.context import STORE_VARIABLES, Context
 from mvc.errors import (
     ConfigError,
@@ -27,7 +31,7 @@ from mvc.monitor import Monitor
 from mvc.repo import Repository
 from mvc.sharing.addresses import Bucket, Folder, Memory, parse_address
 from mvc.sharing.bucket import BucketStore
-from mvc.sharing.stores import create_store, open_store
+from mvc.sharing.stores import create_store, open_store, patience_of, store_of
 from mvc.store import FORMAT, SharedFolder
 
 BASE = Path("/home/ada")
@@ -349,6 +353,26 @@ def test_a_file_is_no_store(tmp_path):
         with pytest.raises(MvcError):
             touch("file", base=tmp_path)
     assert (tmp_path / "file").read_text() == "x"
+
+
+def test_how_long_a_bucket_is_waited_for_is_a_setting(tmp_path, seaweed):
+    assert patience_of(Config("", "x")) == Patience()
+    text = "[transfer]\nstall-seconds = 1\nretry-seconds = 0\n"
+    assert patience_of(Config(text, "x")) == Patience(stall=1, total=0)
+    assert patience_of(Config("[transfer]\nstall-seconds = 0\n", "x")).stall == 1
+    with pytest.raises(ConfigError):
+        patience_of(Config("[transfer]\nretry-seconds = 'long'\n", "x"))
+    address = seaweed.address()
+    make(address, seaweed.environment())
+    with FaultProxy(seaweed.ports[0]) as proxy:
+        repository = Repository.create(FileIO(), tmp_path, Monitor())
+        repository.environment = seaweed.environment(port=proxy.port)
+        repository.write_config(text)
+        proxy.decide = lambda request: StallReply(0, 5)
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="in time"):
+            store_of(repository, address, tmp_path)
+        assert 0.9 < time.monotonic() - began < 4
 
 
 def test_two_prefixes_of_a_bucket_are_two_stores(seaweed):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvc.backends.memory import MemoryBackend
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, CommitId
-from mvc.remotes import negotiate
+from mvc.odb import ranged
+from mvc.remotes import lookup, negotiate, reaching
 from mvc.remotes.filters import Filter
 from mvc.remotes.lookup import Lookup
 from mvc.remotes.negotiate import missing
@@ -178,3 +180,19 @@ def test_a_push_asks_for_the_small_segments_of_the_index_only(tmp_path, monkeypa
         found = missing(view.objects, there.objects, [view.head_commit()], monitor=Monitor(), at_target=heads)
         assert len(found.commits) == 1
         assert shared.backend.requests == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_read_by_ranges_of_segments_is_the_same(monkeypatch, seed):
+    monkeypatch.setattr(reaching, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(ranged, "FIRST_BYTES", 64)
+    if seed % 2:
+        monkeypatch.setattr(lookup, "ENTRY_BYTES", 1 << 30)  # never as a whole
+    made = Made(seed, 5)
+    source = made.store(Far())
+    target = bucket(Far())
+    with source.reading() as view:
+        wanted = closure(view.objects, view.refs.get(MAIN))
+    moved = move(source, target)
+    check(target)
+    assert set(moved.found.objects) == wanted

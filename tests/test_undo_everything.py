@@ -70,6 +70,15 @@ def text(**changed: str) -> str:
     return "".join(lines)
 
 
+def checkpoints(folder: Path) -> None:
+    """Two of them beside the repository, with a file of its own versions."""
+    for number in (1, 2):
+        place = folder.parent / "to-import" / f"checkpoint-{number}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "a.txt").write_text(f"{number}\n")
+        (place / "model.bin").write_bytes(bytes([number]) * 5000)
+
+
 EDIT = write("a.txt", text(l8="edited"))
 GONE = delete("d/x")
 ADDED = write("added", "new\n")
@@ -167,6 +176,8 @@ CASES: dict[str, Case] = {
     ),
     "oplog restore": Case(("oplog", "restore", "OLD")),
     "oplog restore --force": Case(("oplog", "restore", "OLD", "--force"), (EDIT, ADDED)),
+    "import": Case(("import", "-b", "imported", "../to-import"), (checkpoints,)),
+    "import over work": Case(("import", "../to-import"), (checkpoints, EDIT), code=4),
     "undo of a commit": Case(("undo",), (EDIT, ("commit", "-m", "m"))),
     "undo of a checkout": Case(("undo",), (("checkout", "side"),)),
     "undo --force": Case(("undo", "--force"), (("checkout", "side"), write("a.txt", "mine\n"))),

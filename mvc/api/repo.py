@@ -18,12 +18,15 @@ from mvc.api.opened import Place, name_of, place_of
 from mvc.api.params import params_of
 from mvc.api.results import Diff, Log, WorkStatus
 from mvc.api.revision import Revision
+from mvc.api.sharing import Sharing
+from mvc.config import Config
 from mvc.context import Context
 from mvc.errors import UsageError
 from mvc.fileio import FileIO
 from mvc.lineage import Code
 from mvc.monitor import Monitor
 from mvc.odb.database import CACHE_BYTES
+from mvc.ops.clone import CloneRequest, clone
 from mvc.ops.commit import Request, commit
 from mvc.ops.commit_given import commit_given
 from mvc.ops.diff import Depth, diff_versions, diff_worktree
@@ -31,12 +34,14 @@ from mvc.ops.init import init
 from mvc.ops.log import log
 from mvc.ops.status import status
 from mvc.paths import shown
+from mvc.remotes.filters import parse_filter
 from mvc.repo import DEFAULT_BRANCH, Repository
 from mvc.sharing.stores import look_at
+from mvc.store import read_text
 from mvc.underway.pending import read_pending
 
 
-class Repo(Asking, Changing, Merging, Noting):
+class Repo(Asking, Changing, Merging, Noting, Sharing):
     """A repository: commit to it, look at its versions, load tensors out of them.
 
     Get one from :meth:`open`, :meth:`find` or :meth:`init`; use it in a ``with`` block or close it when done.
@@ -112,6 +117,47 @@ class Repo(Asking, Changing, Merging, Noting):
         repository = init(FileIO(), place_of(context, path), monitor or Monitor(), branch=branch)
         repository.environment = context.store_environment
         return cls(repository, context)
+
+    @classmethod
+    def clone(
+        cls,
+        address: Place,
+        path: Place,
+        *,
+        branch: str | None = None,
+        remote: str = "origin",
+        depth: int | None = None,
+        filter: Sequence[str] = (),
+        checkout: bool = True,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Copy the store at an address (a folder, ``s3://BUCKET/PREFIX``) into a new repository.
+
+        ``branch``, or a tag, is checked out instead of the one that the store names. ``depth`` brings only so
+        many versions of each line of history, ``filter`` (``path:PATTERN``, ``tensor:PATTERN``) only what
+        fits. What was cut short goes on when it is called again.
+
+        Raises:
+            RepositoryNotFound: there is no store at the address.
+            UserError: the folder is not empty.
+            StorageError: the store cannot be reached.
+        """
+        context = Context.of_process()
+        known = context.global_config
+        own = Config(read_text(FileIO(), known) if known and known.exists() else "", str(known))
+        patterns = [filter] if isinstance(filter, str) else list(filter)
+        done = clone(
+            FileIO(),
+            str(address),
+            place_of(context, path),
+            monitor or Monitor(),
+            CloneRequest(branch, remote, parse_filter(patterns, depth), checkout=checkout),
+            context.author([own], ask_git=True).person,
+            context.now(),
+            base=context.cwd,
+            environment=context.store_environment,
+        )
+        return cls(done.repository, context)
 
     def close(self) -> None:
         """Let go of files and memory. Versions and files that came from here cannot be read any more."""

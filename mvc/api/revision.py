@@ -30,7 +30,7 @@ class Revision(Mapping[str, File]):
     """A version: path → :class:`File`.
 
     ``id`` is the commit's id in hexadecimal digits, ``parents`` those that it follows; ``tags`` and
-    ``branches`` pointed to it when it was read.
+    ``branches`` pointed to it when it was read, and ``remotes``, followed branches of remotes.
     """
 
     def __init__(self, session: Session, entry: Entry) -> None:
@@ -40,6 +40,7 @@ class Revision(Mapping[str, File]):
         self.id: str = entry.id.hex()
         self.tags: tuple[str, ...] = entry.tags
         self.branches: tuple[str, ...] = entry.branches
+        self.remotes: tuple[str, ...] = entry.remotes
         self.parents: tuple[str, ...] = tuple(parent.hex() for parent in entry.commit.parents)
 
     # --- what is known of it ------------------------------------------------------------------------------

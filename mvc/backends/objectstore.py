@@ -39,7 +39,7 @@ LONGEST_BYTES = 16 << 20
 IN_FLIGHT = 8
 """Requests at a time for the parts of one object."""
 
-_CHUNK = 1 << 20
+_CHUNK = 2 << 20
 _SMALLEST_UPLOAD = 256 << 10
 _NO_SUCH_RANGE = 416
 
@@ -193,11 +193,11 @@ class ObjectStoreBackend(Backend):
         reading = _Reading(key, part)
         attempts = Attempts(self._patience)
         while True:
-            came = len(reading.data)
+            came = reading.length
             try:
                 return reading.go_on(self._store())
             except Exception as error:
-                if len(reading.data) > came:
+                if reading.length > came:
                     attempts.progressed()
                 refusal = self._refusal(f"cannot read {key}", error)
                 if refusal.status == _NO_SUCH_RANGE and part is not None:
@@ -313,7 +313,8 @@ class _Reading:
         self._key = key
         self._part = part
         self._tag = ""
-        self.data = bytearray()
+        self._pieces: list[bytes] = []
+        self.length = 0
 
     def go_on(self, store: ObjectStore) -> tuple[memoryview, str]:
         """Ask for what is missing; returns the whole and its ETag.
@@ -327,7 +328,8 @@ class _Reading:
         try:
             result = obstore.get(store, self._key, options=self._options())
         except PreconditionError:  # it is another one by now
-            self.data.clear()
+            self._pieces.clear()
+            self.length = 0
             result = obstore.get(store, self._key, options=self._options())
         size = result.meta["size"]
         if self._part is not None:
@@ -335,22 +337,23 @@ class _Reading:
         elif size > MAX_OBJECT_BYTES:
             raise CorruptFile(f"{self._key} has {size:,} bytes, more than any object of a store")
         wanted = size if self._part is None else self._part[1]
-        start = (0 if self._part is None else self._part[0]) + len(self.data)
-        if wanted > len(self.data) and result.range[0] != start:
+        start = (0 if self._part is None else self._part[0]) + self.length
+        if wanted > self.length and result.range[0] != start:
             raise CorruptFile(f"{self._key}: the store sent other bytes than were asked for")
         tag = self._tag = result.meta["e_tag"] or ""
-        if not self.data and (wanted < RESUMED_BYTES or not tag):
+        if not self.length and (wanted < RESUMED_BYTES or not tag):
             data = memoryview(result.bytes())
         else:
             for chunk in result.stream(min_chunk_size=_CHUNK):
-                self.data += chunk
-            data = memoryview(self.data).toreadonly()
+                self._pieces.append(chunk)
+                self.length += len(chunk)
+            data = memoryview(b"".join(self._pieces))
         if len(data) != wanted:
             raise CorruptFile(f"{self._key}: {len(data):,} bytes came, not {wanted:,}")
         return data, tag
 
     def _options(self) -> obstore.GetOptions | None:
-        done = len(self.data)
+        done = self.length
         options: obstore.GetOptions = {}
         if done:
             options["if_match"] = self._tag

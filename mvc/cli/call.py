@@ -69,6 +69,24 @@ class Call:
             )
         return self._repository
 
+    def store_named(self, remote: str | None) -> Store:
+        """The store of a remote, by its name or address; the repository itself where None is named.
+
+        Raises:
+            UserError: there is no such remote.
+            RepositoryNotFound: there is no store.
+            StorageError: it cannot be reached.
+        """
+        if remote is None:
+            return self.repository
+        # what a bucket needs is imported only where one is asked for
+        from mvc.sharing.settings import find_remote
+        from mvc.sharing.stores import store_of
+
+        named = find_remote(self.repository.config(), remote)
+        base = self.repository.worktree if named.name else self.context.cwd
+        return store_of(self.repository, named.address, base)
+
     @property
     def store(self) -> Store:
         """What is read: the repository of the current folder, or the shared store that ``-R`` names.

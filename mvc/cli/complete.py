@@ -316,6 +316,7 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "PATH[#TENSOR]": Line.path_or_tensor,
     "NOTE": Line.note,
     "DIR": Line.folder,
+    "SOURCE": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
     "ADDRESS": Line.folder,
     "BRANCH": Line.branch_there,

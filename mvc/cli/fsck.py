@@ -23,6 +23,7 @@ _SAMPLE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(%|[kKMGT]?B)")
     "mvc fsck --full",
     "mvc fsck --sample 5%",
     "mvc fsck --sample 200MB --seed 7",
+    "mvc fsck --full --remote origin",
     exits=("5 something is missing or wrong",),
     data="An object: sound, full, commits, files, objects, records, packs (how many were looked at); "
     "purged (objects gone on purpose); elsewhere and elsewhere_bytes (pieces that a partial clone left "
@@ -43,6 +44,9 @@ def fsck(
         Option("--sample", "Decode and hash so much, drawn at random from every pack.", "PERCENT|SIZE"),
     ] = None,
     seed: Annotated[int | None, Option("--seed", "Draw as the run that printed this seed.", "N")] = None,
+    remote: Annotated[
+        str | None, Option("--remote", "Check the store of a remote instead.", "REMOTE")
+    ] = None,
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> int:
     """Check that everything stored is there and sound.
@@ -53,7 +57,7 @@ def fsck(
     Each damaged object is named with the versions, files and tensors that it touches, those included that
     are stored as differences from it.
     """
-    report = check(call.repository, full=full, sample=_wish(full, sample, seed))
+    report = check(call.store_named(remote), full=full, sample=_wish(full, sample, seed))
     if json:
         call.data({"sound": not report.damage, "full": full, **asdict(report)})
         return DamageError.exit_code if report.damage else 0

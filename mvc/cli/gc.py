@@ -8,9 +8,21 @@ from mvc.cli.declare import Option, command
 from mvc.cli.text import iso
 from mvc.errors import DamageError, UsageError
 from mvc.objects import Timestamp
-from mvc.ops.gc import TRASH_DAYS, UNDO_DAYS, Collected, Request, Returned, empty_trash, undo_gc
+from mvc.ops.gc import (
+    GRACE_HOURS,
+    TRASH_DAYS,
+    UNDO_DAYS,
+    Collected,
+    Request,
+    Returned,
+    empty_trash,
+    gc_store,
+    undo_gc,
+)
 from mvc.ops.gc import gc as collect
 from mvc.text import count, size
+
+_OTHERS = "other commands that may be reading them"
 
 _NOTABLE = 1.01
 """By how much a store must grow for it to need a word."""
@@ -22,6 +34,7 @@ _NOTABLE = 1.01
     "mvc gc --expire now",
     "mvc gc --repack",
     "mvc gc --undo",
+    "mvc gc --remote origin",
     exits=(
         "1 --undo: there is nothing in the trash",
         "4 another gc, a repair or a purge is running",
@@ -48,6 +61,13 @@ def gc(
     undo: Annotated[bool, Option("--undo", "Bring back what the last gc threw away.")] = False,
     empty: Annotated[bool, Option("--empty-trash", "Delete for good what gc threw away.")] = False,
     no_trash: Annotated[bool, Option("--no-trash", "Throw away for good, at once.")] = False,
+    remote: Annotated[
+        str | None, Option("--remote", "Collect the garbage of a remote's store instead.", "REMOTE")
+    ] = None,
+    grace: Annotated[
+        int | None,
+        Option("--grace", "In a bucket: delete what was condemned so long ago.", "HOURS"),
+    ] = None,
     dry_run: Annotated[bool, Option("-n --dry-run", "Change nothing; tell what would go.")] = False,
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> int:
@@ -62,10 +82,19 @@ def gc(
     and operations; again, what the one before took. What comes back goes with the next gc, if nothing leads
     to it then.
 
+    With --remote it is the store that others share, a folder or a bucket, which has no trash: there only what
+    its own branches, tags and log lead to stays. In a bucket nobody can be asked who reads it, so what goes
+    is only marked, and deleted by a gc 24 hours later (the setting gc.grace-hours, or --grace). Pushes
+    meanwhile lose nothing; one whose packs were marked sends those again.
+
     After --repack a version that a branch or HEAD names is read without any other; older ones are differences
     from those. The setting gc.standalone = refs has it so for tags too, which takes more room.
     """
     _refuse_together(repack or best, expire is not None, no_trash, undo=undo, empty=empty, dry_run=dry_run)
+    if (remote is not None and (undo or empty or no_trash)) or (remote is None and grace is not None):
+        raise UsageError("a store that others share has no trash, and only a bucket a grace")
+    if grace is not None and grace < 0:
+        raise UsageError("--grace takes hours")
     if undo:
         return _undo(call, dry_run, json)
     if empty:
@@ -79,15 +108,20 @@ def gc(
     alone = (config.string("gc.standalone") for config in call.settings())
     all_refs = next((wish for wish in alone if wish is not None), "heads") == "refs"
     trash_days = _setting(call, "gc.trash-days", TRASH_DAYS)
-    request = Request(call.now(), days, dry_run, repack or best, best, all_refs, trash_days, not no_trash)
-    done = collect(call.repository, request)
+    hours = _setting(call, "gc.grace-hours", GRACE_HOURS) if grace is None else grace
+    request = Request(
+        call.now(), days, dry_run, repack or best, best, all_refs, trash_days, not no_trash, hours
+    )
+    done = (
+        collect(call.repository, request) if remote is None else gc_store(call.store_named(remote), request)
+    )
     if json:
         freed = done.before.bytes - done.after.bytes
         disk = done.before.disk_bytes - done.after.disk_bytes
         told = {"dry_run": dry_run, **asdict(done), "freed_bytes": freed, "freed_disk_bytes": disk}
         call.data(told)
         return 0
-    for line in _lines(done, dry_run):
+    for line in _lines(done, dry_run, shared=remote is not None):
         call.report(line)
     if request.repack and done.after.bytes > _NOTABLE * done.before.bytes:
         call.report("what branches name is read without older versions now, which takes more room")
@@ -137,7 +171,7 @@ def _setting(call: Call, key: str, otherwise: int) -> int:
     return next((wish for wish in wishes if wish is not None), otherwise)
 
 
-def _lines(done: Collected, dry_run: bool) -> list[str]:
+def _lines(done: Collected, dry_run: bool, *, shared: bool) -> list[str]:
     before, after = done.before, done.after
     gone, freed = count(done.garbage.records, "record"), size(max(before.bytes - after.bytes, 0))
     told = [f"would remove {gone}, about {freed}" if dry_run else f"removed {gone}, {freed} freed"]
@@ -155,5 +189,6 @@ def _lines(done: Collected, dry_run: bool) -> list[str]:
             f"{size(after.trash_bytes)} in the trash: --undo brings it back, --empty-trash deletes it"
         )
     if done.waiting_bytes:
-        told.append(f"{size(done.waiting_bytes)} wait for other commands that may be reading them")
+        whom = "those who may be reading them, until a gc after the grace" if shared else _OTHERS
+        told.append(f"{size(done.waiting_bytes)} wait for {whom}")
     return told

@@ -50,9 +50,7 @@ def remote(
     come from the environment or from the platform's own files, and are never stored. With -v the list has
     addresses.
     """
-    action = {None: "list", "rm": "remove"}.get(action, action) or "list"
-    if action not in ACTIONS:
-        raise UsageError(f"remote cannot {action!r}", hint=f"mvc remote {'|'.join(ACTIONS)}")
+    action = action or "list"
     if len(names) != _WORDS[action]:
         raise UsageError(f"mvc remote {action}: {ACTIONS[action]}", hint=f"mvc remote {action} …")
     if dry_run and action != "prune":

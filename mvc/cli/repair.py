@@ -43,7 +43,7 @@ def repair(
     """Bring back what is damaged or missing, from whatever copy there is.
 
     It looks for other records in the store, for files of the folder that hold what is lost, and in other
-    copies: those that --from names, and remotes that are folders. A damaged root, list of refs, operation log
+    copies: those that --from names, and remotes. A damaged root, list of refs, operation log
     or index is built anew; versions that have lost their names, or the way to them, become branches
     recovered/1 and so on. Where root was lost, a branch that is ahead in a copy that --from names is taken.
 

@@ -18,6 +18,7 @@ _NUMBER = Column(right=True)
 @command(
     "mvc stats",
     "mvc stats --json | jq .ratio",
+    "mvc stats --remote origin",
     data="An object: raw_bytes (each distinct file once), copies_bytes (a copy for each version), "
     "stored_bytes, ratio (stored_bytes ÷ raw_bytes), unreached_bytes (of undone work, mostly), "
     "disk_bytes (allocated for .mvc without the trash), trash_bytes (for what gc threw away), "
@@ -28,11 +29,15 @@ _NUMBER = Column(right=True)
 )
 def stats(
     call: Call,
+    remote: Annotated[
+        str | None, Option("--remote", "Tell of the store of a remote instead.", "REMOTE")
+    ] = None,
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> None:
     """Show how much is stored, what it would take as plain files, and what each version added."""
-    with call.repository.reading() as view:
-        found = read_stats(call.repository, view)
+    store = call.store_named(remote)
+    with store.reading() as view:
+        found = read_stats(store, view)
     if json:
         call.data(_json(found))
         return

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from mvc.collection.disk import room
-from mvc.repo import Repository
-from mvc.store import STORED
+from mvc.collection.disk import Room, room
+from mvc.store import STORED, FolderStore, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +14,7 @@ class Census:
     """What lies in a store: records that the index names, files, and the bytes of all of them and root.
 
     ``disk_bytes`` are what the disk has allocated for the whole store but the trash, local files and folders
-    too; ``trash_bytes`` what it has for the trash.
+    too (in a bucket the same as ``bytes``); ``trash_bytes`` what it has for the trash.
     """
 
     records: int
@@ -26,15 +25,15 @@ class Census:
     trash_bytes: int
 
 
-def census(repository: Repository) -> Census:
+def census(store: Store) -> Census:
     """Count what lies there."""
     counts: Counter[str] = Counter()
-    total = len(repository.roots.read()[1])
+    total = len(store.roots.read()[1])
     for place in STORED:
-        for _key, size in repository.backend.list(place):
+        for _key, size in store.backend.list(place):
             counts[place] += 1
             total += size
-    with repository.reading() as view:
+    with store.reading() as view:
         records = sum(1 for _entry in view.index.entries())
-    taken = room(repository.io, repository.store)
+    taken = room(store.io, store.store) if isinstance(store, FolderStore) else Room(total, 0)
     return Census(records, counts["packs/"], counts["segments/"], total, taken.store, taken.trash)

@@ -20,14 +20,14 @@ from mvc.errors import Busy
 from mvc.fileio import storage_errors
 from mvc.odb.pack import pack_key
 from mvc.remotes.kept import remove_kept
-from mvc.repo import Repository
+from mvc.store import FolderStore
 from mvc.upkeep.usage import MOST_GARBAGE
 
 _LEAST_GARBAGE = 0.01  # of a pack that is rewritten where everything is stored anew anyway
 
 
 @contextmanager
-def alone(repository: Repository) -> Iterator[None]:
+def alone(repository: FolderStore) -> Iterator[None]:
     """Keep other collections out meanwhile.
 
     Raises:
@@ -77,7 +77,7 @@ class Keeping(NamedTuple):
 
 
 def collect(
-    repository: Repository, since: int | None, effort: Effort = Effort(), keeping: Keeping | None = None
+    repository: FolderStore, since: int | None, effort: Effort = Effort(), keeping: Keeping | None = None
 ) -> Collected:
     """Collect garbage; operations older than ``since`` (microseconds since 1970) leave the log.
 
@@ -111,7 +111,7 @@ def collect(
         return Collected(before, census(repository), found, dropped, waiting)
 
 
-def _trash(repository: Repository, keeping: Keeping) -> Discarding | None:
+def _trash(repository: FolderStore, keeping: Keeping) -> Discarding | None:
     """Where to put what goes, after what has lain there long enough was deleted."""
     trash = Trash(repository.io, repository.store)
     trash.sweep()

@@ -25,7 +25,7 @@ from mvc.objectid import ObjectId
 from mvc.odb.pack import HEAD_BYTES, MAGIC, TARGET_PACK, pack_key, scan_pack
 from mvc.odb.record import Record
 from mvc.oplog import Operation
-from mvc.repo import Repository
+from mvc.store import FolderStore
 from mvc.upkeep.mark import Marks, typed
 from mvc.upkeep.usage import unused
 from mvc.view import View
@@ -51,7 +51,7 @@ class Discarding:
     ``time`` is when, in microseconds since 1970.
     """
 
-    def __init__(self, repository: Repository, time: int) -> None:
+    def __init__(self, repository: FolderStore, time: int) -> None:
         self._repository = repository
         self._io = repository.io
         self._trash = Trash(repository.io, repository.store)

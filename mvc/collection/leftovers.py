@@ -14,23 +14,23 @@ from mvc.recipes.library import stored_file
 from mvc.repo import Repository
 from mvc.root import Root
 from mvc.sketches import SketchIndex
-from mvc.store import STRAYS
+from mvc.store import STRAYS, FolderStore, Store
 from mvc.sweep import sweep
 from mvc.view import View, segment_key
 from mvc.weighing import sweep_notes
 
 
-def sweep_condemned(repository: Repository) -> None:
+def sweep_condemned(store: Store) -> None:
     """Delete what is condemned, as far as nobody can be reading it."""
 
     def change(view: View) -> Root | None:
-        root = sweep(repository, view.root, view.root)
+        root = sweep(store, view.root, view.root)
         return None if root == view.root else root
 
-    swap(repository, change)
+    swap(store, change)
 
 
-def remove_strays(repository: Repository) -> None:
+def remove_strays(repository: FolderStore) -> None:
     """Delete packs, segments and pieces that root does not name: what writers left that were killed; and
     folders that are empty.
 
@@ -50,7 +50,7 @@ def remove_strays(repository: Repository) -> None:
     _remove_empty_folders(repository)
 
 
-def _remove_empty_folders(repository: Repository) -> None:
+def _remove_empty_folders(repository: FolderStore) -> None:
     """Remove folders of packs and locators in which nothing lies any more: each takes a block. Who is about
     to put something there makes it again."""
     io = repository.io
@@ -66,20 +66,20 @@ def _remove_empty_folders(repository: Repository) -> None:
                             raise
 
 
-def _remove_strays(repository: Repository) -> None:
+def _remove_strays(repository: FolderStore) -> None:
     backend = repository.backend
     there = [key for place in ("packs/", "segments/", "pieces/") for key, _size in backend.list(place)]
     if oldest_epoch(repository.io, repository.store / "intents", repository.locks) is not None:
         return
     with repository.reading() as view:
-        known = _named(view)
+        known = named(view)
     repository.locks.check()
     for key in there:
         if key not in known:
             backend.delete(key)
 
 
-def _named(view: View) -> set[str]:
+def named(view: View) -> set[str]:
     """All files that root leads to or still has to delete, and the piece that the next operation makes."""
     root, index = view.root, view.index
     packs = {pack for row in index.rows for pack in index.segment(row.name).packs}
@@ -97,14 +97,15 @@ def _named(view: View) -> set[str]:
     }
 
 
-def remove_derived(repository: Repository) -> None:
+def remove_derived(repository: FolderStore) -> None:
     """Delete notes of weights and sketches of objects that are gone, and locators: the index is one run, of
     which every version needs nearly all segments, and that is what a missing locator says."""
     with repository.reading() as view:
-        sweep_notes(repository, view.objects.__contains__)
-        with suppress(OSError):  # rows that stay only take space
-            sketches = SketchIndex(repository.io, repository.store)
-            sketches.keep(repository.temporary, lambda name: stored_file(view.objects, name) is not None)
+        if isinstance(repository, Repository):
+            sweep_notes(repository, view.objects.__contains__)
+            with suppress(OSError):  # rows that stay only take space
+                sketches = SketchIndex(repository.io, repository.store)
+                sketches.keep(repository.temporary, lambda name: stored_file(view.objects, name) is not None)
         if len({row.run for row in view.index.rows}) <= 1:
             for key, _size in list(view.backend.list("locators/")):
                 view.backend.delete(key)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from mvc.collection.discarding import Discarding
 from mvc.collection.swapping import condemning, swap
 from mvc.oplog import piece_key
 from mvc.repo import Repository
 from mvc.root import Root
+from mvc.store import Store
 from mvc.upkeep.expire import expired, kept_count
 from mvc.view import View
 from mvc.workspace import locked
 
 
-def expire(repository: Repository, since: int | None, discarding: Discarding | None = None) -> int:
+def expire(store: Store, since: int | None, discarding: Discarding | None = None) -> int:
     """Drop operations older than ``since`` (microseconds since 1970) from the log; returns how many. They are
     put into the trash before, if there is one.
 
@@ -34,9 +37,9 @@ def expire(repository: Repository, since: int | None, discarding: Discarding | N
         gone = [piece_key(name) for name in old.piece_names(view.backend) if name not in kept]
         return condemning(view.root.with_changes(oplog=new), (), gone)
 
-    with repository.reading() as view:
+    with store.reading() as view:
         kept, total = kept_count(view.root.oplog, view.backend, since)
     if kept < total:
-        with locked(repository, exclusive=False):
-            swap(repository, change)
+        with locked(store, exclusive=False) if isinstance(store, Repository) else nullcontext():
+            swap(store, change)
     return dropped

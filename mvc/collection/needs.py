@@ -11,6 +11,7 @@ from mvc.odb.database import Refusal
 from mvc.oplog import Operation
 from mvc.refs import decode_target
 from mvc.repo import Repository
+from mvc.store import Store
 from mvc.upkeep.expire import kept_count
 from mvc.upkeep.mark import Marks, mark
 from mvc.upkeep.usage import PackUse, pack_uses
@@ -40,7 +41,7 @@ def named_by(operation: Operation) -> Iterator[ObjectId]:
 
 
 def needed(
-    repository: Repository,
+    store: Store,
     view: View,
     since: int | None = None,
     earlier: Marks | None = None,
@@ -52,8 +53,10 @@ def needed(
     Raises:
         DamageError: something of it is missing or damaged.
     """
-    cache = StatCache.load(repository.io, repository.store / "index")
-    unchanged = {ManifestId(entry.manifest) for entry in cache.entries.values()}
+    unchanged: set[ManifestId] = set()
+    if isinstance(store, Repository):  # with a work tree
+        cache = StatCache.load(store.io, store.store / "index")
+        unchanged = {ManifestId(entry.manifest) for entry in cache.entries.values()}
     objects = view.objects if refusal is None else view.objects.with_refusal(refusal)
     return mark(objects, starting_points(view, since), if_present=unchanged, earlier=earlier)
 

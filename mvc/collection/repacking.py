@@ -15,8 +15,8 @@ from mvc.objectid import CommitId, ObjectId
 from mvc.odb.pack import PackWriter
 from mvc.parallel import ordered_map
 from mvc.refs import BRANCHES, peeled_target
-from mvc.repo import Repository
 from mvc.root import Root
+from mvc.store import Store
 from mvc.transaction import add_entries
 from mvc.upkeep.choose import chosen
 from mvc.upkeep.lines import lines
@@ -55,34 +55,34 @@ def _is_missing(view: View, identity: ObjectId) -> bool:
     return view.objects.is_gone(identity) or view.objects.is_elsewhere(identity)
 
 
-def repack(repository: Repository, *, best: bool, everything: bool) -> int:
+def repack(store: Store, *, best: bool, everything: bool) -> int:
     """Store objects anew so that what branches and HEAD name stands alone and the rest leans on it; returns
     how many. Old records go as new ones come, so that an eighth of the store has to be free at most."""
-    with repository.reading() as view:
+    with store.reading() as view:
         targets = plan_standing(view, everything, best)
         room = max(rewriting.ROUND_BYTES, sum(use.size for use in uses(view, None).values()) // 8)
     order = sorted(targets, key=lambda identity: (targets[identity].depth, targets[identity].rank))
-    repository.monitor.start("repack", None)
+    store.monitor.start("repack", None)
     written = left = 0
     for _depth, group in groupby(order, key=lambda identity: targets[identity].depth):
         waiting = iter(group)
         while True:
-            count, size, more = _store_round(repository, waiting, targets, best)
+            count, size, more = _store_round(store, waiting, targets, best)
             written += count
             left += size
             if left > room:
-                drop_replaced(repository, targets)
+                drop_replaced(store, targets)
                 left = 0
             if not more:
                 break
-    repository.monitor.finish()
+    store.monitor.finish()
     if written:
-        drop_replaced(repository, targets)
+        drop_replaced(store, targets)
     return written
 
 
 def _store_round(
-    repository: Repository, waiting: Iterator[ObjectId], targets: Mapping[ObjectId, Target], best: bool
+    store: Store, waiting: Iterator[ObjectId], targets: Mapping[ObjectId, Target], best: bool
 ) -> tuple[int, int, bool]:
     """Store the next objects, up to some packs; returns how many, their bytes, and whether there are more.
 
@@ -104,12 +104,12 @@ def _store_round(
         nonlocal packs
         if packs is None:
             packs = PackWriter(view.backend)
-            encoder = Reencoder(view.objects, targets, repository.monitor, best=best)
+            encoder = Reencoder(view.objects, targets, store.monitor, best=best)
             for record in ordered_map(encoder.record, some(packs)):
                 if record is None:
                     continue
                 packs.add(record)
-                repository.monitor.advance(record.plain_length)
+                store.monitor.advance(record.plain_length)
                 for base in record.bases:
                     leaned[base.id] = min(record.depth - 1, leaned.get(base.id, record.depth))
             packs.flush()
@@ -117,22 +117,22 @@ def _store_round(
             found = view.objects.entries(identity)
             if not found or found[0].depth > depth:
                 raise Busy(f"{identity.word} {identity.short} was moved meanwhile", hint="run it again")
-        return add_entries(repository, view, packs.entries) if packs.entries else None
+        return add_entries(store, view, packs.entries) if packs.entries else None
 
-    swap(repository, change)
+    swap(store, change)
     if packs is None:
         return 0, 0, False
     return len(packs.entries), packs.written_bytes, more
 
 
-def drop_replaced(repository: Repository, targets: Mapping[ObjectId, Target]) -> None:
+def drop_replaced(store: Store, targets: Mapping[ObjectId, Target]) -> None:
     """Take records out of the index that better ones replace, and the packs that held them off the disk."""
 
     def change(view: View) -> Root | None:
         refuse_damage(view)
         marks = chosen(view.objects, targets)
-        return merged(repository, view, [], unused(uses(view, marks)), marks.rows)
+        return merged(store, view, [], unused(uses(view, marks)), marks.rows)
 
-    swap(repository, change)
-    sweep_condemned(repository)
-    rewriting.rewrite_packs(repository)
+    swap(store, change)
+    sweep_condemned(store)
+    rewriting.rewrite_packs(store)

@@ -8,8 +8,8 @@ from mvc.collection.leftovers import sweep_condemned
 from mvc.collection.needs import uses
 from mvc.collection.swapping import condemning, swap
 from mvc.odb.segment import Entry
-from mvc.repo import Repository
 from mvc.root import Root
+from mvc.store import Store
 from mvc.transaction import add_entries
 from mvc.upkeep.consolidate import copy_packs
 from mvc.upkeep.usage import MOST_GARBAGE, worth_rewriting
@@ -20,14 +20,14 @@ ROUND_BYTES = 128 << 20
 the index and what readers still hold."""
 
 
-def rewrite_packs(repository: Repository, most_garbage: float = MOST_GARBAGE) -> None:
+def rewrite_packs(store: Store, most_garbage: float = MOST_GARBAGE) -> None:
     """Copy what is needed of packs with more than this share of garbage, and of small ones, into new packs;
     the index holds nothing else by now."""
-    with repository.reading() as view:
+    with store.reading() as view:
         found = uses(view, None)
         waiting = [(name, found[name].size) for name in worth_rewriting(found, most_garbage)]
     for batch in batches(waiting):
-        move_packs(repository, batch)
+        move_packs(store, batch)
 
 
 def batches(packs: Iterable[tuple[bytes, int]]) -> Iterator[list[bytes]]:
@@ -44,7 +44,7 @@ def batches(packs: Iterable[tuple[bytes, int]]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def move_packs(repository: Repository, names: Iterable[bytes]) -> None:
+def move_packs(store: Store, names: Iterable[bytes]) -> None:
     """Copy all records of some packs that the index names into new ones, condemn the old ones, and delete
     them if nobody reads them."""
     copied: tuple[list[Entry], list[bytes]] | None = None
@@ -53,10 +53,10 @@ def move_packs(repository: Repository, names: Iterable[bytes]) -> None:
         nonlocal copied
         living = [name for name in names if name not in view.index.dead_packs]
         if copied is None:
-            copied = copy_packs(view.backend, view.index, living, repository.monitor)
+            copied = copy_packs(view.backend, view.index, living, store.monitor)
         entries, condemned = copied
         gone = [name for name in condemned if name in living]
-        return condemning(add_entries(repository, view, entries), gone, ()) if gone else None
+        return condemning(add_entries(store, view, entries), gone, ()) if gone else None
 
-    swap(repository, change)
-    sweep_condemned(repository)
+    swap(store, change)
+    sweep_condemned(store)

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from mvc.errors import Busy, RootMoved
+from mvc.errors import Busy, RootMoved, TakenForGarbage
 from mvc.root import Fossil, Retired, Root
 from mvc.store import Store
 from mvc.transaction import discard_segments
@@ -32,6 +32,8 @@ def swap(store: Store, change: Callable[[View], Root | None]) -> bool:
             root = change(view)
             if root is None:
                 return False
+            if attempt:
+                _check_own(store, view, root)
             try:
                 store.roots.swap(view.raw, root)
             except RootMoved as moved:
@@ -41,6 +43,22 @@ def swap(store: Store, change: Callable[[View], Root | None]) -> bool:
                 continue
             return True
     raise Busy("others keep changing the repository", hint="try again")
+
+
+def _check_own(store: Store, view: View, root: Root) -> None:
+    """Look again for packs that ``root`` is to name first, and that an earlier attempt may have put: another
+    collection may have taken them for garbage meanwhile, where nobody is announced.
+
+    Raises:
+        TakenForGarbage: it has.
+    """
+    known = {row.name for row in view.root.segments}
+    index = store.index_of(root)
+    made = {pack for row in root.segments if row.name not in known for pack in index.segment(row.name).packs}
+    before = {pack for row in view.root.segments for pack in view.index.segment(row.name).packs}
+    own = made - before
+    if not own.isdisjoint(view.index.dead_packs) or store.lost_packs(own):
+        raise TakenForGarbage("another collection took for garbage what this had written", hint="try again")
 
 
 def condemning(root: Root, packs: Iterable[bytes], keys: Iterable[str]) -> Root:

@@ -298,8 +298,8 @@ def merge(
     name and the bytes of each finished segment; nothing refers to them before root does. Memory: the new
     entries, one output segment and about 20 MiB (see :mod:`mvc.odb.merge`), however much is merged.
 
-    ``nonce`` (12 bytes; random unless given) is in each segment, so that of two who merge the same runs neither
-    makes one that the other has made: who loses deletes his own.
+    ``nonce`` (12 bytes; random unless given) is in each segment, so that of two who merge the same runs
+    neither makes one that the other has made: who loses deletes his own.
 
     Raises:
         CorruptFile: a segment to be merged is damaged. The commit can still be made without merging, with an

@@ -78,6 +78,11 @@ class RangedSegment(Segment):
     def _lacks(self, rows: Rows) -> bool:
         return rows[0] < rows[1] and rows not in self._have and (0, self.count) not in self._have
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it was fetched."""
+        return not self._lacks((0, self.count))
+
     def _rows(self, id: bytes) -> Rows:
         """The rows among which an id is, if it is here."""
         return self.bucket(int.from_bytes(id[:8], "big")) if self.first <= id[:8] <= self.last else (0, 0)

@@ -40,9 +40,9 @@ _ID = 32
 _PACK_NAME = 32
 SHORT_NAME = 16  # bytes of a superseded segment's name that are kept
 NONCE_BYTES = 12
-_NONCE_MARK = bytes(
-    SHORT_NAME - NONCE_BYTES
-)  # begins one in 2^32 real names, which is looked for everywhere then
+_NONCE_MARK = bytes(SHORT_NAME - NONCE_BYTES)
+"""So begins one in 2^32 real names, too; what such a segment held is looked for in all segments then."""
+
 _BISECT_ABOVE = 64  # rows of a bucket; honest ids never crowd so
 _BLOCK = 1024  # rows read at once when iterating
 

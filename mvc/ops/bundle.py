@@ -12,9 +12,8 @@ from mvc.fileio import FileIO
 from mvc.history.revisions import resolve, resolve_commit
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId
-from mvc.odb.database import ObjectDatabase
 from mvc.refs import BRANCHES, NOTES, TAGS, peeled_target
-from mvc.sharing.bundle import BundleStore, lacking
+from mvc.sharing.bundle import BundleStore, Known, lacking
 from mvc.sharing.bundling import Bundled, write_bundle
 from mvc.sharing.tracking import PRIVATE
 from mvc.view import View
@@ -89,7 +88,7 @@ def _named(view: View, revision: str) -> tuple[str, bytes]:
     return name, value
 
 
-def verify(io: FileIO, path: Path, monitor: Monitor, here: ObjectDatabase | None) -> Contents:
+def verify(io: FileIO, path: Path, monitor: Monitor, here: Known | None) -> Contents:
     """Check every hash of a bundle; tells what it holds, and what it needs that is not ``here``.
 
     Raises:
@@ -100,7 +99,7 @@ def verify(io: FileIO, path: Path, monitor: Monitor, here: ObjectDatabase | None
     return _contents(io, path, monitor, here, verify=True)
 
 
-def contents(io: FileIO, path: Path, monitor: Monitor, here: ObjectDatabase | None) -> Contents:
+def contents(io: FileIO, path: Path, monitor: Monitor, here: Known | None) -> Contents:
     """What a bundle says that it holds; only its directory is checked.
 
     Raises:
@@ -109,9 +108,7 @@ def contents(io: FileIO, path: Path, monitor: Monitor, here: ObjectDatabase | No
     return _contents(io, path, monitor, here, verify=False)
 
 
-def _contents(
-    io: FileIO, path: Path, monitor: Monitor, here: ObjectDatabase | None, *, verify: bool
-) -> Contents:
+def _contents(io: FileIO, path: Path, monitor: Monitor, here: Known | None, *, verify: bool) -> Contents:
     store = BundleStore.open_file(io, path, monitor, verify=verify)
     try:
         with store.reading() as view:

@@ -17,6 +17,7 @@ from mvc.refs import BRANCHES, TAGS, encode_target, peeled_target
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import DEFAULT_BRANCH, STORE, Repository
 from mvc.sharing.addresses import settled
+from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.fetching import Fetched, FetchRequest, fetch
 from mvc.sharing.settings import ORIGIN, Remote, check_name, with_remote, with_upstream
 from mvc.sharing.stores import open_store
@@ -88,6 +89,8 @@ def clone(
     # before anything is made: whoever mistypes an address must not find an empty repository
     source = open_store(io, address, monitor, base=base, environment=environment)
     source.read()
+    if isinstance(source, BundleStore) and request.bundle is None:
+        check_needs(source)
     repository, resumed = _begun(io, folder, monitor, address)
     repository.environment = environment
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mvc.repo import Repository
+from mvc.store import Store
 from mvc.targets import starts, targets
 from mvc.upkeep.check import Checker, Report
 from mvc.upkeep.damaged import damaged_objects
 from mvc.upkeep.sample import Wish
 
 
-def fsck(repository: Repository, *, full: bool = False, sample: Wish | None = None) -> Report:
+def fsck(store: Store, *, full: bool = False, sample: Wish | None = None) -> Report:
     """Check everything that refs, HEAD and the operation log reach; with ``full`` decode and hash all of it,
     with ``sample`` a random share of the records.
 
@@ -18,8 +18,8 @@ def fsck(repository: Repository, *, full: bool = False, sample: Wish | None = No
     Raises:
         DamageError: root itself cannot be read.
     """
-    monitor = repository.monitor
-    with repository.reading() as view:
+    monitor = store.monitor
+    with store.reading() as view:
         monitor.start("fsck", None)
         wanted, damage = targets(view)
         checker = Checker(view.backend, view.index, view.objects, wanted, monitor.advance)

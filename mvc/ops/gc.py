@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvc.collection.bucket import Moment, collect_bucket, foresee
 from mvc.collection.collect import Collected, Effort, Keeping, alone, collect
 from mvc.collection.disk import room
 from mvc.collection.foresight import preview
@@ -12,8 +13,10 @@ from mvc.collection.trash import Trash
 from mvc.errors import AnswerIsNo
 from mvc.objects import Timestamp
 from mvc.repo import Repository
+from mvc.store import FolderStore, Store
 
 __all__ = [
+    "GRACE_HOURS",
     "TRASH_DAYS",
     "UNDO_DAYS",
     "Collected",
@@ -21,6 +24,7 @@ __all__ = [
     "Returned",
     "empty_trash",
     "gc",
+    "gc_store",
     "trash_bytes",
     "undo_gc",
 ]
@@ -31,7 +35,11 @@ UNDO_DAYS = 90
 TRASH_DAYS = 7
 """Days for which what was thrown away lies in the trash, where the settings do not say."""
 
+GRACE_HOURS = 24
+"""Hours that readers of a bucket have before what was condemned is deleted, where the settings do not say."""
+
 _DAY = 86_400_000_000
+_HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,8 @@ class Request:
     alone and older versions lean on it; ``best``, which includes it, takes all the time that it needs.
 
     What goes comes into the trash, and leaves that with a collection more than ``trash_days`` later. Without
-    ``trash``, or with 0 days, it is gone at once.
+    ``trash``, or with 0 days, it is gone at once. A store that others share has no trash; in a bucket, where
+    nobody can be asked who reads, what goes is deleted by a collection ``grace_hours`` later.
     """
 
     time: Timestamp
@@ -54,6 +63,7 @@ class Request:
     all_refs: bool = False
     trash_days: int = TRASH_DAYS
     trash: bool = True
+    grace_hours: int = GRACE_HOURS
 
     @property
     def since(self) -> int | None:
@@ -77,6 +87,28 @@ def gc(repository: Repository, request: Request) -> Collected:
     now = request.time.microseconds
     keeping = Keeping(now, now - request.trash_days * _DAY, request.trash and request.trash_days > 0)
     return collect(repository, request.since, effort, keeping)
+
+
+def gc_store(store: Store, request: Request) -> Collected:
+    """Collect the garbage of a store that others share: what no ref and no kept operation of it leads to.
+
+    In a folder commands that use it meanwhile are waited for as in a repository. In a bucket what goes is
+    condemned, and what was condemned ``request.grace_hours`` before is deleted.
+
+    Raises:
+        Busy: another collection is running or was faster, or others kept changing the store.
+        DamageError: something that is needed is missing or damaged; nothing was thrown away.
+        StorageError: the store cannot be reached, or refuses; everything that is needed is there.
+    """
+    if isinstance(store, Repository):
+        return gc(store, request)
+    if request.dry_run:
+        return foresee(store, request.since)
+    effort = Effort(request.repack or request.best, request.best, request.all_refs)
+    if isinstance(store, FolderStore):
+        return collect(store, request.since, effort)
+    moment = Moment(request.time.microseconds, request.grace_hours * _HOUR)
+    return collect_bucket(store, request.since, effort, moment)
 
 
 def undo_gc(repository: Repository, *, dry_run: bool = False) -> Returned:

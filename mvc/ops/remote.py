@@ -23,7 +23,7 @@ from mvc.sharing.settings import (
     with_remote,
     without_remote,
 )
-from mvc.sharing.stores import create_store, store_of
+from mvc.sharing.stores import create_store, patience_of, store_of
 from mvc.sharing.tracking import RefUpdate, default_branch
 from mvc.store import FolderStore, Store
 from mvc.transaction import Update, begin
@@ -93,6 +93,7 @@ def add(repository: Repository, name: str, address: str, *, base: Path) -> Added
             base=base,
             environment=repository.environment,
             branch=branch,
+            patience=patience_of(config),
         )
         created = True
     _refuse_itself(repository, store)

@@ -19,8 +19,7 @@ from mvc.objects import Manifest, TreeEntry
 from mvc.odb.header import RecordHeader, read_headers
 from mvc.odb.segment import Entry, SegmentRow, entry_order
 from mvc.refs import peeled_target
-from mvc.repo import Repository
-from mvc.store import STORED
+from mvc.store import STORED, FolderStore, Store
 from mvc.view import View
 
 _AT_ONCE = 10_000
@@ -55,7 +54,8 @@ class Stats:
 
     ``raw_bytes`` counts each distinct file once; ``copies_bytes`` is what a folder for each version would
     take. ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them,
-    ``disk_bytes`` what the disk has allocated for the whole store but the trash, ``trash_bytes`` for that.
+    ``disk_bytes`` what the disk has allocated for the whole store but the trash (in a bucket the same),
+    ``trash_bytes`` for that.
     ``elsewhere_bytes`` are the plain bytes of pieces that a partial clone left with another store.
     """
 
@@ -85,7 +85,7 @@ class Stats:
         return self.stored_bytes / self.raw_bytes if self.raw_bytes else None
 
 
-def stats(repository: Repository, view: View) -> Stats:
+def stats(store: Store, view: View) -> Stats:
     """Count everything; reads every record's header, and keeps no more than ids and sizes."""
     result = Stats()
     _add_versions(result, view)
@@ -98,7 +98,7 @@ def stats(repository: Repository, view: View) -> Stats:
             share.objects += 1
             share.plain_bytes += header.plain_length
             share.stored_bytes += entry.length
-    _add_store(result, repository)
+    _add_store(result, store)
     return result
 
 
@@ -197,16 +197,18 @@ def _blobs(manifest: Manifest) -> Iterator[BlobId]:
             yield part.blob
 
 
-def _add_store(result: Stats, repository: Repository) -> None:
+def _add_store(result: Stats, store: Store) -> None:
     sizes: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for place in STORED:
-        for _key, size in repository.backend.list(place):
+        for _key, size in store.backend.list(place):
             sizes[place] += size
             counts[place] += 1
-    root = len(repository.roots.read()[1])
+    root = len(store.roots.read()[1])
     result.packs, result.segments = counts["packs/"], counts["segments/"]
     result.pack_bytes = sizes["packs/"]
     result.index_bytes = sizes["segments/"] + sizes["pieces/"] + sizes["locators/"] + root
     result.stored_bytes = result.pack_bytes + result.index_bytes
-    result.disk_bytes, result.trash_bytes = room(repository.io, repository.store)
+    result.disk_bytes = result.stored_bytes
+    if isinstance(store, FolderStore):
+        result.disk_bytes, result.trash_bytes = room(store.io, store.store)

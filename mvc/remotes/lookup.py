@@ -7,19 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
 
+from mvc.backends import Backend
 from mvc.objectid import KINDS, BlobId, ObjectId
 from mvc.odb.index import Index
+from mvc.odb.ranged import RangedSegment, Rows
 from mvc.odb.record import MAX_DEPTH
 from mvc.odb.segment import Entry, SegmentRow
 from mvc.parallel import ordered_map
+from mvc.remotes.ranges import IN_FLIGHT
 
 ANY_DEPTH = MAX_DEPTH + 1
 ENTRY_BYTES = 46
 """Of a segment, about, for each entry."""
 
 _BESIDE_BYTES = 256 << 10
-
-_IN_FLIGHT = 8
 
 
 class Lookup:
@@ -83,16 +84,20 @@ class Lookup:
         places: dict[bytes, list[int]] = {}
         for entry in entries:
             places.setdefault(entry.pack, []).append(entry.offset)
-        for entry in self._seen():
+        for entry in self._seen(at_hand=True):
             if entry.kind != BlobId.kind and any(
                 abs(entry.offset - offset) <= _BESIDE_BYTES for offset in places.get(entry.pack, ())
             ):
                 yield entry
 
-    def _seen(self) -> Iterator[Entry]:
-        """Every live record in the segments opened so far, newest first."""
+    def _seen(self, *, at_hand: bool = False) -> Iterator[Entry]:
+        """Every live record in the segments opened so far, newest first; in those that are ``at_hand`` as a
+        whole only, or in all, which are fetched then."""
         for name in list(self._opened):
-            for entry in self._index.segment(name):
+            segment = self._index.segment(name)
+            if at_hand and isinstance(segment, RangedSegment) and not segment.is_whole:
+                continue
+            for entry in segment:
                 if entry.kind in KINDS and entry.pack not in self._index.dead_packs:
                     yield entry
 
@@ -108,6 +113,7 @@ class Lookup:
                 asked.setdefault(number, []).append(identity)
                 number -= 1
         self._open([rows[number] for number in sorted(asked)])
+        self._load({rows[number].name: identities for number, identities in asked.items()})
         for number, identities in sorted(asked.items()):
             segment = self._index.segment(rows[number].name)
             for identity in identities:
@@ -124,9 +130,23 @@ class Lookup:
     def _open(self, rows: list[SegmentRow]) -> None:
         names = [row.name for row in rows if row.name not in self._opened]
         if len(names) > 1:
-            for _segment in ordered_map(self._index.segment, names, workers=_IN_FLIGHT):
+            for _segment in ordered_map(self._index.segment, names, workers=IN_FLIGHT):
                 pass
         self._opened.update(dict.fromkeys(names))
+
+    def _load(self, asked: Mapping[bytes, Iterable[ObjectId]]) -> None:
+        """Fetch what look-ups in segments that are read by ranges need, as a whole where that is about as
+        much."""
+        waiting: list[tuple[RangedSegment, Rows]] = []
+        for name, identities in asked.items():
+            segment = self._index.segment(name)
+            if isinstance(segment, RangedSegment) and not segment.is_whole:
+                some = segment.wanted(identities)
+                much = 2 * len(some) * Backend.request_bytes >= ENTRY_BYTES * segment.count
+                waiting += [(segment, rows) for rows in ([(0, segment.count)] if much else some)]
+        if waiting:
+            for _loaded in ordered_map(lambda item: item[0].load(item[1]), waiting, workers=IN_FLIGHT):
+                pass
 
 
 _BEST = attrgetter("depth", "length", "pack", "offset")

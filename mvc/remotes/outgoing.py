@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from mvc.backends import Backend
-from mvc.errors import StorageError
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.pack import HEAD_BYTES, MAGIC, TARGET_PACK, pack_key
@@ -130,6 +129,7 @@ class Outgoing:
 
     def _send(self) -> None:
         """Have the open pack put, and begin another one."""
+        # Remembered first: if it comes there, and no answer comes back, the next attempt finds it.
         sent = Sent(self._hasher.digest(), self._length, tuple(self._records))
         self._journal.add(sent)
         self._handed += self._length
@@ -137,14 +137,7 @@ class Outgoing:
         self._begin()
 
     def _put(self, sent: Sent, pieces: Sequence[Buffer]) -> None:
-        key = pack_key(sent.name)
-        try:
-            self._backend.put(key, pieces)
-        except StorageError:
-            # Perhaps only the answer was lost. Its name says what it holds, and nobody else knows the name.
-            if not self._is_there(sent):
-                raise
-            self._backend.confirm(key)
+        self._backend.put(pack_key(sent.name), pieces)
         self._there[sent.name] = sent.records
 
     def _is_there(self, sent: Sent) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mvc.errors import ObjectMissing, ObjectPurged
+from mvc.errors import Busy, DamageError, ObjectPurged, StorageError
 from mvc.monitor import Monitor
 from mvc.objectid import ObjectId
 from mvc.odb.database import ObjectDatabase
@@ -112,13 +112,13 @@ def _refuse_purged(source: ObjectDatabase, target: ObjectDatabase, missing: Miss
 
 def _not_there(source: ObjectDatabase, identity: ObjectId) -> Exception:
     """Why the source does not have an object."""
+    name = f"{identity.word} {identity.short}"
     try:
         source.get(identity)
-    except Exception as error:  # whatever it says is the answer
+    except (DamageError, StorageError, ObjectPurged) as error:
         return error
-    return ObjectMissing(
-        f"{identity.word} {identity.short} is missing at the source", hint="run 'mvc fsck' there"
-    )
+    # it has a part of its versions only, and has just fetched this one from where it has them from
+    return Busy(f"{name} was not at hand and is now", hint="run it again")
 
 
 class _Choices:

@@ -36,22 +36,27 @@ class Range(NamedTuple):
 
 def coalesce(entries: Iterable[Entry], gap: int) -> list[Range]:
     """The ranges that hold some records: two of a pack are in one where at most ``gap`` bytes lie between."""
-    ranges: list[Range] = []
+    return list(stretches(entries, gap))
+
+
+def stretches(
+    entries: Iterable[Entry], gap: int, most: Callable[[], int] = lambda: RANGE_BYTES
+) -> Iterator[Range]:
+    """The same one by one; ``most`` tells each time how many bytes one may have."""
     run: list[Entry] = []
     end = 0
     for entry in sorted(set(entries), key=_PLACE):
         if run and (
             entry.pack != run[0].pack
             or entry.offset - end > gap
-            or entry.offset + entry.length - run[0].offset > RANGE_BYTES
+            or entry.offset + entry.length - run[0].offset > most()
         ):
-            ranges.append(_range(run, end))
+            yield _range(run, end)
             run = []
         end = max(end, entry.offset + entry.length) if run else entry.offset + entry.length
         run.append(entry)
     if run:
-        ranges.append(_range(run, end))
-    return ranges
+        yield _range(run, end)
 
 
 def _range(run: list[Entry], end: int) -> Range:
@@ -59,9 +64,13 @@ def _range(run: list[Entry], end: int) -> Range:
 
 
 def fetch(
-    backend: Backend, ranges: Iterable[Range], use: Callable[[Entry, Record], _Out]
+    backend: Backend,
+    ranges: Iterable[Range],
+    use: Callable[[Entry, Record], _Out],
+    room: Callable[[], int] = lambda: IN_FLIGHT * RANGE_BYTES,
 ) -> Iterator[tuple[Entry, _Out | CorruptObject | CorruptFile]]:
-    """Fetch ranges and have ``use`` look at each of their records in a thread; results in order.
+    """Fetch ranges and have ``use`` look at each of their records in a thread; results in order. ``room``
+    tells each time how many bytes may be on their way.
 
     A record's checksum is verified, and one that does not fit it is fetched once more. In the place of
     one that cannot be had, or that ``use`` refuses, comes what is wrong with it.
@@ -83,7 +92,7 @@ def fetch(
 
     # what came before and beside a request that failed is handed on before the failure is told
     workers = worker_count() if backend.near else IN_FLIGHT
-    for results in ordered_map(work, ranges, workers=workers):
+    for results in ordered_map(work, ranges, workers=workers, size=lambda one: one.length, room=room):
         yield from results
     if failed:
         raise failed[0]

@@ -26,6 +26,7 @@ class ReadAhead(ObjectDatabase):
 
     def __init__(self, source: ObjectDatabase, near: ObjectDatabase | None, monitor: Monitor) -> None:
         super().__init__(source.backend, source.index, monitor, PlainCache(_CACHE_BYTES), source.refusal)
+        self._source = source
         self._near = near
         self.lookup = Lookup(source.index)
         self._held: dict[ObjectId, tuple[Entry, Record]] = {}
@@ -131,6 +132,15 @@ class ReadAhead(ObjectDatabase):
     def _record(self, identity: ObjectId, entry: Entry, *, verify: bool = True) -> Record:
         found = self.held(entry)
         return found if found is not None else super()._record(identity, entry, verify=verify)
+
+    def record(self, identity: ObjectId) -> Record:
+        """The record that would be read first."""
+        return self._source.record(identity) if self.backend.near else super().record(identity)
+
+    def get(self, identity: ObjectId) -> bytes:
+        """An object's plain bytes."""
+        # what is near may be in part elsewhere, and knows how to get that
+        return self._source.get(identity) if self.backend.near else super().get(identity)
 
     def _get(self, identity: ObjectId, below: int, budget: _Budget) -> bytes:
         if self._near is not None and identity in self._near:

@@ -28,7 +28,7 @@ from mvc.remotes.anew import base_at_target, coded_anew
 from mvc.remotes.closure import least_deep, may_come_along
 from mvc.remotes.lookup import ANY_DEPTH
 from mvc.remotes.planning import Plan, order, plan
-from mvc.remotes.ranges import checked, coalesce, fetch
+from mvc.remotes.ranges import RANGE_BYTES, checked, fetch, stretches
 from mvc.remotes.sink import Sink
 
 __all__ = ["Plan", "plan", "transfer"]
@@ -37,8 +37,13 @@ _Item = TypeVar("_Item")
 _Arrived = tuple[Record, bool]
 """A record, and whether it is known to give its object."""
 
-_TOGETHER_BYTES = 2 << 20
+_TOGETHER_BYTES = 1 << 20
 """Of records that wait for their bases, which are fetched together where they do not come by themselves."""
+
+_SHARE = 24
+_LEAST_ROOM = 2 << 20
+"""At most so large a part of what has come is on its way at once, or so many bytes: a cut loses no more
+(docs/design/0028-resuming.md)."""
 
 
 def transfer(
@@ -95,6 +100,7 @@ class _Carrier:
         self._sound: set[ObjectId] = set()  # of what was added here, what is known to give its object
         self._added: set[ObjectId] = set()
         self._damaged: set[Entry] = set()
+        self._done = 0
 
     # --- copying -------------------------------------------------------------------------------------------
     def copy(self, entries: Iterable[Entry]) -> None:
@@ -106,13 +112,18 @@ class _Carrier:
             self._place([(entry, (record, False)) for entry, record in held])
             at_hand = {entry for entry, _record in held}
             far = [entry for entry in waiting if entry not in at_hand]
-            ranges = coalesce(far, self._source.backend.request_bytes)
+            backend = self._source.backend
+            ranges = stretches(far, backend.request_bytes, lambda: min(self._room() // 4, RANGE_BYTES))
             failed: list[StorageError] = []
-            arriving = _until_failure(fetch(self._source.backend, ranges, self._looked_at), failed)
+            arriving = _until_failure(fetch(backend, ranges, self._looked_at, self._room), failed)
             for arrived in batches(arriving, lambda item: item[0].length, _TOGETHER_BYTES):
                 self._place(arrived)
             if failed:
                 raise failed[0]  # behind what came before
+
+    def _room(self) -> int:
+        """Bytes that may be on their way: what a kill or a cut would lose."""
+        return max(self._done // _SHARE, _LEAST_ROOM)
 
     def _looked_at(self, _entry: Entry, record: Record) -> _Arrived:
         """A record that came, decoded where all that it leans on is at hand; in a thread."""
@@ -137,6 +148,7 @@ class _Carrier:
             self._bring(lacking)
         for entry, arrived in batch:
             self._monitor.advance(entry.length)
+            self._done += entry.length
             if not isinstance(arrived, tuple):
                 self._replace_damaged(entry, arrived)
                 continue

@@ -1,4 +1,4 @@
-"""Other copies of what a store holds: folders with a repository, or a part of one."""
+"""Other copies of what a store holds: folders with a repository, or a part of one, and remotes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from mvc.odb.database import CACHE_BYTES
 from mvc.odb.intents import announce
 from mvc.repo import STORE, Repository
 from mvc.root import RootStore
-from mvc.store import exists
+from mvc.sharing.addresses import Folder, parse_address
+from mvc.sharing.settings import remotes as configured
+from mvc.sharing.stores import store_of
+from mvc.store import Store, exists
 from mvc.upkeep.patched import PatchedDatabase, PatchedStore
 from mvc.upkeep.stock import Stock, pack_files
 from mvc.view import View
@@ -106,9 +109,50 @@ class FolderDonor:
             return {}
 
 
+class StoreDonor:
+    """A remote's store, asked through its index."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = name
+        self.is_copy = False
+        self._store = store
+        self._view: View | None = None
+
+    def open(self, stack: ExitStack) -> None:
+        """Read the donor's root. One that is damaged, or does not answer, has nothing to give."""
+        try:
+            self._view = stack.enter_context(self._store.reading())
+        except MvcError as error:
+            self._store.monitor.warn(f"{self.name} is not asked: {error.message}")
+
+    def plain(self, identity: ObjectId) -> bytes | None:
+        """An object's plain bytes; None where there are none, or the store does not answer."""
+        try:
+            return None if self._view is None else self._view.objects.get(identity)
+        except MvcError:
+            return None
+
+    def file(self, key: str, name: bytes) -> bytes | None:
+        """The file that hashes to ``name``; None where there is none."""
+        if self._view is None:
+            return None
+        try:
+            data = self._view.backend.get(key)
+        except MvcError:
+            return None
+        return data if blake3(data).digest() == name else None
+
+    def names(self) -> dict[str, bytes]:
+        """The refs."""
+        try:
+            return {} if self._view is None else dict(self._view.refs.values())
+        except MvcError:
+            return {}
+
+
 @contextmanager
 def donors(repository: Repository, folders: Sequence[Path]) -> Iterator[list[Donor]]:
-    """The folders given, then the configured remotes that are folders.
+    """The folders given, then the configured remotes, those that are folders first.
 
     Raises:
         UserError: a folder that was given is no store, or is the one that is to be repaired.
@@ -132,10 +176,17 @@ def donors(repository: Repository, folders: Sequence[Path]) -> Iterator[list[Don
             store = _store_in(io, folder)
             if store is not None and store.resolve() != repository.store.resolve():
                 found.append(_opened(FolderDonor(io, store, name), stack))
+        for name, address in _buckets(repository):
+            try:
+                opened = store_of(repository, address, repository.worktree)
+            except MvcError as error:
+                repository.monitor.warn(f"{name} is not asked: {error.message}")
+                continue
+            found.append(_opened(StoreDonor(opened, name), stack))
         yield found
 
 
-def _opened(donor: FolderDonor, stack: ExitStack) -> Donor:
+def _opened(donor: FolderDonor | StoreDonor, stack: ExitStack) -> Donor:
     donor.open(stack)
     return donor
 
@@ -154,6 +205,16 @@ def _remotes(repository: Repository) -> list[tuple[str, Path]]:
     except ConfigError as error:
         repository.monitor.warn(f"{error.message}; remotes are not asked")
         return []
+
+
+def _buckets(repository: Repository) -> list[tuple[str, str]]:
+    """Names and addresses of the configured remotes that are in no folder."""
+    try:
+        named = configured(repository.config())
+        parsed = [(name, parse_address(item.address, repository.worktree)) for name, item in named.items()]
+    except (ConfigError, UserError):
+        return []  # what is wrong with the settings was told, or is told by whoever uses the remote
+    return [(name, str(address)) for name, address in parsed if not isinstance(address, Folder)]
 
 
 def remotes(repository: Repository) -> Iterator[tuple[str, Path]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from mvc.config import enabled
 from mvc.errors import CorruptObject, InvalidName, RevisionNotFound, UsageError, UserError
 from mvc.history.names import offer
 from mvc.history.refnames import check_ref_name, short_ref_name
@@ -17,6 +18,7 @@ from mvc.registry.notes.joining import join
 from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
+from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.partial import deepened, portion, remember
 from mvc.sharing.settings import REMOTES, Remote
@@ -107,6 +109,8 @@ def fetch(
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
     ):
+        if isinstance(store, BundleStore):
+            check_needs(store, tx.view.objects)
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
@@ -156,7 +160,7 @@ def fetch(
         with incoming(repository, tx.view) as sink:
             planned = exchange.plan(sink)
             sink.expect(planned.bytes)
-            exchange.run(planned, sink, verify=True)
+            exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
             tx.publish(build)
             sink.done()
     deepened(repository)

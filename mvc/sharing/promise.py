@@ -20,7 +20,7 @@ from mvc.remotes.reaching import look_up, reach
 from mvc.repo import SHALLOW, Repository
 from mvc.root import Root
 from mvc.sharing.partial import filters, parse_shallow
-from mvc.sharing.stores import open_store
+from mvc.sharing.stores import open_store, patience_of
 from mvc.store import Store, read_text
 from mvc.transaction import add_entries
 from mvc.view import View
@@ -178,6 +178,7 @@ class Promise:
             Monitor(),
             base=repository.worktree,
             environment=repository.environment,
+            patience=patience_of(repository.config()),
         )
 
     def keep(self) -> None:

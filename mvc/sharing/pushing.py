@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mvc.config import Config
-from mvc.errors import ConflictError, ObjectMissing, RevisionNotFound, UsageError, UserError
+from mvc.errors import (
+    ConflictError,
+    ObjectMissing,
+    RevisionNotFound,
+    TakenForGarbage,
+    UsageError,
+    UserError,
+)
 from mvc.history.names import offer
 from mvc.history.reader import read_links
 from mvc.history.refnames import short_ref_name
@@ -115,11 +122,17 @@ def push(repository: Repository, remote: Remote, request: PushRequest, who: Pers
         ObjectPurged: the remote has purged what would come.
         StorageError: it cannot be reached, or refuses.
     """
-    for _attempt in range(_NOTES_TRIES):
+    for attempt in range(_NOTES_TRIES):
         try:
             pushed = _push(repository, remote, request, who, now)
         except _NotesParted:
             fetch(repository, remote, FetchRequest((NOTES,), tags="none"), who, now)
+            continue
+        except TakenForGarbage as error:
+            # what is still there counts as arrived: only what a collection condemned is sent again
+            if attempt + 1 == _NOTES_TRIES:
+                raise
+            repository.monitor.warn(f"{error.message}; sent again")
             continue
         except _LeftOut as left_out:
             with repository.reading() as view:

@@ -70,7 +70,7 @@ def _closing(sink: Incoming | Outgoing) -> Iterator[None]:
         again = "run it again to go on"
         raise StorageError(
             f"{error.message}; {size(kept)}{of} arrived and are kept",
-            hint=f"{error.hint}; {again}" if error.hint else again,
+            hint=error.hint if "again" in error.hint else "; ".join(filter(None, (error.hint, again))),
         ) from error
     finally:
         sink.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
 
@@ -13,11 +14,12 @@ from mvc.backends.memory import MemoryBackend
 from mvc.backends.objectstore import ObjectStoreBackend
 from mvc.backends.patience import Patience
 from mvc.backends.probe import probe
+from mvc.config import Config
 from mvc.errors import RepositoryNotFound, UserError
 from mvc.fileio import FileIO, storage_errors
 from mvc.monitor import Monitor
 from mvc.repo import STORE, Repository
-from mvc.sharing.addresses import Address, Folder, Memory, parse_address
+from mvc.sharing.addresses import Address, Bucket, Folder, Memory, parse_address
 from mvc.sharing.bucket import BucketStore
 from mvc.sharing.bundle import BundleStore, is_bundle
 from mvc.store import FolderStore, SharedFolder, Store, exists, read_text
@@ -49,7 +51,14 @@ def open_store(
     if isinstance(named, Folder):
         return _open_folder(io, named.path, monitor, environment)
     backend = _backend(io, named, environment, patience)
-    store = BucketStore.open(backend, monitor, str(named))
+    store: Store
+    try:
+        store = BucketStore.open(backend, monitor, str(named))
+    except RepositoryNotFound:
+        bundle = _bundle_in(io, named, monitor, environment, patience)
+        if bundle is None:
+            raise
+        store = bundle
     store.environment = environment
     return store
 
@@ -111,7 +120,27 @@ def store_of(repository: FolderStore, address: str, base: Path) -> Store:
         StorageError: it cannot be reached.
     """
     return open_store(
-        repository.io, address, repository.monitor, base=base, environment=repository.environment
+        repository.io,
+        address,
+        repository.monitor,
+        base=base,
+        environment=repository.environment,
+        patience=patience_of(repository.config()),
+    )
+
+
+def patience_of(config: Config) -> Patience:
+    """What the settings say of waiting for a bucket.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+    usual = Patience()
+    stall, retry = config.count("transfer.stall-seconds"), config.count("transfer.retry-seconds")
+    return replace(
+        usual,
+        stall=usual.stall if stall is None else max(stall, 1),
+        total=usual.total if retry is None else retry,
     )
 
 
@@ -126,6 +155,17 @@ def _backend(
     return open_bucket(
         named.scheme, named.name, named.prefix, environment, lambda path: _text(io, path), patience
     )
+
+
+def _bundle_in(
+    io: FileIO, named: Address, monitor: Monitor, environment: Mapping[str, str], patience: Patience | None
+) -> BundleStore | None:
+    """The bundle that an object of a bucket is, if it is one."""
+    if not isinstance(named, Bucket) or not named.prefix:
+        return None
+    above, _, key = named.prefix.rpartition("/")
+    backend = _backend(io, replace(named, prefix=above), environment, patience)
+    return BundleStore.open_object(backend, key, str(named), monitor)
 
 
 def _open_folder(io: FileIO, path: Path, monitor: Monitor, environment: Mapping[str, str]) -> Store:

@@ -81,6 +81,86 @@ FAULTS: tuple[Fault, ...] = (
         ),
         ("tests/test_kills.py::test_killed_at_every_step[commit]",),
     ),
+    # --- buckets ---
+    fault(
+        "stray of a bucket deleted at once",
+        "a writer who is on his way to his swap names a pack that is gone",
+        "mvc/collection/bucket.py",
+        "        root = condemning(view.root, packs, [match[0] for match in strays if not match[2]])\n",
+        "        for match in strays:\n            store.backend.delete(match[0])\n"
+        "        root = view.root\n",
+        "tests/test_bucket_gc.py::test_strays_are_condemned_first_and_never_deleted_at_once",
+    ),
+    fault(
+        "condemned without a new epoch",
+        "a writer names a pack that is about to be deleted",
+        "mvc/collection/swapping.py",
+        "    epoch = root.epoch + 1\n",
+        "    epoch = root.epoch\n",
+        "tests/test_bucket_gc.py::test_a_writer_whose_packs_were_taken_for_garbage_hears_of_it",
+    ),
+    fault(
+        "own packs not looked for",
+        "a writer names a pack that was condemned, deleted and forgotten since he put it",
+        "mvc/transaction.py",
+        " or self._store.lost_packs(own):\n",
+        ":\n",
+        "tests/test_bucket_gc.py::test_a_writer_whose_packs_were_taken_for_garbage_hears_of_it",
+    ),
+    Fault(
+        "forgotten before it is deleted",
+        "who takes over what he had put finds it, and it goes under his feet",
+        (
+            Edit(
+                "mvc/sweep.py",
+                "        store.backend.delete(pack_key(pack))\n",
+                "        LATE.append(pack_key(pack))\n",
+            ),
+            Edit("mvc/sweep.py", "def delete_condemned(", "LATE: list[str] = []\n\n\ndef delete_condemned("),
+            Edit(
+                "mvc/collection/bucket.py",
+                "        return None if root == view.root else root\n\n    swap(store, change)\n\n\n"
+                "def condemn_strays",
+                "        return None if root == view.root else root\n\n    swap(store, change)\n"
+                "    from mvc.sweep import LATE\n\n"
+                "    while LATE:\n        store.backend.delete(LATE.pop())\n\n\n"
+                "def condemn_strays",
+            ),
+        ),
+        ("tests/test_bucket_gc.py::test_what_leaves_the_list_of_condemned_packs_is_deleted_by_then",),
+    ),
+    fault(
+        "segments of one name for two writers",
+        "who loses the race deletes a segment that the winner's root names",
+        "mvc/odb/index.py",
+        "    superseded = shorten(chain((mark,), ",
+        "    superseded = shorten(chain((mark,)[1:], ",
+        "tests/test_bucket_writers.py::test_who_loses_the_race_deletes_no_segment_of_the_winner",
+    ),
+    fault(
+        "the log's next piece condemned",
+        "the next operation of a bucket moves the log into a piece that is deleted soon after",
+        "mvc/collection/leftovers.py",
+        "    pieces += [] if following is None else [following]\n",
+        "",
+        "tests/test_bucket_gc.py::test_the_piece_that_the_next_operation_makes_is_not_condemned",
+    ),
+    fault(
+        "grace not waited for",
+        "a reader of a bucket's older root misses what it leads to",
+        "mvc/collection/grace.py",
+        "if note.time <= now - grace)",
+        "if note.time <= now)",
+        "tests/test_bucket_gc.py::test_a_reader_of_an_old_root_reads_on_within_the_grace",
+    ),
+    fault(
+        "what may have been named deleted",
+        "a writer whose reply was lost deletes segments that root names",
+        "mvc/transaction.py",
+        "                if not moved.perhaps_done:\n                    discard",
+        "                if True:\n                    discard",
+        "tests/test_bucket_gc.py::test_a_swap_whose_reply_was_lost_deletes_nothing_that_it_named",
+    ),
     # --- one root, one swap ---
     fault(
         "swap that does not compare",
@@ -470,5 +550,88 @@ FAULTS: tuple[Fault, ...] = (
         "        for damage in self.index.damage():\n",
         "        for damage in ():\n",
         "tests/test_bit_rot.py::test_ids_of_the_index",
+    ),
+    # --- transfers that go on where they were cut ---
+    fault(
+        "torn end not cut off",
+        "what arrives after a power cut lies elsewhere than the index says",
+        "mvc/remotes/incoming.py",
+        "        if end < len(data):\n",
+        "        if False:\n",
+        "tests/test_resuming.py::test_a_torn_end_is_cut_off_and_what_is_before_it_stays",
+    ),
+    Fault(
+        "file of an earlier fetch not checked",
+        "damage of the disk becomes a pack of the store",
+        (
+            Edit(
+                "mvc/remotes/incoming.py",
+                "        if blake3(data).digest() != name:\n",
+                "        if not data:\n",
+            ),
+            Edit(
+                "mvc/remotes/incoming.py",
+                "        return records if _end(records) == len(data) else None\n",
+                "        return records\n",
+            ),
+        ),
+        ("tests/test_resuming.py::test_a_full_file_that_is_not_what_it_was_is_fetched_again",),
+    ),
+    fault(
+        "bases of what arrived not asked for",
+        "a record is named that leans on what a power cut took, or a collection",
+        "mvc/remotes/arrived.py",
+        "        if all(_stands(base, record.depth, depths, target) for base in record.bases):\n",
+        "        if True:\n",
+        "tests/test_resuming.py::test_a_record_counts_only_with_what_it_leans_on",
+        "tests/test_resuming.py::test_a_record_that_was_sent_counts_only_with_what_it_leans_on",
+    ),
+    fault(
+        "journal of a push believed without a look",
+        "root names a pack that never came there",
+        "mvc/remotes/outgoing.py",
+        "            if found\n        ]\n",
+        "            if True\n        ]\n",
+        "tests/test_resuming.py::test_a_pack_that_is_gone_is_sent_again",
+    ),
+    fault(
+        "condemned pack taken over",
+        "a push names a pack that is about to be deleted",
+        "mvc/remotes/outgoing.py",
+        "            if sent.name not in index.dead_packs and not is_named(",
+        "            if not is_named(",
+        "tests/test_resuming.py::test_a_pack_that_is_condemned_is_sent_again",
+    ),
+    fault(
+        "pack sent before it is remembered",
+        "what was sent before a cut is sent again",
+        "mvc/remotes/outgoing.py",
+        "        self._journal.add(sent)\n",
+        "        pass\n",
+        "tests/test_resuming.py::test_what_was_sent_before_a_cut_is_not_sent_again",
+    ),
+    fault(
+        "arrived file not synced",
+        "a pack that root names is empty or torn after a power cut",
+        "mvc/remotes/incoming.py",
+        "            self._io.sync(self._handle)\n",
+        "            pass\n",
+        "tests/test_resuming.py::test_a_power_cut_at_any_step_leaves_what_can_be_gone_on_with",
+    ),
+    fault(
+        "refused sync believed later",
+        "a second sync calls durable what the first one lost",
+        "mvc/remotes/incoming.py",
+        "            self._drop_open()\n            self._begin_empty()\n            raise\n",
+        "            raise\n",
+        "tests/test_resuming.py::test_what_a_disk_refused_to_make_durable_is_not_believed_later",
+    ),
+    fault(
+        "collection of strays not waited for",
+        "a pack of an earlier attempt is deleted after it was counted on",
+        "mvc/sharing/sinks.py",
+        "            held = store.locks.take(STRAYS, exclusive=True, wait=True)\n",
+        "            held = None\n",
+        "tests/test_resuming.py::test_who_takes_over_packs_waits_for_a_collection_that_deletes_some",
     ),
 )
