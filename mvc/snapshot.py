@@ -126,8 +126,8 @@ class WorkTreeJob(Job):
         return self._selected(before, kept) if self._request.paths else self._joined(head, before, kept)
 
     def kept(self, before: Mapping[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
-        """What could not be looked at stays as it was: unreadable is not deleted. So does what need not lie in
-        the work tree."""
+        """What could not be looked at stays as it was: unreadable is not deleted. So does what need not lie
+        in the work tree."""
         skipped = {
             path: entry
             for path, entry in before.items()
