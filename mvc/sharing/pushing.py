@@ -206,7 +206,7 @@ def _exchange(ours: View, tx: Transaction, monitor: Monitor, wishes: list[Wish])
         if not ours.objects.shallow:
             raise
         raise UserError(
-            "the remote lacks earlier versions, which are not here either: history was cut at a depth",
+            "the remote lacks earlier versions, which are not here either: history was cut by --depth",
             hint="mvc fetch --unshallow brings them",
         ) from error
 
