@@ -15,6 +15,7 @@
     │   ├── UnsupportedFeature       a newer mvc wrote this
     │   ├── StorageError             disk full, permission, I/O
     │   ├── ObjectPurged             what was asked for left the store for good
+    │   │   └── ObjectElsewhere      it was left with another store, and is not fetched now
     │   └── FileChanged              a work file changed while it was read
     ├── ConflictError             4  somebody else's change is in the way
     │   ├── RefMoved
@@ -104,6 +105,13 @@ class StorageError(UserError):
 
 class ObjectPurged(UserError):
     """An object that was purged: it is gone on purpose, and may not come back."""
+
+
+class ObjectElsewhere(ObjectPurged):
+    """An object that was left with another store, and that whoever reads now will not fetch for this.
+
+    Handled as what was purged, because it is not here on purpose.
+    """
 
 
 def refused(path: str, error: ObjectPurged) -> ObjectPurged:

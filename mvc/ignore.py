@@ -94,6 +94,14 @@ class IgnoreRules:
                     return not rule.negated
         return False
 
+    def takes(self, path: str) -> bool:
+        """Whether a file is meant, itself or by a folder above it; for rules that say what to take."""
+        if self.ignored(path, False):
+            return True
+        # as in Git, what lies in a folder that is meant cannot be taken out again
+        folders = path.split("/")[:-1]
+        return any(self.ignored("/".join(folders[:count]), True) for count in range(1, len(folders) + 1))
+
 
 def _lines(text: str) -> list[str]:
     """Lines as Git takes them: only LF ends one, a CR before it goes, and so does a byte order mark."""

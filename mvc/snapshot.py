@@ -126,8 +126,13 @@ class WorkTreeJob(Job):
         return self._selected(before, kept) if self._request.paths else self._joined(head, before, kept)
 
     def kept(self, before: Mapping[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:
-        """What could not be looked at stays as it was: unreadable is not deleted."""
-        skipped = {path: entry for path, entry in before.items() if was_skipped(self._found, path)}
+        """What could not be looked at stays as it was: unreadable is not deleted. So does what need not lie
+        in the work tree."""
+        skipped = {
+            path: entry
+            for path, entry in before.items()
+            if was_skipped(self._found, path) or self._workspace.left_out(self._found, path)
+        }
         return {**skipped, **files} if skipped else files
 
     def _selected(self, before: dict[str, TreeEntry], files: dict[str, TreeEntry]) -> dict[str, TreeEntry]:

@@ -86,6 +86,8 @@ class Store(ABC):
         self.monitor = monitor
         self.roots = RootStore(backend)
         self._cache = PlainCache(cache_bytes)
+        self.looked_at = False
+        """Whether people look at it as it is, so that HEAD means its default branch."""
         self._fetching: Fetching | None = None
         self.published: list[Operation] = []
         """What this object's commands have published, oldest first."""
@@ -137,7 +139,15 @@ class Store(ABC):
     def read(self) -> View:
         """The state now, without announcing a reader: for those who are announced already."""
         root, raw = self.roots.read()
-        return View(root, raw, self.backend, self.monitor, self._cache, supply=self.supply())
+        return View(
+            root,
+            raw,
+            self.backend,
+            self.monitor,
+            self._cache,
+            supply=self.supply(),
+            assume_head=self.looked_at,
+        )
 
     def supply(self) -> Supply | None:
         """Fetches what versions name and what was left with another store; None where all is here."""
@@ -165,6 +175,9 @@ class Store(ABC):
     def index_of(self, root: Root) -> Index:
         """The index that a root describes."""
         return index_of(root, self.backend)
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing that others see
+        """Leave nothing behind that is only of use to whoever has the store open."""
 
     def forget_decoded(self) -> None:
         """Empty the cache of decoded objects."""
@@ -209,6 +222,11 @@ class FolderStore(Store):
     def check_alive(self) -> None:
         """Ask the locks."""
         self.locks.check()
+
+    def close(self) -> None:
+        """Leave nothing in the folder of temporary files."""
+        self.temporary.close()
+        self.locks.close()
 
     def config(self) -> Config:
         """The store's settings."""
@@ -282,6 +300,16 @@ class SharedFolder(FolderStore):
         """
         check_format(io, folder, f"no store in {folder}", hint="'mvc remote add' makes one")
         return cls(io, folder, monitor)
+
+    def close(self) -> None:
+        """Leave nothing in the folder of temporary files; who changed the store takes along what the dead
+        left there, as no command works here that would."""
+        if self.published:
+            try:
+                self.sweep()
+            except StorageError as error:  # what was published is safe; the next one tries again
+                self.monitor.warn(error.message)
+        super().close()
 
 
 _BEGUN = ("root", "root.lock", "config")

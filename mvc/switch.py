@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from stat import S_ISREG, S_IXUSR
 
@@ -15,7 +15,7 @@ from mvc.history.treediff import build_tree, overlay
 from mvc.ingest import ingest_file
 from mvc.objectid import TreeId
 from mvc.objects import EXECUTABLE, FILE, Tree, TreeEntry
-from mvc.paths import shown
+from mvc.paths import is_below, shown
 from mvc.placing import place, remember_placed
 from mvc.tombstones import purged_error
 from mvc.transaction import Transaction, Update
@@ -37,6 +37,7 @@ def switch(
     partial: bool = False,
     version: Mapping[str, TreeEntry] | None = None,
     clean: Collection[str] = (),
+    asked: Sequence[str] = (),
 ) -> tuple[int, int]:
     """Bring the work tree to ``target`` and publish an update; returns files written and removed.
 
@@ -45,7 +46,9 @@ def switch(
     changes to files that are equal in both versions are taken back too. If ``partial``, only the paths of
     ``target`` are touched, compared with the work tree itself whatever HEAD has. ``version`` is what the work
     tree was made from, where that is not HEAD's. What ``force`` overwrites is stored first, so that ``undo``
-    brings it back. The paths of ``clean`` must hold no uncommitted work, even if they are not touched.
+    brings it back. The paths of ``clean`` must hold no uncommitted work, even if they are not touched. Files
+    that need not lie in the work tree and do not (:mod:`mvc.worktree.sparse`) stay out, but for what lies at
+    or below the paths of ``asked``.
 
     Raises:
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set; or work was written while
@@ -59,7 +62,14 @@ def switch(
     version = files_left(view, view.head_commit()) if version is None else version
     # a purged file counts as no version's: what lies at its path is left alone
     current, _gone = without_purged(view, version)
-    state = workspace.state(view, current, workspace.scan())
+    found = workspace.scan()
+    current = {path: entry for path, entry in current.items() if not workspace.left_out(found, path)}
+    target = {
+        path: entry
+        for path, entry in target.items()
+        if not workspace.left_out(found, path) or any(is_below(path, name) for name in asked)
+    }
+    state = workspace.state(view, current, found)
     with storage_errors("cannot read the work tree"):
         result = plan(
             workspace.io,

@@ -55,6 +55,7 @@ class View:
         *,
         index: Index | None = None,
         supply: Supply | None = None,
+        assume_head: bool = False,
     ) -> None:
         _check_head(root.head)
         self.root = root
@@ -65,6 +66,7 @@ class View:
         self.refs = RefTable(root.refs, backend)
         self.index = index or index_of(root, backend)
         self._supply = supply
+        self._assumed = _default_branch(root) if assume_head and root.head is None else None
         self.tombstones = Tombstones(root.tombstones, backend)
         """What was purged."""
         self.objects = ObjectDatabase(
@@ -77,8 +79,9 @@ class View:
     # --------------------------------------------
     @property
     def head(self) -> str | CommitId | None:
-        """The current branch's full name, or a commit id when HEAD is detached."""
-        return self.root.head
+        """The current branch's full name, or a commit id when HEAD is detached; of a shared store that is
+        looked at, its default branch."""
+        return self._assumed if self.root.head is None else self.root.head
 
     def get(self, name: str) -> ObjectId | None:
         """What a ref points to."""
@@ -138,14 +141,14 @@ class View:
     # ---------------------------------------------------------------------------------
     def head_commit(self) -> CommitId | None:
         """The commit that HEAD means; None before the first one."""
-        if isinstance(self.root.head, CommitId):
-            return self.root.head
-        target = None if self.root.head is None else self.refs.get(self.root.head)
+        if isinstance(self.head, CommitId):
+            return self.head
+        target = None if self.head is None else self.refs.get(self.head)
         return target if isinstance(target, CommitId) else None
 
     def branch(self) -> str | None:
         """The current branch's short name; None when HEAD is detached."""
-        head = self.root.head
+        head = self.head
         return head.removeprefix(BRANCHES) if isinstance(head, str) and head.startswith(BRANCHES) else None
 
     def commit(self, identity: CommitId) -> Commit:
@@ -168,6 +171,11 @@ class View:
     def operations(self) -> Iterator[Operation]:
         """The operation log, newest first."""
         return self.root.oplog.newest_first(self.backend)
+
+
+def _default_branch(root: Root) -> str | None:
+    named = root.extra.get("default_branch")
+    return BRANCHES + named if isinstance(named, str) else None
 
 
 def _check_head(head: str | CommitId | None) -> None:

@@ -20,7 +20,9 @@ from mvc.history.reader import ObjectReader, PartTable, read_manifest, read_rang
 from mvc.history.treediff import flatten
 from mvc.objectid import ID_BYTES, ManifestId, ObjectId, TreeId
 from mvc.objects import Manifest
+from mvc.odb.database import ObjectDatabase
 from mvc.repo import Repository
+from mvc.store import Store
 from mvc.weights import TensorHash, digests, tensor_hashes, weights_id
 
 FOLDER_NAME = "weights"
@@ -40,15 +42,17 @@ MOST_ROWS = 500_000
 class Weigher:
     """Weights ids of what a repository holds. ``objects`` is where files are read from."""
 
-    def __init__(self, repository: Repository, objects: ObjectReader) -> None:
-        self._notes = _Notes(repository)
-        self.monitor = repository.monitor
+    def __init__(self, store: Store, objects: ObjectReader) -> None:
+        self._notes = _Notes(store) if isinstance(store, Repository) else None
+        self._store = store
+        self.monitor = store.monitor
         self._told: dict[TreeId, str | None] = {}
         self._objects = objects
+        self._near: Weigher | None = None
 
     def remember(self, identity: ManifestId, manifest: Manifest, found: Sequence[bytes | None]) -> None:
         """Note the digests of a file's tensors, in the order of its manifest, where that saves time."""
-        if found and manifest.size >= NOTED_BYTES:
+        if found and manifest.size >= NOTED_BYTES and self._notes is not None:
             self._notes.write(identity, list(found))
 
     def hashes(self, identity: ManifestId, manifest: Manifest | None = None) -> list[TensorHash] | None:
@@ -60,7 +64,7 @@ class Weigher:
         manifest = manifest or read_manifest(self._objects, identity)
         if not manifest.tensors:
             return []
-        known = self._notes.digests(identity, len(manifest.tensors))
+        known = self._noted(identity, manifest)
         if known is None:
             known = list(self._read(manifest))
             self.remember(identity, manifest, known)
@@ -68,8 +72,20 @@ class Weigher:
 
     def digests(self, identity: ManifestId, manifest: Manifest) -> Iterable[bytes | None]:
         """The digests of a file's tensors, each worked out when it is asked for, unless they are known."""
-        known = self._notes.digests(identity, len(manifest.tensors))
+        known = self._noted(identity, manifest)
         return self._read(manifest) if known is None else known
+
+    def _noted(self, identity: ManifestId, manifest: Manifest) -> Sequence[bytes | None] | None:
+        return None if self._notes is None else self._notes.digests(identity, len(manifest.tensors))
+
+    @property
+    def near(self) -> Weigher:
+        """One that fetches nothing from elsewhere to tell an id."""
+        if not isinstance(self._objects, ObjectDatabase):
+            return self
+        if self._near is None:
+            self._near = Weigher(self._store, self._objects.at_hand())
+        return self._near
 
     def file(self, identity: ManifestId, manifest: Manifest | None = None) -> str | None:
         """A file's weights id; None for a file without tensors, or with one too large to hash."""
@@ -79,17 +95,18 @@ class Weigher:
     def folder(self, identity: TreeId) -> str | None:
         """The weights id of all tensors in a folder and below; None as for :meth:`file`, and for a folder of
         more than :data:`MOST_ROWS` tensors in different files."""
-        known = self._notes.text(identity)
+        known = None if self._notes is None else self._notes.text(identity)
         if known is None:
             known = self._weigh(identity) or ""
-            self._notes.write(identity, known)
+            if self._notes is not None:
+                self._notes.write(identity, known)
         return known or None
 
     def told(self, identity: TreeId) -> str | None:
         """A folder's weights id for who can do without: damage is told to the monitor, and there is none."""
         if identity not in self._told:
             try:
-                self._told[identity] = self.folder(identity)
+                self._told[identity] = self.near.folder(identity)
             except ObjectPurged:
                 self._told[identity] = None
             except DamageError as error:

@@ -14,13 +14,14 @@ from mvc.objectid import CommitId, ManifestId, TreeId
 from mvc.objects import Tree, TreeEntry
 from mvc.paths import shown
 from mvc.repo import Repository
-from mvc.store import exists
+from mvc.store import exists, read_text
 from mvc.tombstones import Purge
 from mvc.view import View
 from mvc.worktree.apply import recover
 from mvc.worktree.compare import WorkState, compare
 from mvc.worktree.index import IndexEntry, Moment, StatCache, file_system_time
 from mvc.worktree.scan import ScanResult, scan
+from mvc.worktree.sparse import FILE_NAME, Sparse
 
 EMPTY_TREE = Tree(())
 
@@ -37,6 +38,7 @@ class Workspace:
         self.monitor = repository.monitor
         self.cache = StatCache.load(repository.io, repository.store / "index")
         self._before = self.moment() if writable else None
+        self.sparse = read_sparse(repository)
 
     def scan(self, only: Sequence[str] = ()) -> ScanResult:
         """What lies in the work tree; skipped files are told to the monitor.
@@ -55,7 +57,24 @@ class Workspace:
     def state(self, view: View, version: Mapping[str, TreeEntry], found: ScanResult) -> WorkState:
         """The work tree against a version's files."""
         with storage_errors("cannot read the work tree"):
-            return compare(self.io, self.root, found, self.cache, version, view.manifests.manifest)
+            state = compare(self.io, self.root, found, self.cache, version, view.manifests.manifest)
+        state.deleted = [path for path in state.deleted if not self.sparse.leaves_out(path)]
+        return state
+
+    def left_out(self, found: ScanResult, path: str) -> bool:
+        """Whether a file is not in the work tree because it need not be: it counts as unchanged."""
+        return path not in found.files and self.sparse.leaves_out(path)
+
+    def take(self, paths: Sequence[str]) -> None:
+        """Have files, or what lies in folders, in the work tree from now on.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        more = self.sparse.with_paths(paths)
+        if more.text is not None and more.text != self.sparse.text:
+            self.repository.write(FILE_NAME, more.text)
+            self.sparse = more
 
     def remember(self, entries: Mapping[str, IndexEntry]) -> None:
         """Store what is known of the work tree's files, so that they need not be read again; nothing in a
@@ -81,6 +100,16 @@ class Workspace:
         """The file system's time."""
         with storage_errors("cannot ask the file system for its time"):
             return file_system_time(self.io, self.repository.temporary.new())
+
+
+def read_sparse(repository: Repository) -> Sparse:
+    """Which files lie in the work tree.
+
+    Raises:
+        StorageError: the list cannot be read.
+    """
+    path = repository.store / FILE_NAME
+    return Sparse(read_text(repository.io, path) if exists(repository.io, path) else None)
 
 
 def files_of(view: View, commit: CommitId | None) -> dict[str, TreeEntry]:

@@ -49,7 +49,6 @@ from tests.engine import (
     weights_versions,
 )
 from tests.faults import FaultIO
-from tests.transfers import check as assert_whole
 
 NAME = "model.safetensors"
 

@@ -63,7 +63,7 @@ class File:
         """``w1:…``, equal for files that hold equal weights; None without tensors. See
         :attr:`mvc.Revision.weights_id`."""
         with self._session.reading() as view:
-            weigher = Weigher(self._session.repository, view.objects)
+            weigher = Weigher(self._session.store, view.objects)
             return weigher.file(ManifestId(self._entry.id), self._manifest)
 
     @property

@@ -18,7 +18,7 @@ from mvc.history.revisions import resolve_commit
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.repo import Repository
-from mvc.store import read_text
+from mvc.store import Store, read_text
 from mvc.view import View
 
 Place = str | os.PathLike[str]
@@ -27,8 +27,8 @@ Place = str | os.PathLike[str]
 class Opened:
     """What :class:`mvc.Repo` does everything with."""
 
-    def __init__(self, repository: Repository, context: Context, *, keep: bool = False) -> None:
-        self._session = Session(repository, keep=keep)
+    def __init__(self, store: Store, context: Context, *, keep: bool = False) -> None:
+        self._session = Session(store, keep=keep)
         self._context = context
         self._author: Person | None = None
 

@@ -36,6 +36,7 @@ from mvc.ops.status import status
 from mvc.paths import shown
 from mvc.remotes.filters import parse_filter
 from mvc.repo import DEFAULT_BRANCH, Repository
+from mvc.sharing.stores import look_at
 from mvc.store import read_text
 from mvc.underway.pending import read_pending
 
@@ -54,14 +55,29 @@ class Repo(Asking, Changing, Merging, Noting, Sharing):
     def open(
         cls, path: Place = ".", *, monitor: Monitor | None = None, cache_bytes: int | None = None
     ) -> Self:
-        """The repository of exactly this folder.
+        """The repository of exactly this folder, or a shared store by its address: ``s3://bucket/prefix``,
+        ``file:///folder``.
+
+        A shared store is read where it lies: versions, metrics, tensors, of which no more is fetched
+        than what is read. ``HEAD`` is its default branch. What needs a work tree says so.
 
         With ``cache_bytes`` so many bytes of tensors, once decoded, are kept in memory for the next time:
         for who loads versions again and again, or many that are stored as differences from a few.
 
         Raises:
             RepositoryNotFound: there is none.
+            StorageError: the store does not answer, or refuses.
         """
+        if isinstance(path, str) and "://" in path:
+            context = Context.of_process()
+            store = look_at(
+                FileIO(),
+                path,
+                monitor or Monitor(),
+                base=context.cwd,
+                environment=context.store_environment,
+            )
+            return cls(store, context, keep=cache_bytes is not None)
         return cls._of(Repository.open, path, monitor, cache_bytes)
 
     @classmethod
@@ -164,7 +180,7 @@ class Repo(Asking, Changing, Merging, Noting, Sharing):
     @property
     def monitor(self) -> Monitor:
         """What hears of progress, warnings and damage."""
-        return self._repository.monitor
+        return self._session.store.monitor
 
     @property
     def branch(self) -> str | None:
@@ -180,7 +196,10 @@ class Repo(Asking, Changing, Merging, Noting, Sharing):
             return None if identity is None else self._revision(view, identity)
 
     def __repr__(self) -> str:
-        return f"<Repo {str(self.path)!r}>"
+        store = self._session.store
+        return (
+            f"<Repo {str(store.worktree)!r}>" if isinstance(store, Repository) else "<Repo of a shared store>"
+        )
 
     # --- committing ---------------------------------------------------------------------------------------
     def commit(
@@ -375,7 +394,7 @@ class Repo(Asking, Changing, Merging, Noting, Sharing):
             return Diff(
                 list(
                     diff_versions(
-                        self._repository, view, old or "HEAD", new, wanted, tensors=tensors, depth=depth
+                        self._session.store, view, old or "HEAD", new, wanted, tensors=tensors, depth=depth
                     )
                 )
             )

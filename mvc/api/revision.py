@@ -120,7 +120,7 @@ class Revision(Mapping[str, File]):
             DamageError: stored bytes are missing or wrong.
         """
         with self._session.reading() as view:
-            return Weigher(self._session.repository, view.objects).folder(self._commit.tree)
+            return Weigher(self._session.store, view.objects).folder(self._commit.tree)
 
     def card(self) -> Card:
         """What it is, holds, comes from and lacks, as ``mvc show`` prints it."""

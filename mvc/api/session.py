@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from mvc.errors import UserError
 from mvc.repo import Repository
+from mvc.store import FolderStore, Store
 from mvc.view import View
 
 
@@ -16,11 +17,25 @@ class Session:
     ``keep``: decoded tensors stay in the repository's cache, because its owner made room for them.
     """
 
-    def __init__(self, repository: Repository, *, keep: bool = False) -> None:
-        self.repository = repository
+    def __init__(self, store: Store, *, keep: bool = False) -> None:
+        self.store = store
         self.keep = keep
         self._view: View | None = None
         self._closed = False
+
+    @property
+    def repository(self) -> Repository:
+        """The repository, for what needs its work tree.
+
+        Raises:
+            UserError: it is a store that was opened where it lies.
+        """
+        if not isinstance(self.store, Repository):
+            raise UserError(
+                "a shared store is only read where it lies: it has no work tree",
+                hint="mvc clone makes a repository of it",
+            )
+        return self.store
 
     @contextmanager
     def reading(self) -> Iterator[View]:
@@ -30,7 +45,7 @@ class Session:
             UserError: the repository was closed.
         """
         self.check_open()
-        with self.repository.reading() as view:
+        with self.store.reading() as view:
             known = self._view
             if known is None or known.raw != view.raw:
                 self._view = known = view
@@ -45,5 +60,6 @@ class Session:
         """Let go of maps and memory, and leave nothing in the store's folder of temporary files."""
         self._closed = True
         self._view = None
-        self.repository.temporary.close()
-        self.repository.locks.close()
+        if isinstance(self.store, FolderStore):
+            self.store.temporary.close()
+            self.store.locks.close()

@@ -21,7 +21,7 @@ from mvc.objects import Person, Timestamp
 from mvc.oplog import Operation
 from mvc.repo import Repository
 from mvc.sharing.settings import is_address, remotes
-from mvc.store import Store, read_text
+from mvc.store import FolderStore, Store, read_text
 from mvc.text import one_line
 
 HINTS = "hints"
@@ -43,7 +43,10 @@ class Call:
     paged: bool = False
     pager: Pager | None = None
     io: FileIO = field(default_factory=FileIO)
+    address: str | None = None
+    """Of a shared store that is looked at where it lies (``mvc -R``)."""
     _repository: Repository | None = None
+    _store: Store | None = None
     _screen: Screen | None = None
 
     # --- the repository and who works on it ---------------------------------------------------------------
@@ -53,14 +56,20 @@ class Call:
 
         Raises:
             RepositoryNotFound: there is none here or above.
+            UsageError: a shared store is looked at instead.
         """
+        if self.address is not None:
+            raise UsageError(
+                "this needs a repository of its own, not a store that others share",
+                hint=f"mvc clone {self.address}",
+            )
         if self._repository is None:
             self._repository = Repository.find(
                 self.io, self.context.cwd, self.monitor, environment=self.context.store_environment
             )
         return self._repository
 
-    def store(self, remote: str | None) -> Store:
+    def store_named(self, remote: str | None) -> Store:
         """The store of a remote, by its name or address; the repository itself where None is named.
 
         Raises:
@@ -79,6 +88,28 @@ class Call:
         return store_of(self.repository, named.address, base)
 
     @property
+    def store(self) -> Store:
+        """What is read: the repository of the current folder, or the shared store that ``-R`` names.
+
+        Raises:
+            RepositoryNotFound: there is none.
+            StorageError: it does not answer.
+        """
+        if self.address is None:
+            return self.repository
+        if self._store is None:
+            from mvc.sharing.stores import look_at  # which knows every kind of store
+
+            self._store = look_at(
+                self.io,
+                self.address,
+                self.monitor,
+                base=self.context.cwd,
+                environment=self.context.store_environment,
+            )
+        return self._store
+
+    @property
     def published(self) -> list[Operation]:
         """What this run has changed so far, oldest first."""
         return [] if self._repository is None else self._repository.published
@@ -93,9 +124,10 @@ class Call:
         Raises:
             UserError: there was no such pager.
         """
-        if self._repository is not None:
-            self._repository.temporary.close()
-            self._repository.locks.close()
+        for store in (self._repository, self._store):
+            if isinstance(store, FolderStore):
+                store.temporary.close()
+                store.locks.close()
         if self.pager is not None:
             pager, self.pager = self.pager, None
             pager.finish()
@@ -120,6 +152,8 @@ class Call:
 
     def settings(self) -> list[Config]:
         """The repository's settings, then the user's own."""
+        if self.address is not None:
+            return [self.global_config()]
         return [self.repository.config(), self.global_config()]
 
     def global_config(self) -> Config:
@@ -179,6 +213,9 @@ class Call:
     def _inside(self, path: str) -> str:
         if not path:
             raise UsageError("a path is empty", hint=". means the current folder")
+        if self.address is not None:
+            # there is no folder of it in which we could be: its top is where paths begin
+            return os.path.normpath(path).lstrip("/")
         top = self.repository.worktree
         absolute = os.path.normpath(self.context.cwd / path)
         relative = os.path.relpath(absolute, top)
@@ -201,6 +238,8 @@ class Call:
 
     def shown(self, path: str) -> str:
         """A path of the library as it is called from the current folder."""
+        if self.address is not None:
+            return one_line(path)
         return one_line(os.path.relpath(self.repository.worktree / path, self.context.cwd))
 
     # --- output -------------------------------------------------------------------------------------------

@@ -8,7 +8,11 @@ from mvc.cli.declare import Argument, command
 from mvc.ops.cat import cat as read_pieces
 
 
-@command("mvc cat HEAD~1:config.json", "mvc cat 'v1.0:model.safetensors#lm_head.weight' > lm_head.bin")
+@command(
+    "mvc cat HEAD~1:config.json",
+    "mvc cat 'v1.0:model.safetensors#lm_head.weight' > lm_head.bin",
+    anywhere=True,
+)
 def cat(
     call: Call,
     what: Annotated[
@@ -17,7 +21,7 @@ def cat(
 ) -> None:
     """Write a file of a version, or one tensor of it, to standard output, as it is."""
     out = sys.stdout.buffer
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         for piece in read_pieces(view, call.revision(what)):
             out.write(piece)
         out.flush()

@@ -54,6 +54,10 @@ def clone(
     The copy has a remote 'origin', which 'mvc pull' and 'mvc push' mean from then on; its branches are
     origin/main and so on. A clone that was cut short goes on where it stopped when the same command is run
     again.
+
+    With --filter only the files that a path: pattern takes lie in the folder, and other pieces are fetched
+    when they are read; 'mvc checkout -- PATH' brings a file. With --depth history ends after so many
+    versions.
     """
     name = folder or _name_of(address)
     place = (call.context.cwd / name).resolve()
@@ -97,6 +101,9 @@ def clone(
         where = "" if done.branch is None else f" on {one_line(done.branch)}"
         again = ", going on where an earlier try stopped" if done.resumed else ""
         call.report(f"cloned into {one_line(name)}: {came}{again}; {done.commit.short}{where}")
+        if request.filter.leaves_pieces_out and request.checkout:
+            laid = count(done.written, "file lies", "files lie")
+            call.report(f"{laid} in the folder; 'mvc checkout -- PATH' brings others")
 
 
 def _name_of(address: str) -> str:

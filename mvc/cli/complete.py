@@ -23,6 +23,7 @@ from mvc.view import View
 
 GLOBAL = {
     "-C": "Work in this folder.",
+    "-R": "Read a shared store where it lies.",
     "-q": "Print nothing but what was asked for and errors.",
     "-v": "Say more.",
     "--color": "When output is coloured.",
@@ -58,7 +59,7 @@ def offers(context: Context, before: list[str], current: str) -> Iterable[Candid
     rest = list(before)
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
-        if word not in ("-C", "--color"):
+        if word not in ("-C", "-R", "--color"):
             continue
         if not rest:
             return _choices(COLOUR_CHOICES, current) if word == "--color" else _folders(context, current)
@@ -251,6 +252,14 @@ class Line:
         """A folder anywhere."""
         return _folders(self.context, begin)
 
+    def file(self, begin: str) -> Iterable[Candidate]:
+        """A file anywhere."""
+        return candidates.paths(begin, self.context.cwd)
+
+    def version_or_target(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc export`` is of; behind that, where it goes to."""
+        return self.file(begin) if self.free else self.inside(begin)
+
     def named_path(self, begin: str) -> Iterator[Candidate]:
         """``NAME=PATH``: a path anywhere, behind a name that only the user knows."""
         name, equals, path = begin.partition("=")
@@ -315,7 +324,10 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "PATH[#TENSOR]": Line.path_or_tensor,
     "NOTE": Line.note,
     "DIR": Line.folder,
+    "SOURCE": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
+    "FILE": Line.file,
+    "REV|DEST": Line.version_or_target,
     "ADDRESS": Line.folder,
     "BRANCH": Line.branch_there,
     "REFSPEC": Line.refspec,

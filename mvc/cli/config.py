@@ -36,7 +36,7 @@ def config(
     since it names a program), and records less with commit.environment = false and commit.code = false.
     gc.undo-days, gc.trash-days, gc.grace-hours and gc.standalone are described by 'mvc gc --help';
     core.shared (auto, always or never) says whether several machines use the folder, and remote.NAME.url
-    where 'mvc repair' finds another copy. transfer.stall-seconds (30), transfer.retry-seconds (60) say how
+    where 'mvc repair' finds another copy. transfer.stall-seconds (30) and transfer.retry-seconds (60) say how
     long a bucket is waited for; with transfer.verify = false what a fetch brings is checked by checksums
     only, and not decoded before it is visible. Other settings are kept for the programs that use them.
     """

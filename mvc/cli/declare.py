@@ -76,7 +76,8 @@ class Command:
     the exit code (None: 0). ``exits`` say what its exit codes mean beyond the usual, ``data`` what
     ``--json`` prints; ``paths`` tells that paths may follow a ``--``, which the function finds in
     ``call.paths``; ``paged``, that on a terminal its lines go through a pager. Behind one of the words of
-    ``program``, if it stands first, comes a program's command line as it is, which ``call.paths`` has too."""
+    ``program``, if it stands first, comes a program's command line as it is, which ``call.paths`` has too.
+    ``anywhere`` tells that a shared store will do, read where it lies (``mvc -R``)."""
 
     name: str
     function: Callable[..., int | None]
@@ -87,6 +88,7 @@ class Command:
     paths: bool
     paged: bool
     program: tuple[str, ...] = ()
+    anywhere: bool = False
 
     @property
     def description(self) -> str:
@@ -138,6 +140,7 @@ def command(
     paths: bool = False,
     paged: bool = False,
     program: tuple[str, ...] = (),
+    anywhere: bool = False,
 ) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function, which must be called as the command is; see :class:`Command` for the
     rest."""
@@ -145,7 +148,7 @@ def command(
     def wrap(function: Callable[..., int | None]) -> Command:
         name = function.__name__.rstrip("_").replace("_", "-")
         parameters = (*_parameters(function), *COMMON)
-        return Command(name, function, parameters, examples, exits, data, paths, paged, program)
+        return Command(name, function, parameters, examples, exits, data, paths, paged, program, anywhere)
 
     return wrap
 

@@ -26,7 +26,8 @@ _SAMPLE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(%|[kKMGT]?B)")
     "mvc fsck --full --remote origin",
     exits=("5 something is missing or wrong",),
     data="An object: sound, full, commits, files, objects, records, packs (how many were looked at); "
-    "purged (objects gone on purpose); "
+    "purged (objects gone on purpose); elsewhere and elsewhere_bytes (pieces that a partial clone left "
+    "out, and what they take when read), shallow (versions whose earlier history it left out); "
     "sample: null, or seed, records, of_records, bytes, of_bytes; damage, as it was met: what, how, "
     "needed_by, object (an id or nothing); damaged, for each damaged object: kind, id, how, readable "
     "(another record of it is sound), dependants (objects lost with it), touched. That has versions "
@@ -56,7 +57,7 @@ def fsck(
     Each damaged object is named with the versions, files and tensors that it touches, those included that
     are stored as differences from it.
     """
-    report = check(call.store(remote), full=full, sample=_wish(full, sample, seed))
+    report = check(call.store_named(remote), full=full, sample=_wish(full, sample, seed))
     if json:
         call.data({"sound": not report.damage, "full": full, **asdict(report)})
         return DamageError.exit_code if report.damage else 0
@@ -66,6 +67,13 @@ def fsck(
     call.report(f"checked {', '.join(looked)}")
     if report.purged:
         call.report(f"{count(report.purged, 'object')} gone on purpose; mvc purge --list tells of them")
+    if report.elsewhere:
+        left = f"{count(report.elsewhere, 'piece')}, {size(report.elsewhere_bytes)} when read,"
+        call.report(f"{left} left with the store that was cloned; what is read of them is fetched")
+    if report.shallow:
+        call.report(
+            f"history ends at {count(report.shallow, 'version')}; mvc fetch --unshallow brings the rest"
+        )
     if report.sample is not None:
         drawn = report.sample
         share = f"{drawn.records:,} of {count(drawn.of_records, 'record')} ({_percent(report)})"

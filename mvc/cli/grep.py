@@ -23,6 +23,7 @@ from mvc.text import one_line
     "shape; null where there is no such thing. With -l an array of commit and path, with -c also count.",
     paths=True,
     paged=True,
+    anywhere=True,
 )
 def grep(
     call: Call,
@@ -62,7 +63,7 @@ def grep(
     scopes = {scope for scope, wanted in asked if wanted} or set(DEFAULT_SCOPES)
     compiled = compile_pattern(pattern, ignore_case=ignore_case, fixed=fixed)
     found = 0
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         search = Search(
             compiled, frozenset(scopes | ({"text"} if text else set())), call.inside(call.paths or ()), all_
         )

@@ -76,6 +76,11 @@ def import_(
         raise UsageError(f"--from {kind!r} is no kind of source", hint=f"one of {', '.join(KINDS)}")
     if date_from is not None and date_from not in _DATES:
         raise UsageError(f"--date-from {date_from!r} is not known", hint=f"one of {', '.join(_DATES)}")
+    if "://" in source:
+        raise UsageError(
+            f"{one_line(source)} is an address, and mvc import uses no network",
+            hint="clone or download it, then name the folder",
+        )
     wish = Wish(
         (call.context.cwd / source).resolve(),
         kind,

@@ -28,6 +28,7 @@ from mvc.view import View
     "--follow also path. Metrics that are not finite are null.",
     paths=True,
     paged=True,
+    anywhere=True,
 )
 def log(
     call: Call,
@@ -128,7 +129,7 @@ def log(
         for prefix, asked in (("refs/", all_), ("refs/heads/", branches), ("refs/tags/", tags))
         if asked
     ]
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         revisions, paths = _words(call, view, revision)
         if not revisions and view.head_commit() is None and json:
             call.data([])
@@ -173,7 +174,7 @@ def log(
         if weights:
             from mvc.weighing import Weigher  # as above
 
-            weigher = Weigher(call.repository, view.objects)
+            weigher = Weigher(call.store, view.objects)
         changes: Changes | None
         changes = "stat" if stat else "name-only" if name_only else "name-status" if name_status else None
         told = Told(call, view, paths, changes, merges=first_parent)

@@ -22,6 +22,7 @@ from mvc.weighing import Weigher
     "tensors (how many), executable; with --weights also weights (null without tensors). With "
     "--tensors an array of tensors: path, name, dtype, shape, bytes, stored_bytes, codecs, depth.",
     paged=True,
+    anywhere=True,
 )
 def ls(
     call: Call,
@@ -38,11 +39,11 @@ def ls(
     Stored bytes are those of the records that hold a tensor; what tensors share counts for each of them.
     """
     revision = call.revision("HEAD" if what is None else what)
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         if tensors or "#" in revision.partition(":")[2]:
             _tensors(call, view, revision, json=json)
         else:
-            weigher = Weigher(call.repository, view.objects) if weights else None
+            weigher = Weigher(call.store, view.objects) if weights else None
             _files(call, view, revision, weigher, json=json)
 
 

@@ -84,6 +84,7 @@ class _Options:
         self.folders: list[str] = []
         self.quiet = self.verbose = self.version = self.help = self.no_pager = False
         self.color: str | None = None
+        self.address: str | None = None
 
 
 _FLAGS = {
@@ -110,6 +111,10 @@ def _global_options(words: list[str]) -> tuple[_Options, list[str]]:
             if not rest:
                 raise UsageError("-C needs a folder", hint="mvc -C DIR COMMAND")
             options.folders.append(rest.pop(0))
+        elif word == "-R":
+            if not rest:
+                raise UsageError("-R needs an address", hint="mvc -R s3://BUCKET/PREFIX log")
+            options.address = rest.pop(0)
         elif word.partition("=")[0] == "--color":
             options.color = _colour_option(word, rest)
         else:
@@ -157,6 +162,13 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
     )
     colour = values.pop("color") or options.color
     call = Call(context, monitor, paths, quiet, verbose, colour, paged=command.paged and not options.no_pager)
+    if options.address is not None:
+        if not command.anywhere:
+            raise UsageError(
+                f"mvc {name} needs a repository of its own, not a store that others share",
+                hint=f"mvc clone {options.address}",
+            )
+        call.address = options.address
     try:
         with told(call, name, line):
             code = 0 if done_before(call, name, line) else command.function(call, **values) or 0

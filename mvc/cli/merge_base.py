@@ -14,6 +14,7 @@ from mvc.ops import merge_base as verb
     "mvc merge-base --is-ancestor v1.0 main && echo yes",
     exits=("1 the revisions have no common ancestor; with --is-ancestor: the first is none of the second",),
     data="An array of ids; with --is-ancestor an object: is_ancestor.",
+    anywhere=True,
 )
 def merge_base(
     call: Call,
@@ -32,7 +33,7 @@ def merge_base(
     """
     if is_ancestor and (all_ or octopus or len(revisions) != 2):
         raise UsageError("--is-ancestor takes two revisions and goes with no other option")
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         if is_ancestor:
             answer = verb.is_ancestor(view, revisions[0], revisions[1])
             if json:

@@ -8,7 +8,7 @@ from mvc.cli.text import table
 HEAD = """\
 mvc versions AI models: every checkpoint kept, bit for bit, each one cheap.
 
-usage: mvc [-C DIR] [-q] [-v] [--color=WHEN] [--no-pager] COMMAND …
+usage: mvc [-C DIR | -R ADDRESS] [-q] [-v] [--color=WHEN] [--no-pager] COMMAND …
 """
 FOOT = """
 'mvc COMMAND --help' explains one. 'mvc --version' prints the version.

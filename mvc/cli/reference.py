@@ -14,10 +14,11 @@ HEAD = """\
 
 Generated from the code by `make docs` (`python -m mvc.cli.reference > docs/cli.md`); a test compares the two.
 
-`mvc [-C DIR] [-q] [-v] [--color=WHEN] [--no-pager] COMMAND …`: with `-C` mvc works as if it had been started
-in that folder. `-q` leaves out progress, reports and hints, `-v` says more, `--color` is `auto`, `always` or
-`never`; these may stand before or behind the command. `mvc --version` prints the version, `mvc COMMAND
---help` what stands here.
+`mvc [-C DIR | -R ADDRESS] [-q] [-v] [--color=WHEN] [--no-pager] COMMAND …`: with `-C` mvc works as
+if it had been started in that folder, with `-R` commands that only read do so in a shared store where it
+lies, by its address. `-q` leaves out progress, reports and hints, `-v` says more, `--color` is `auto`,
+`always` or `never`; these may stand before or behind the command. `mvc --version` prints the version,
+`mvc COMMAND --help` what stands here.
 
 A revision (`REV`) is what Git understands: a branch, a tag, an id or its first four and more digits,
 `HEAD`, `@`, `REV~2`, `REV^2`, `REV^{commit}`, `main@{1}`. `REV:PATH` names a file or folder of a version,

@@ -37,6 +37,7 @@ from mvc.text import count, one_line, size
     "unchanged), checklist (name, state, note, hint), complete, notes. For REV:PATH: path, kind (file or "
     "folder), files, bytes, tensors, weights; for a file also format, reason, sha256.",
     paged=True,
+    anywhere=True,
 )
 def show(
     call: Call,
@@ -56,15 +57,15 @@ def show(
     With --json it is the version's object whatever names it; what an annotated tag says stands under "tag".
     """
     revision = call.revision("HEAD" if revision is None else revision)
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         if ":" in revision:
-            found = read_path(call.repository, view, revision)
+            found = read_path(call.store, view, revision)
             if json:
                 call.data(_path_json(found))
             else:
                 _print_path(call, found)
             return
-        shown = read_version(call.repository, view, revision)
+        shown = read_version(call.store, view, revision)
         if json:
             call.data(_version_json(shown, Names(call, view)))
         else:

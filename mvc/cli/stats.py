@@ -22,7 +22,7 @@ _NUMBER = Column(right=True)
     data="An object: raw_bytes (each distinct file once), copies_bytes (a copy for each version), "
     "stored_bytes, ratio (stored_bytes ÷ raw_bytes), unreached_bytes (of undone work, mostly), "
     "disk_bytes (allocated for .mvc without the trash), trash_bytes (for what gc threw away), "
-    "pack_bytes, index_bytes, packs, segments; "
+    "pack_bytes, index_bytes, packs, segments, elsewhere_bytes (of pieces that a partial clone left out); "
     "by_kind and by_codec: objects, plain_bytes, stored_bytes; versions, oldest first: id, subject, "
     "tags, files_bytes, new_files_bytes, stored_bytes.",
     paged=True,
@@ -35,7 +35,7 @@ def stats(
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> None:
     """Show how much is stored, what it would take as plain files, and what each version added."""
-    store = call.store(remote)
+    store = call.store_named(remote)
     with store.reading() as view:
         found = read_stats(store, view)
     if json:
@@ -73,6 +73,8 @@ def _overall(found: Stats) -> Table:
     ]
     if found.trash_bytes:
         rows.append(("trash", size(found.trash_bytes), "what gc threw away; 'mvc gc --undo' brings it back"))
+    if found.elsewhere_bytes:
+        rows.append(("elsewhere", size(found.elsewhere_bytes), "of the files; fetched when it is read"))
     if found.unreached_bytes > found.pack_bytes // 100:
         told = "what no branch or tag reaches, such as undone commits; kept, so that undo can be undone"
         rows.insert(4, ("  of them", size(found.unreached_bytes), told))

@@ -16,6 +16,7 @@ from mvc.text import one_line
     "mvc tag v1.0 main~2 -m 'First release'",
     "mvc tag --delete v1.0",
     data="An array: name, commit, tag (null, or of an annotated one name, target, tagger, time, message).",
+    anywhere=True,
 )
 def tag(
     call: Call,
@@ -69,7 +70,7 @@ def _create(
 
 
 def _list(call: Call, patterns: tuple[str, ...], *, json: bool) -> None:
-    with call.repository.reading() as view:
+    with call.store.reading() as view:
         rows = [row for row in verb.tags(view) if not patterns or _fits(row.name, patterns)]
         notes = {}
         if json or call.verbose:  # what the tags say stands in objects of their own, the names in root

@@ -35,12 +35,13 @@ class FileContent:
 
     def missing(self) -> str | None:
         """It, where no plain file of this size stands there."""
-        try:
-            status = self.io.stat(self.root / self.path)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return self.what
-            raise
+        with storage_errors(f"cannot look at {self.what}"):
+            try:
+                status = self.io.stat(self.root / self.path)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                    return self.what
+                raise
         if not S_ISREG(status.st_mode):
             return f"{self.what} (no file)"
         if status.st_size != self.size:

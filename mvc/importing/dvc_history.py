@@ -100,7 +100,8 @@ class DvcHistory(GitHistory):
             elif content.size > MAX_FOLDER_BYTES:
                 raise UserError(f"{shown(out.path)}: the list of its files has {content.size:,} bytes")
             else:
-                with content.opened("list") as source:
+                what = _what(out.md5, folder=True)
+                with storage_errors(f"cannot read {what}"), content.opened("list") as source:
                     self._folders[out.md5] = read_folder(source.read(0, source.size))
         return self._folders[out.md5]
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from mvc.errors import ConflictError
 from mvc.history.ancestry import is_ancestor
 from mvc.history.refnames import short_ref_name
 from mvc.importing.known import UNDER_WAY
 from mvc.importing.version import Name
 from mvc.objectid import CommitId, ObjectId, TagId
-from mvc.objects import Person, Tag, Timestamp
+from mvc.objects import Tag
 from mvc.refs import BRANCHES, TAGS, encode_target
 from mvc.repo import Repository
 from mvc.switch import switch
-from mvc.transaction import Transaction, Update, begin
+from mvc.transaction import Transaction, Update
 from mvc.underway.pending import refuse_pending
 from mvc.view import View
 from mvc.workspace import files_of, locked
@@ -47,14 +49,14 @@ class Landed:
 
 def land(
     repository: Repository,
+    tx: Transaction,
+    made: Update,
     names: Sequence[Name],
     versions: Mapping[str, CommitId],
     under_way: Collection[str],
-    command: str,
-    who: Person,
-    now: Timestamp,
 ) -> Landed:
     """Bring branches and tags to their versions, in one change of root, and forget what was ``under_way``.
+    ``made`` is how the last versions, which ``tx`` holds, would be published without names.
 
     Raises:
         WouldOverwrite: the current branch moves, and uncommitted work is in the way; all that was stored
@@ -62,7 +64,7 @@ def land(
         ConflictError: the current branch moves, and a merge is under way.
     """
     landed = Landed()
-    with locked(repository, exclusive=True) as workspace, begin(repository, command, who, now) as tx:
+    with locked(repository, exclusive=True) as workspace:
         tags = {name.ref: _tag(tx, name, versions[name.version]) for name in names if name.tag is not None}
 
         def build(view: View) -> Update:
@@ -76,9 +78,8 @@ def land(
                     )
                 elif one.outcome == "diverged":
                     refs[BESIDE + one.ref.removeprefix(BRANCHES)] = encode_target(one.target)
-            return Update(
-                refs={name: value for name, value in refs.items() if view.refs.value(name) != value}
-            )
+            changed = {name: value for name, value in refs.items() if view.refs.value(name) != value}
+            return Update(refs=changed, locate=made.locate)
 
         update = build(tx.view)
         head = tx.view.head
@@ -86,13 +87,25 @@ def land(
             (one.target for one in landed.names if one.ref == head and one.outcome in ("new", "moved")), None
         )
         if target is not None:
-            refuse_pending(tx.view, "the current branch cannot move")
-            landed.written, landed.removed = switch(
-                workspace, tx, files_of(tx.view, target), build, force=False, everything=False
-            )
+            try:
+                refuse_pending(tx.view, "the current branch cannot move")
+                landed.written, landed.removed = switch(
+                    workspace, tx, files_of(tx.view, target), build, force=False, everything=False
+                )
+            except ConflictError:
+                _keep(tx, made)
+                raise
         elif update.refs:
             tx.publish(build)
     return landed
+
+
+def _keep(tx: Transaction, made: Update) -> None:
+    """Publish the last versions without names, for another try."""
+    if made.locate is not None:
+        # a journal of the work tree that could not be taken back must not find this operation for its own
+        tx.token = os.urandom(16)
+        tx.publish(lambda _view: made)
 
 
 def _over(view: View, under_way: Collection[str]) -> Iterator[str]:

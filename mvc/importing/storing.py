@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time as clock
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mvc.bases import BaseFinder, SketchStore, text_hint
 from mvc.describing import Describer
-from mvc.errors import ObjectPurged, UserError, refused
+from mvc.errors import FileChanged, ObjectPurged, UserError, refused
 from mvc.fileio import storage_errors
+from mvc.formats import NotThisFormat
 from mvc.history.reader import read_manifest
 from mvc.history.treediff import build_tree
 from mvc.importing.checking import Checked
@@ -67,7 +68,7 @@ class Storing:
         *,
         fast: bool = False,
     ) -> None:
-        self._repository = repository
+        self.repository = repository
         self._origin = origin
         self._known = known
         self._command = command
@@ -78,8 +79,9 @@ class Storing:
         versions = {name: one.id for name, one in known.items()}
         self.done = Stored(versions, ground, under_way=set(under_way))
 
-    def run(self) -> Stored:
-        """Store all that is new.
+    def run(self, finish: Callable[[Transaction, Update], None]) -> Stored:
+        """Store all that is new. The last versions are published by ``finish``, from what would have been
+        their update, so that an import that is not long is one operation.
 
         Raises:
             UserError: a file of the source is damaged, or gone since it was looked for.
@@ -87,12 +89,15 @@ class Storing:
         """
         versions = (one for one in self._origin.versions(self._known) if not is_known(one, self._known))
         while True:
-            with begin(self._repository, self._command, self._who, self._now) as tx:
+            with begin(self.repository, self._command, self._who, self._now) as tx:
                 batch = _Batch(self, tx)
                 more = batch.take(versions)
-                if batch.last is not None:
-                    update = Update(refs=batch.refs, locate=batch.last)
+                update = Update(refs=batch.refs, locate=batch.last)
+                if not more:
+                    finish(tx, update)
+                elif batch.last is not None:
                     tx.publish(lambda _view, update=update: update)  # type: ignore[misc]
+                if batch.last is not None:
                     batch.finder.save()
                 self.done.stored_bytes += tx.writer.written_bytes
             if not more:
@@ -105,7 +110,7 @@ class _Batch:
     def __init__(self, storing: Storing, tx: Transaction) -> None:
         self._all = storing
         self._tx = tx
-        self._repository = storing._repository
+        self._repository = storing.repository
         self._weigher = Weigher(self._repository, tx.view.objects)
         self._before: dict[str, TreeEntry] = {}
         self.refs: dict[str, bytes | None] = {}
@@ -216,9 +221,13 @@ class _Batch:
                 identity, manifest, digests = ingest_source(
                     source, path, writer, self.finder, monitor, description
                 )
+                source.refuse_other(path, manifest)
             except ObjectPurged as error:
                 raise refused(shown(path), error) from error
-            source.refuse_other(path, manifest)
+            except NotThisFormat:
+                raise FileChanged(
+                    f"{shown(path)} became shorter while it was read", hint="run it again"
+                ) from None
         self._weigher.remember(identity, manifest, digests)
         self._all._entries[content.key, path] = identity
         done.read_bytes += manifest.size

@@ -11,6 +11,7 @@ from mvc.errors import (
     CorruptFile,
     CorruptObject,
     DamageError,
+    ObjectElsewhere,
     ObjectMissing,
     ObjectPurged,
     StorageError,
@@ -124,6 +125,12 @@ class ObjectDatabase:
         )
         database._pending = pending or self._pending
         database._fetches = self._fetches
+        return database
+
+    def with_supply(self, supply: Supply | None) -> ObjectDatabase:
+        """This database with another supply of what is not at hand."""
+        database = self._like()
+        database._supply, database._fetches = supply, supply is not None
         return database
 
     def at_hand(self) -> ObjectDatabase:
@@ -351,7 +358,7 @@ class ObjectDatabase:
         if brought is not None and brought.depth <= entry.depth:
             return brought
         if not entry.pack:  # put into the store since it was looked up
-            entry = self.entries(identity)[0]
+            entry = next((one for one in self.entries(identity) if one.pack), None) or entry
         return read_record(self.backend, entry, verify=verify)
 
     def note_damage(self, message: str) -> None:
@@ -417,6 +424,10 @@ class ObjectDatabase:
         if purged is not None:
             return purged
         if self._supply is not None and self._supply.expects(identity):
+            if not self._fetches:
+                return ObjectElsewhere(
+                    f"{name} was not fetched", hint="'mvc checkout -- PATH' fetches what a file needs"
+                )
             return ObjectMissing(
                 f"{name} is not here, and what was left out of the clone has no such object",
                 hint="'mvc fsck' in the store that was cloned tells more",

@@ -67,8 +67,16 @@ def checkout_paths(
                 raise RevisionNotFound(
                     f"{revision} has no file {name!r}", hint=f"mvc ls {revision} lists them"
                 )
+        workspace.take(paths)
         done = switch(
-            workspace, tx, wanted, lambda _view: Update(), force=force, everything=False, partial=True
+            workspace,
+            tx,
+            wanted,
+            lambda _view: Update(),
+            force=force,
+            everything=False,
+            partial=True,
+            asked=paths,
         )
         return CheckedOut(target, view.branch(), *done)
 

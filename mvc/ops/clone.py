@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from mvc.sharing.stores import open_store
 from mvc.store import exists, read_text
 from mvc.transaction import Update, begin
 from mvc.view import View
+from mvc.worktree.sparse import FILE_NAME as SPARSE
+from mvc.worktree.sparse import Sparse
 
 CLONING = "cloning"
 """File in the store of a copy that is being made: the address that it is made of."""
@@ -86,9 +89,10 @@ def clone(
     address = settled(address, base)
     # before anything is made: whoever mistypes an address must not find an empty repository
     source = open_store(io, address, monitor, base=base, environment=environment)
-    source.read()
-    if isinstance(source, BundleStore) and request.bundle is None:
-        check_needs(source)
+    with closing(source):
+        source.read()
+        if isinstance(source, BundleStore) and request.bundle is None:
+            check_needs(source)
     repository, resumed = _begun(io, folder, monitor, address)
     repository.environment = environment
     try:
@@ -142,6 +146,8 @@ def _filled(
         bundle = Remote(request.remote, settled(request.bundle, base))
         fetch(repository, bundle, tags, who, now, command=f"clone: fetch {bundle.address}")
     fetched = fetch(repository, remote, tags, who, now, command=f"clone: fetch {address}")
+    if request.filter.leaves_pieces_out and not exists(repository.io, repository.store / SPARSE):
+        repository.write(SPARSE, Sparse.of(request.filter.paths).text or "")
     name, target = _start(repository, remote, fetched, request)
     written = 0
     with repository.reading() as view:

@@ -13,7 +13,7 @@ from mvc.transaction import begin
 from mvc.underway.concluding import conclude, concluding_update
 from mvc.underway.pending import Pending, how_on, read_pending
 from mvc.underway.unresolved import refuse_unresolved
-from mvc.workspace import locked, refuse_names
+from mvc.workspace import files_of_tree, locked, refuse_names
 
 __all__ = ["Committed", "Request", "commit"]
 
@@ -46,7 +46,9 @@ def commit(repository: Repository, request: Request) -> Committed:
             else:
                 _refuse_parts(request, pending)
                 refuse_unresolved(workspace, tx.view, pending)
-                made = conclude(job, tx, request, pending, job.kept(job.before, job.store()))
+                made = conclude(
+                    job, tx, request, pending, job.kept(files_of_tree(tx.view, pending.tree), job.store())
+                )
                 tx.publish(lambda view: concluding_update(view, tx, made, pending, request.time))
             committed = job.result(began)
             job.finder.save()

@@ -23,6 +23,7 @@ from mvc.paths import is_wanted
 from mvc.repo import Repository
 from mvc.same_weights import SameWeights, of_changes, reading
 from mvc.spans import Span
+from mvc.store import Store
 from mvc.view import View
 from mvc.weighing import Weigher
 from mvc.workspace import Workspace, files_left, locked
@@ -82,7 +83,7 @@ class FileChange:
 
 
 def diff_versions(
-    repository: Repository,
+    repository: Store,
     view: View,
     old: str,
     new: str,

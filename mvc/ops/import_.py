@@ -17,9 +17,9 @@ from mvc.importing.dvc_history import DvcHistory
 from mvc.importing.git_history import GitHistory
 from mvc.importing.hub_cache import HubCache
 from mvc.importing.known import UNDER_WAY, Known, everywhere, ground_of_line, known_versions
-from mvc.importing.landing import Landing, land
+from mvc.importing.landing import Landed, Landing, land
 from mvc.importing.recognising import recognise
-from mvc.importing.storing import Storing
+from mvc.importing.storing import Stored, Storing
 from mvc.importing.survey import Survey, survey
 from mvc.importing.version import Name, Origin
 from mvc.monitor import Monitor
@@ -27,6 +27,7 @@ from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES
 from mvc.repo import DEFAULT_BRANCH, Repository
+from mvc.transaction import Transaction, Update
 
 _NAMED = 3
 
@@ -118,24 +119,13 @@ def import_versions(
             command = f"import {kind} {wish.source.name}"
             storing = Storing(repository, origin, known, ground, left, command, author, now, fast=wish.fast)
             monitor.start("import", found.size)
-            stored = storing.run()
+            landed: list[Landed] = []
+
+            def finish(tx: Transaction, made: Update) -> None:
+                landed.append(_land(storing.repository, origin, storing.done, tx, made))
+
+            stored = storing.run(finish)
             monitor.finish()
-            versions, names = stored.versions, origin.names()
-            if origin.line is not None and stored.tip is not None:
-                versions = {**versions, "": stored.tip}
-                names = [Name(BRANCHES + origin.line, ""), *names]
-            over = (
-                {UNDER_WAY + (origin.line or "")} if origin.line else {UNDER_WAY + name for name in versions}
-            )
-            landed = land(
-                repository,
-                [name for name in names if name.version in versions],
-                versions,
-                over,
-                command,
-                author,
-                now,
-            )
             if stored.new:
                 join_packs(repository)
     finally:
@@ -143,9 +133,22 @@ def import_versions(
     done.notes = list(dict.fromkeys(origin.notes()))
     done.new, done.unchanged = stored.new, stored.same
     done.read_bytes, done.stored_bytes = stored.read_bytes, stored.stored_bytes
-    done.refs, done.written, done.removed = landed.names, landed.written, landed.removed
+    for one in landed:
+        done.refs, done.written, done.removed = one.names, one.written, one.removed
     done.seconds = clock.perf_counter() - began
     return done
+
+
+def _land(repository: Repository, origin: Origin, stored: Stored, tx: Transaction, made: Update) -> Landed:
+    """Give the versions their names."""
+    versions, names = stored.versions, origin.names()
+    over = {UNDER_WAY + name for name in versions}
+    if origin.line is not None:
+        over = {UNDER_WAY + origin.line}
+        if stored.tip is not None:
+            versions = {**versions, "": stored.tip}
+            names = [Name(BRANCHES + origin.line, ""), *names]
+    return land(repository, tx, made, [name for name in names if name.version in versions], versions, over)
 
 
 def _open(io: FileIO, kind: str, wish: Wish, author: Person, home: list[Repository]) -> Origin:

@@ -77,6 +77,7 @@ def restore(
                     f"nothing is called {name!r} in {source or 'HEAD'}",
                     hint=f"mvc ls {source or 'HEAD'} lists its files",
                 )
+        workspace.take(paths)
         done = switch(
             workspace,
             tx,
@@ -84,6 +85,7 @@ def restore(
             lambda _view: Update(),
             force=True,
             everything=True,
+            asked=tuple(paths),
             version=_below(tracked, wanted),
         )
         return Restored(*done)
@@ -128,6 +130,7 @@ def _take_side(
         force=True,
         everything=True,
         version={path: left[path] for path in chosen if path in left},
+        asked=wanted,
     )
     return Restored(*done, tuple(sorted(chosen)))
 

@@ -12,8 +12,8 @@ from mvc.history.treediff import Change, diff_trees, flatten, pair_renames
 from mvc.objectid import ManifestId, TreeId
 from mvc.objects import FOLDER, Manifest, Tag
 from mvc.registry.card import Card, build_card
-from mvc.repo import Repository
 from mvc.same_weights import of_changes
+from mvc.store import Store
 from mvc.view import View
 from mvc.weighing import Weigher
 
@@ -49,7 +49,7 @@ class Shown:
         try:
             parent = self.parent_tree
             return of_changes(
-                self.weigher,
+                self.weigher.near,
                 self.objects,
                 self.changes,
                 lambda: {} if parent is None else flatten(self.objects, parent),
@@ -61,7 +61,7 @@ class Shown:
             return {}
 
 
-def show(repository: Repository, view: View, revision: str = "HEAD") -> Shown:
+def show(repository: Store, view: View, revision: str = "HEAD") -> Shown:
     """Read one version.
 
     Raises:
@@ -109,7 +109,7 @@ class ShownPath:
     weights: str | None
 
 
-def show_path(repository: Repository, view: View, revision: str) -> ShownPath:
+def show_path(repository: Store, view: View, revision: str) -> ShownPath:
     """Describe what ``REV:PATH`` names.
 
     Raises:

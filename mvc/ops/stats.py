@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, islice
@@ -56,6 +56,7 @@ class Stats:
     take. ``stored_bytes`` are all bytes of packs, segments, pieces and root as the store has them,
     ``disk_bytes`` what the disk has allocated for the whole store but the trash (in a bucket the same),
     ``trash_bytes`` for that.
+    ``elsewhere_bytes`` are the plain bytes of pieces that a partial clone left with another store.
     """
 
     versions: list[Version] = field(default_factory=list)
@@ -68,6 +69,7 @@ class Stats:
     index_bytes: int = 0
     packs: int = 0
     segments: int = 0
+    elsewhere_bytes: int = 0
     by_kind: dict[str, Share] = field(default_factory=dict)
     by_codec: dict[str, Share] = field(default_factory=dict)
 
@@ -161,6 +163,7 @@ def _add_versions(result: Stats, view: View) -> None:
             if file not in contents:
                 manifest = read_or_gap(view.objects, file)
                 contents[file] = manifest.size, manifest.sha256
+                result.elsewhere_bytes += _elsewhere(view, manifest, seen)
                 stored += cost(file) + sum(cost(blob) for blob in _blobs(manifest))
             content = contents[file]
             total += content[0]
@@ -179,6 +182,13 @@ def _files(view: View, tree: TreeId) -> Iterable[TreeEntry]:
         return flatten(view.objects, tree).values()
     except ObjectPurged:
         return ()
+
+
+def _elsewhere(view: View, manifest: Manifest, seen: Collection[ObjectId]) -> int:
+    """Bytes of a file's pieces that were left with another store and not met before."""
+    lengths = {part.blob: part.length for part in manifest.parts if part.blob is not None}
+    fresh = (blob for blob in lengths if blob not in seen)
+    return sum(lengths[blob] for blob in fresh if view.objects.is_elsewhere(blob))
 
 
 def _blobs(manifest: Manifest) -> Iterator[BlobId]:

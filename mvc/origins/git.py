@@ -58,8 +58,8 @@ class Git:
         self._command = [*_GIT, "-C", str(folder)]
         inner = folder / ".git"
         self._command += ["--git-dir", str(inner if inner.exists() else folder)]
-        lines = self.run("rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format")
-        common, form = lines.decode("utf-8", "surrogateescape").splitlines()
+        told = self.run("rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format")
+        common, _, form = told.decode("utf-8", "surrogateescape").strip("\n").rpartition("\n")
         self.common = Path(common)
         """Where what all work trees share lies: ``.git`` itself."""
         self.id_bytes = 32 if form == "sha256" else 20

@@ -74,12 +74,7 @@ def takes_file(filter: Filter, path: str) -> bool:
     """Whether a filter takes the whole of the file at a path."""
     if not filter.leaves_pieces_out:
         return True
-    rules = _path_rules(filter.paths)
-    if rules.ignored(path, False):
-        return True
-    # as in Git, what lies in a folder that is meant cannot be taken out again
-    folders = path.split("/")[:-1]
-    return any(rules.ignored("/".join(folders[:count]), True) for count in range(1, len(folders) + 1))
+    return _path_rules(filter.paths).takes(path)
 
 
 def takes_tensor(filter: Filter, name: str) -> bool:

@@ -99,7 +99,16 @@ class BucketStore(Store):
 
         index = Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
         supply = Ahead(backend, index)
-        return View(root, raw, backend, self.monitor, self._cache, index=index, supply=supply)
+        return View(
+            root,
+            raw,
+            backend,
+            self.monitor,
+            self._cache,
+            index=index,
+            supply=supply,
+            assume_head=self.looked_at,
+        )
 
     def announce(self, role: Role) -> AbstractContextManager[Announcement]:
         """Nobody is told."""

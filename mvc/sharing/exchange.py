@@ -10,6 +10,7 @@ from mvc.objectid import CommitId, ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import MAX_DEPTH
 from mvc.odb.segment import Entry
+from mvc.refs import BRANCHES, decode_target
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.remotes.negotiate import Missing, missing
 from mvc.remotes.sink import Sink
@@ -35,19 +36,37 @@ class Exchange:
     """
 
     def __init__(
-        self, source: ObjectDatabase, tx: Transaction, monitor: Monitor, wishes: Sequence[Wish]
+        self,
+        source: ObjectDatabase,
+        tx: Transaction,
+        monitor: Monitor,
+        wishes: Sequence[Wish],
+        *,
+        deepen: bool = False,
     ) -> None:
         self._source = source
         self._target = tx.view.objects
         self._tx = tx
         self._monitor = monitor
+        heads = [decode_target(value) for _name, value in tx.view.refs.values(BRANCHES)]
         parts = [
-            missing(source, self._target, wish.tips, wish.filter, monitor=monitor) if wish.tips else Missing()
+            missing(
+                source,
+                self._target,
+                wish.tips,
+                wish.filter,
+                monitor=monitor,
+                deepen=deepen,
+                at_target=heads,
+            )
+            if wish.tips
+            else Missing()
             for wish in wishes
         ]
         self.commits: Sequence[CommitId] = parts[0].commits
         """The versions of the first wish that come, parents first."""
-        self.missing = _joined([part for part in parts if part.objects or part.relied or part.gone])
+        some = [part for part in parts if part.objects or part.relied or part.gone or part.shallow]
+        self.missing = _joined(some)
 
     def add(self, identities: Iterable[ObjectId]) -> None:
         """Take objects along that refer only to what comes, or is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
 from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.exchange import Exchange, Wish
+from mvc.sharing.partial import deepened, portion, remember
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming
 from mvc.sharing.stores import store_of
@@ -45,7 +47,8 @@ class FetchRequest:
 
     Without ``refspecs`` all branches. ``prune`` forgets branches that the remote has no more. ``tags``:
     those of versions that are here afterwards, all, or none. ``notes``: what was added to versions. Of what
-    comes ``filter`` says how much. ``dry_run`` only tells.
+    comes ``filter`` says how much, else what was said when the remote was fetched from before; ``unshallow``
+    brings the history that a depth left out. ``dry_run`` only tells.
     """
 
     refspecs: tuple[str, ...] = ()
@@ -53,6 +56,7 @@ class FetchRequest:
     tags: Literal["follow", "all", "none"] = "follow"
     notes: bool = True
     filter: Filter = EVERYTHING
+    unshallow: bool = False
     dry_run: bool = False
 
 
@@ -103,6 +107,7 @@ def fetch(
     """
     store = store_of(repository, remote.address, repository.worktree)
     with (
+        closing(store),
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
     ):
@@ -114,8 +119,9 @@ def fetch(
         if request.tags == "all":
             wanted += _tags(theirs, wanted, lambda _target: True)
         tips = tuple(decode_target(item.value) for item in wanted)
-        wishes = [Wish(tips, request.filter), Wish(() if notes is None else (notes,))]
-        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes)
+        part = portion(repository.config(), remote.name, request.filter, unshallow=request.unshallow)
+        wishes = [Wish(tips, part.filter), Wish(() if notes is None else (notes,))]
+        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes, deepen=part.deepen)
         if request.tags == "follow":
             coming = set(exchange.commits)
             tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
@@ -135,6 +141,10 @@ def fetch(
             planned = exchange.plan(DirectSink(repository.backend))
             moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
             return replace(told, updates=tuple(moved), bytes=planned.bytes)
+        if remote.name is not None:
+            # before root names any of it: from then on what is left out is no damage
+            remember(repository, remote.name, part.noted, exchange.missing.shallow)
+            tx.view.objects = tx.view.objects.with_supply(repository.supply())
         updates: list[RefUpdate] = []
 
         def build(view: View) -> Update | None:
@@ -147,6 +157,7 @@ def fetch(
 
         if not exchange.missing.objects:
             tx.publish(build)
+            deepened(repository)
             return replace(told, updates=tuple(updates))
         with incoming(repository, tx.view) as sink:
             planned = exchange.plan(sink)
@@ -154,6 +165,7 @@ def fetch(
             exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
             tx.publish(build)
             sink.done()
+    deepened(repository)
     return replace(told, updates=tuple(updates), bytes=planned.bytes)
 
 

@@ -7,12 +7,14 @@ whose parents were left out; without that file nothing was.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import NamedTuple
 
 from mvc.config import Config
 from mvc.errors import ConfigError, CorruptFile, UsageError
 from mvc.fileio import storage_errors
 from mvc.objectid import CommitId
-from mvc.remotes.filters import Filter, parse_filter
+from mvc.remotes.filters import EVERYTHING, Filter, parse_filter
 from mvc.repo import SHALLOW, Repository
 from mvc.store import exists, read_text
 
@@ -37,6 +39,35 @@ def remember(repository: Repository, name: str, filter: Filter, shallow: Iterabl
     if edited.text != config.text:
         repository.write_config(edited.text)
     _write_shallow(repository, {*read_shallow(repository), *shallow}, edited)
+
+
+class Portion(NamedTuple):
+    """What a fetch takes: ``filter`` for what is missing, ``noted`` as settings are to have it, ``deepen``
+    where versions that are here may lack some of it."""
+
+    filter: Filter
+    noted: Filter
+    deepen: bool
+
+
+def portion(config: Config, name: str | None, asked: Filter, *, unshallow: bool = False) -> Portion:
+    """What a fetch from a remote takes, by what is asked for now and was before.
+
+    Patterns that are asked for go before those of the settings. A depth counts for the fetch that asks for
+    it: later ones bring what is new, however long; ``unshallow`` brings all that was cut.
+
+    Raises:
+        ConfigError: a setting is no filter.
+    """
+    known = filters(config).get(name, EVERYTHING) if name is not None else EVERYTHING
+    chosen = asked if asked.leaves_pieces_out else known
+    depth = None if unshallow else asked.depth or known.depth
+    widened = asked.leaves_pieces_out and asked.texts() != known.texts()
+    return Portion(
+        replace(chosen, depth=None if unshallow else asked.depth),
+        replace(chosen, depth=depth),
+        unshallow or asked.depth is not None or widened,
+    )
 
 
 def deepened(repository: Repository) -> None:

@@ -50,7 +50,10 @@ class Promise:
         self._announced = ExitStack()
 
     def refresh(self) -> None:
-        """Look again what was left out."""
+        """Look again what was left out, for who reads root now: its index names what was kept."""
+        with self._lock:
+            if self._packs is None:
+                self._kept = PendingRecords()
         text = read_text(self._repository.io, self._repository.store / SHALLOW)
         if text != self._text:
             self._shallow = frozenset(parse_shallow(text))
@@ -186,7 +189,7 @@ class Promise:
         with self._lock:
             if self._packs is None:
                 return
-            packs, self._packs = self._packs, None
+            packs = self._packs
             try:
                 packs.flush()
                 self._kept.packed(packs.entries)
@@ -198,6 +201,7 @@ class Promise:
                 packs.close()
                 self._kept = PendingRecords()
             finally:
+                self._packs = None
                 self._leaned_on.clear()
                 self._announced.close()
 

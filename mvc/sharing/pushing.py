@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mvc.config import Config
-from mvc.errors import ConflictError, RevisionNotFound, TakenForGarbage, UsageError, UserError
+from mvc.errors import (
+    ConflictError,
+    ObjectMissing,
+    RevisionNotFound,
+    TakenForGarbage,
+    UsageError,
+    UserError,
+)
 from mvc.history.names import offer
 from mvc.history.reader import read_links
 from mvc.history.refnames import short_ref_name
 from mvc.history.revisions import resolve_commit
+from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
@@ -33,7 +42,7 @@ from mvc.sharing.tracking import (
     shared_names,
     wildcard,
 )
-from mvc.transaction import Update, begin
+from mvc.transaction import Transaction, Update, begin
 from mvc.view import View
 
 MOST_LOCATED = 64
@@ -91,6 +100,14 @@ class _Sent(NamedTuple):
     lease: bytes | bool | None = True
 
 
+class _LeftOut(Exception):
+    """The remote lacks pieces that are not here either: another store has them."""
+
+    def __init__(self, wanted: Sequence[ObjectId]) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+
 class _NotesParted(Exception):
     """The remote has notes that are not here."""
 
@@ -118,6 +135,10 @@ def push(repository: Repository, remote: Remote, request: PushRequest, who: Pers
                 raise
             repository.monitor.warn(f"{error.message}; sent again")
             continue
+        except _LeftOut as left_out:
+            with repository.reading() as view:
+                view.objects.prefetch(left_out.wanted)
+            continue
         if not request.dry_run:
             _follow(repository, remote, pushed, who, now)
         return pushed
@@ -129,7 +150,7 @@ def _push(
 ) -> Pushed:
     store = store_of(repository, remote.address, repository.worktree)
     config = repository.config()
-    with repository.reading() as ours:
+    with closing(store), repository.reading() as ours:
         default = _default_refspec(ours, config, remote)
         with begin(store, _command(request, default), who, now) as tx:
             sent = list(_selected(ours, tx.view, remote, request, default))
@@ -142,7 +163,10 @@ def _push(
                 sent += _notes(ours, tx.view, dry_run=request.dry_run)
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
             tips, notes = _tips(sent, notes=False), _tips(sent, notes=True)
-            exchange = Exchange(ours.objects, tx, repository.monitor, [Wish(tips), Wish(notes)])
+            exchange = _exchange(ours, tx, repository.monitor, [Wish(tips), Wish(notes)])
+            left_out = [one for one in exchange.missing.objects if ours.objects.is_elsewhere(one)]
+            if left_out and not request.dry_run:
+                raise _LeftOut(left_out)
             told = Pushed(
                 remote,
                 tuple(moves),
@@ -174,6 +198,18 @@ def _push(
                 tx.publish(build)
                 sink.done()
     return replace(told, updates=tuple(moves), bytes=planned.bytes)
+
+
+def _exchange(ours: View, tx: Transaction, monitor: Monitor, wishes: list[Wish]) -> Exchange:
+    try:
+        return Exchange(ours.objects, tx, monitor, wishes)
+    except ObjectMissing as error:
+        if not ours.objects.shallow:
+            raise
+        raise UserError(
+            "the remote lacks earlier versions, which are not here either: history was cut by --depth",
+            hint="mvc fetch --unshallow brings them",
+        ) from error
 
 
 # --- what is sent ------------------------------------------------------------------------------------------

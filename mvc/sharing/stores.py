@@ -63,6 +63,19 @@ def open_store(
     return store
 
 
+def look_at(
+    io: FileIO, address: str, monitor: Monitor, *, base: Path, environment: Mapping[str, str]
+) -> Store:
+    """As :func:`open_store`, for who only reads what people share, where it lies.
+
+    Raises:
+        UserError, RepositoryNotFound, UnsupportedFeature, StorageError: as there.
+    """
+    store = open_store(io, address, monitor, base=base, environment=environment)
+    store.looked_at = True
+    return store
+
+
 def create_store(
     io: FileIO,
     address: str,

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from tests.fuzz import bundles, coders, merges, scanners, stored
+from tests.fuzz import bundles, coders, imports, merges, scanners, stored
 
-_ALL = (*scanners.TARGETS, *coders.TARGETS, *stored.TARGETS, *bundles.TARGETS, *merges.TARGETS)
+_ALL = (
+    *scanners.TARGETS,
+    *coders.TARGETS,
+    *stored.TARGETS,
+    *bundles.TARGETS,
+    *imports.TARGETS,
+    *merges.TARGETS,
+)
 
 TARGETS = {t.name: t for t in _ALL}
 """By name."""
