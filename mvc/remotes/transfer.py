@@ -27,6 +27,7 @@ from mvc.parallel import batches, ordered_map
 from mvc.remotes.anew import base_at_target, coded_anew
 from mvc.remotes.closure import least_deep, may_come_along
 from mvc.remotes.lookup import ANY_DEPTH
+from mvc.remotes.needing import needed_for
 from mvc.remotes.planning import Plan, order, plan
 from mvc.remotes.ranges import RANGE_BYTES, checked, fetch, stretches
 from mvc.remotes.sink import Sink
@@ -192,8 +193,9 @@ class _Carrier:
                 self._monitor.note_damage(f"{name}: {damage.message}; used another record")
                 self.copy([other])
                 return
+        place = needed_for(self._reader, self._plan.commits, identity)
         raise CorruptObject(
-            f"{name} cannot be taken over: {damage.message}",
+            f"{name}{place} cannot be taken over: {damage.message}",
             hint="run 'mvc fsck' on the store that it comes from",
         ) from damage
 
@@ -285,8 +287,9 @@ class _Carrier:
                 raise error
             if error is not None:
                 identity = _typed(entry)
+                place = needed_for(self._reader, self._plan.commits, identity)
                 raise CorruptObject(
-                    f"{identity.word} {identity.short} is not taken over: {error.message}",
+                    f"{identity.word} {identity.short}{place} is not taken over: {error.message}",
                     hint="the store that it comes from is damaged, or lies",
                 )
 

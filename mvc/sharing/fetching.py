@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -106,6 +107,7 @@ def fetch(
     """
     store = store_of(repository, remote.address, repository.worktree)
     with (
+        closing(store),
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
     ):
