@@ -252,6 +252,16 @@ class Line:
         """A folder anywhere."""
         return _folders(self.context, begin)
 
+    def file(self, begin: str) -> Iterable[Candidate]:
+        """A file or folder anywhere."""
+        return candidates.paths(begin, self.context.cwd)
+
+    def revision_or_file(self, begin: str) -> Iterator[Candidate]:
+        """A revision; behind it, or with a path, what lies anywhere."""
+        if not self.free and "/" not in begin:
+            yield from self.revision(begin)
+        yield from self.file(begin)
+
     def named_path(self, begin: str) -> Iterator[Candidate]:
         """``NAME=PATH``: a path anywhere, behind a name that only the user knows."""
         name, equals, path = begin.partition("=")
@@ -316,6 +326,8 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "PATH[#TENSOR]": Line.path_or_tensor,
     "NOTE": Line.note,
     "DIR": Line.folder,
+    "FILE": Line.file,
+    "REV|DEST": Line.revision_or_file,
     "SOURCE": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
     "ADDRESS": Line.folder,
