@@ -176,6 +176,9 @@ class Store(ABC):
         """The index that a root describes."""
         return index_of(root, self.backend)
 
+    def close(self) -> None:  # noqa: B027  # most hold nothing that others see
+        """Leave nothing behind that is only of use to whoever has the store open."""
+
     def forget_decoded(self) -> None:
         """Empty the cache of decoded objects."""
         self._cache.clear()
@@ -219,6 +222,11 @@ class FolderStore(Store):
     def check_alive(self) -> None:
         """Ask the locks."""
         self.locks.check()
+
+    def close(self) -> None:
+        """Leave nothing in the folder of temporary files."""
+        self.temporary.close()
+        self.locks.close()
 
     def config(self) -> Config:
         """The store's settings."""
@@ -292,6 +300,16 @@ class SharedFolder(FolderStore):
         """
         check_format(io, folder, f"no store in {folder}", hint="'mvc remote add' makes one")
         return cls(io, folder, monitor)
+
+    def close(self) -> None:
+        """Leave nothing in the folder of temporary files; who changed the store takes along what the dead
+        left there, as no command works here that would."""
+        if self.published:
+            try:
+                self.sweep()
+            except StorageError as error:  # what was published is safe; the next one tries again
+                self.monitor.warn(error.message)
+        super().close()
 
 
 _BEGUN = ("root", "root.lock", "config")

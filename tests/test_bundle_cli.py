@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
+import mvc
 from mvc.backends.memory import MemoryBackend
 from mvc.errors import CorruptFile
 from mvc.monitor import Monitor
@@ -128,6 +131,16 @@ def test_a_clone_begins_with_a_bundle(pair: Run) -> None:
     log = ok(pair("-C", "../begun", "oplog")).out
     assert "first.bundle" in log
     assert pair("-C", "../begun", "fsck", "--full").code == 0
+
+
+def test_python_reads_it_where_it_lies(pair: Run) -> None:
+    with mvc.Repo.open(f"file://{Path('../first.bundle').absolute()}") as repo:
+        version = repo["v1"]
+        assert "config.json" in version
+        loaded = version["model.safetensors"].tensors["w"]
+    ok(pair("checkout", "v1"))
+    expected = safetensors.numpy.load_file("model.safetensors")["w"]
+    assert np.array_equal(loaded, expected)
 
 
 class Counted(MemoryBackend):

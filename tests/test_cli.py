@@ -375,8 +375,8 @@ def test_branches(two: Run) -> None:
     ok(two("branch", "old", "v1"))
     head, first = (entry["id"] for entry in two("log", "--json").data)
     assert two("branch", "--json").data == [
-        {"name": "main", "commit": head, "current": True},
-        {"name": "old", "commit": first, "current": False},
+        {"name": "main", "commit": head, "current": True, "remote": False, "upstream": None},
+        {"name": "old", "commit": first, "current": False, "remote": False, "upstream": None},
     ]
     assert two("branch").out == f"*  main  {head[:12]}\n   old   {first[:12]}\n"
     fails(two("branch", "old"), 4, "--force")
@@ -512,7 +512,6 @@ def test_there_is_no_staging_area(run: Run, name: str) -> None:
         ("stash", "mvc switch -c wip"),
         ("reflog", "mvc oplog"),
         ("rebase main", "mvc cherry-pick"),
-        ("push origin main", "not travel"),
         ("branch -D side", "--delete --force"),
         ("log -p", "mvc diff"),
         ("commit -am words", "staging"),

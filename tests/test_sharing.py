@@ -635,3 +635,16 @@ def test_of_two_processes_that_push_at_once_one_wins_and_one_is_told(tmp_path):
     assert pulled(loser).merged.kind == "merged"
     pushed(loser)
     assert len(history(pair.clone("carol"))) == 4
+
+
+def test_nothing_is_left_in_a_shared_folder_not_even_of_the_dead(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    temporary = tmp_path / "shared" / "tmp"
+    dead = temporary / f"{2**22 + 1}-{'0' * 16}-x"
+    dead.write_bytes(b"of a push that was killed")
+    bob = pair.clone()
+    fetched(bob)
+    assert dead.exists()
+    committed(bob, "b.txt", "x")
+    pushed(bob)
+    assert list(temporary.iterdir()) == [] == list((tmp_path / "shared" / "intents").iterdir())

@@ -32,6 +32,10 @@ NOT_UNDONE = {
     "config": "settings are no part of any version; the command says what they were",
     "purge": "it is there so that nothing brings back what it took",
     "gc": "what was thrown away is gone; it throws away nothing that undo needs",
+    "push": "the remote keeps what it has; undo says how to move it back there",
+    "clone": "it makes a repository, in which what it did is undone",
+    "bundle": "it writes a file beside the repository",
+    "export": "it writes files beside the repository",
     "repair": "it changes no version and no ref that can be read; what it names anew can be deleted",
 }
 
@@ -83,6 +87,9 @@ EDIT = write("a.txt", text(l8="edited"))
 GONE = delete("d/x")
 ADDED = write("added", "new\n")
 AGAIN = (write("a.txt", text(l2="again")), ("commit", "-m", "again"))
+SHARED = (("remote", "add", "origin", "../hub"), ("push", "origin", "clean:main"))
+FORGOTTEN = (*SHARED, ("remote", "remove", "origin"), ("remote", "add", "origin", "../hub"))
+"""A store with a version that main lacks, of which nothing is followed."""
 DETACHED = ("checkout", "--detach", "main")
 
 CASES: dict[str, Case] = {
@@ -178,6 +185,11 @@ CASES: dict[str, Case] = {
     "oplog restore --force": Case(("oplog", "restore", "OLD", "--force"), (EDIT, ADDED)),
     "import": Case(("import", "-b", "imported", "../to-import"), (checkpoints,)),
     "import over work": Case(("import", "../to-import"), (checkpoints, EDIT), code=4),
+    "fetch": Case(("fetch",), FORGOTTEN),
+    "fetch into a branch": Case(("fetch", "origin", "main:fetched"), FORGOTTEN),
+    "pull": Case(("pull",), FORGOTTEN),
+    "pull over work elsewhere": Case(("pull", "--no-ff"), (*FORGOTTEN, write("mine", "other\n"))),
+    "remote remove": Case(("remote", "remove", "origin"), SHARED),
     "undo of a commit": Case(("undo",), (EDIT, ("commit", "-m", "m"))),
     "undo of a checkout": Case(("undo",), (("checkout", "side"),)),
     "undo --force": Case(("undo", "--force"), (("checkout", "side"), write("a.txt", "mine\n"))),

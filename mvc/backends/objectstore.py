@@ -39,7 +39,7 @@ LONGEST_BYTES = 16 << 20
 IN_FLIGHT = 8
 """Requests at a time for the parts of one object."""
 
-_CHUNK = 2 << 20
+_CHUNK = 1 << 20
 _SMALLEST_UPLOAD = 256 << 10
 _NO_SUCH_RANGE = 416
 
@@ -313,7 +313,7 @@ class _Reading:
         self._key = key
         self._part = part
         self._tag = ""
-        self._pieces: list[bytes] = []
+        self._data = bytearray()
         self.length = 0
 
     def go_on(self, store: ObjectStore) -> tuple[memoryview, str]:
@@ -328,7 +328,6 @@ class _Reading:
         try:
             result = obstore.get(store, self._key, options=self._options())
         except PreconditionError:  # it is another one by now
-            self._pieces.clear()
             self.length = 0
             result = obstore.get(store, self._key, options=self._options())
         size = result.meta["size"]
@@ -344,10 +343,14 @@ class _Reading:
         if not self.length and (wanted < RESUMED_BYTES or not tag):
             data = memoryview(result.bytes())
         else:
+            if not self.length:
+                self._data = bytearray(wanted)  # at once: to grow would copy several times
             for chunk in result.stream(min_chunk_size=_CHUNK):
-                self._pieces.append(chunk)
+                if self.length + len(chunk) > wanted:
+                    raise CorruptFile(f"{self._key}: more bytes came than the {wanted:,} that were promised")
+                self._data[self.length : self.length + len(chunk)] = chunk
                 self.length += len(chunk)
-            data = memoryview(b"".join(self._pieces))
+            data = memoryview(self._data)[: self.length].toreadonly()
         if len(data) != wanted:
             raise CorruptFile(f"{self._key}: {len(data):,} bytes came, not {wanted:,}")
         return data, tag

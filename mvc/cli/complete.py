@@ -252,6 +252,14 @@ class Line:
         """A folder anywhere."""
         return _folders(self.context, begin)
 
+    def file(self, begin: str) -> Iterable[Candidate]:
+        """A file anywhere."""
+        return candidates.paths(begin, self.context.cwd)
+
+    def version_or_target(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc export`` is of; behind that, where it goes to."""
+        return self.file(begin) if self.free else self.inside(begin)
+
     def named_path(self, begin: str) -> Iterator[Candidate]:
         """``NAME=PATH``: a path anywhere, behind a name that only the user knows."""
         name, equals, path = begin.partition("=")
@@ -318,6 +326,8 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "DIR": Line.folder,
     "SOURCE": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
+    "FILE": Line.file,
+    "REV|DEST": Line.version_or_target,
     "ADDRESS": Line.folder,
     "BRANCH": Line.branch_there,
     "REFSPEC": Line.refspec,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mvc.cli.call import Call
 from mvc.cli.tables import Column, Table
 from mvc.history.refnames import short_ref_name
 from mvc.objectid import ObjectId
 from mvc.refs import NOTES, TAGS
-from mvc.sharing.fetching import Fetched
 from mvc.sharing.following import Standing
 from mvc.sharing.tracking import RefUpdate
 from mvc.text import count, one_line, size
+
+if TYPE_CHECKING:
+    from mvc.sharing.fetching import Fetched
 
 REFUSED = 4
 """Exit code where a ref was not moved."""

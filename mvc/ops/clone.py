@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +89,10 @@ def clone(
     address = settled(address, base)
     # before anything is made: whoever mistypes an address must not find an empty repository
     source = open_store(io, address, monitor, base=base, environment=environment)
-    source.read()
-    if isinstance(source, BundleStore) and request.bundle is None:
-        check_needs(source)
+    with closing(source):
+        source.read()
+        if isinstance(source, BundleStore) and request.bundle is None:
+            check_needs(source)
     repository, resumed = _begun(io, folder, monitor, address)
     repository.environment = environment
     try:

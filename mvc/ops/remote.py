@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -96,7 +97,8 @@ def add(repository: Repository, name: str, address: str, *, base: Path) -> Added
             patience=patience_of(config),
         )
         created = True
-    _refuse_itself(repository, store)
+    with closing(store):
+        _refuse_itself(repository, store)
     repository.write_config(with_remote(repository.config(), name, address))
     return Added(Remote(name, address), created)
 
@@ -110,7 +112,8 @@ def set_url(repository: Repository, name: str, address: str, *, base: Path) -> R
     """
     _known(repository, name)
     address = settled(address, base)
-    _refuse_itself(repository, store_of(repository, address, base))
+    with closing(store_of(repository, address, base)) as store:
+        _refuse_itself(repository, store)
     repository.write_config(with_remote(repository.config(), name, address))
     return Remote(name, address)
 
@@ -167,7 +170,8 @@ def prune(
         StorageError: it cannot be reached.
     """
     remote = _known(repository, name)
-    with store_of(repository, remote.address, repository.worktree).reading() as theirs:
+    store = store_of(repository, remote.address, repository.worktree)
+    with closing(store), store.reading() as theirs:
         there = {remote.tracking + ref.removeprefix(BRANCHES) for ref in theirs.refs.names(BRANCHES)}
     updates: list[RefUpdate] = []
 
@@ -196,7 +200,7 @@ def show(repository: Repository, name: str) -> Shown:
     config = repository.config()
     remote = find_remote(config, name)
     store = store_of(repository, remote.address, repository.worktree)
-    with repository.reading() as ours, store.reading() as theirs:
+    with closing(store), repository.reading() as ours, store.reading() as theirs:
         following: dict[str, list[str]] = {}
         for ref in ours.refs.names(BRANCHES):
             branch = ref.removeprefix(BRANCHES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -149,7 +150,7 @@ def _push(
 ) -> Pushed:
     store = store_of(repository, remote.address, repository.worktree)
     config = repository.config()
-    with repository.reading() as ours:
+    with closing(store), repository.reading() as ours:
         default = _default_refspec(ours, config, remote)
         with begin(store, _command(request, default), who, now) as tx:
             sent = list(_selected(ours, tx.view, remote, request, default))
