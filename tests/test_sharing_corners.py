@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mvc.backends.recording import RecordingBackend
@@ -14,8 +15,10 @@ from mvc.ops.remote import add
 from mvc.refs import NOTES
 from mvc.remotes.filters import Filter, parse_filter
 from mvc.sharing import fetching, stores
-from tests.engine import ME, assert_sound, history, now, open_repository, tree
+from tests.engine import ME, assert_sound, history, make_repository, now, open_repository, tree
+from tests.make_files import finetuned, random_weights, safetensors_bytes
 from tests.sharing import committed, fetched, make_pair, moves, pushed, ref, write
+from tests.transfers import Far
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -123,6 +126,24 @@ def test_notes_that_are_named_move_once(pair):
     committed(pair.ada, "a.txt", "two\n")
     done = pushed(pair.ada, "main", NOTES)
     assert sorted(update.name for update in done.updates) == ["refs/heads/main", NOTES]
+
+
+# --- what is told of bytes ---------------------------------------------------------------------------------
+def test_a_dry_run_counts_what_records_lean_on_from_far_away_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "MemoryBackend", Far)
+    pair = make_pair(tmp_path, "memory")
+    rng = np.random.default_rng(5)
+    base = random_weights(rng, {"w": (256, 256)})
+    committed(pair.ada, "base.safetensors", safetensors_bytes(base))
+    committed(pair.ada, "tuned.safetensors", safetensors_bytes(finetuned(base, rng, 0.001)))
+    pushed(pair.ada)
+    assert not pair.store.backend.near
+    bob = make_repository(tmp_path / "bob")
+    add(bob, "origin", pair.address, base=tmp_path)
+    part = parse_filter(["path:tuned.safetensors"], None)
+    would = fetched(bob, dry_run=True, filter=part)
+    did = fetched(bob, filter=part)
+    assert did.bytes == would.bytes > 0.5 * 2 * 256 * 256  # the base
 
 
 # --- what a push costs -------------------------------------------------------------------------------------
