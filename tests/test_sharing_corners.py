@@ -11,7 +11,7 @@ from mvc.errors import ConflictError, CorruptFile, UserError
 from mvc.monitor import Monitor
 from mvc.ops import notes
 from mvc.ops.clone import CloneRequest
-from mvc.ops.remote import add
+from mvc.ops.remote import add, remove
 from mvc.refs import NOTES
 from mvc.remotes.filters import Filter, parse_filter
 from mvc.sharing import fetching, stores
@@ -163,3 +163,15 @@ def test_locators_of_many_versions_cost_a_request_each(tmp_path, monkeypatch):
     (backend,) = counted
     assert backend.places["locators"] == 12 + 1  # those of the new versions, and the parent's
     assert backend.places["segments"] <= 5
+
+
+def test_who_has_what_was_left_out_is_not_forgotten(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "large", "x" * 5000)
+    pushed(pair.ada)
+    bob = pair.clone("bob", CloneRequest(filter=parse_filter(["path:a.txt"], None)))
+    with pytest.raises(UserError, match="origin has pieces that were left out"):
+        remove(bob, "origin", ME, now())
+    assert_sound(bob.worktree)
+    bob.write_config(bob.config().without(("remote", "origin", "filter")))
+    remove(bob, "origin", ME, now())
