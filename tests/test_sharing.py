@@ -12,6 +12,7 @@ import pytest
 from mvc.errors import (
     AnswerIsNo,
     ConflictError,
+    CorruptObject,
     ObjectPurged,
     RepositoryNotFound,
     RevisionNotFound,
@@ -34,9 +35,10 @@ from mvc.ops.reset import reset
 from mvc.ops.status import status
 from mvc.ops.switch import switch
 from mvc.ops.undo import undo
-from mvc.refs import NOTES
+from mvc.refs import NOTES, encode_target
 from mvc.registry.notes import Notes
 from mvc.sharing import pushing
+from mvc.transaction import Update, begin
 from mvc.underway.merging import Request
 from tests.engine import (
     ME,
@@ -648,3 +650,33 @@ def test_nothing_is_left_in_a_shared_folder_not_even_of_the_dead(tmp_path):
     committed(bob, "b.txt", "x")
     pushed(bob)
     assert list(temporary.iterdir()) == [] == list((tmp_path / "shared" / "intents").iterdir())
+
+
+# --- stores that lie ---------------------------------------------------------------------------------------
+def _lie(pair, refs, default=None):
+    with begin(pair.store, "lie", ME, now()) as tx:
+        made = refs(tx)
+        tx.publish(lambda _view: Update(refs=made, default_branch=default))
+
+
+def test_a_tag_that_means_another_version_than_its_ref_says_is_refused(pair):
+    other = committed(pair.ada, "a.txt", "x")
+    tags.create(pair.ada, "v1", "main~1", ME, now(), message="the first")
+    pushed(pair.ada, "main", "v1", remote="origin")
+    tag = ref(pair.ada, "refs/tags/v1")
+    _lie(pair, lambda _tx: {"refs/tags/false": encode_target(tag, other)})
+    bob = make_repository(pair.folder / "bob")
+    add(bob, "origin", pair.address, base=pair.folder)
+    with pytest.raises(CorruptObject, match="false of the remote is a tag of another version"):
+        fetched(bob)
+    assert ref(bob, TRACKED) is None
+    assert moves(fetched(bob, tags="none").updates) == {TRACKED: "new"}
+
+
+def test_refs_with_names_that_nobody_may_choose_stay_where_they_are(pair):
+    main = ref(pair.ada, MAIN)
+    odd = "refs/heads/--upload-pack", "refs/heads/a\u202eb", "refs/tags/" + "0" * 64
+    _lie(pair, lambda _tx: dict.fromkeys(odd, encode_target(main)), default="--upload-pack")
+    found = moves(fetched(pair.ada).updates)
+    assert set(found.values()) == {"rejected"} and len(found) == 3
+    assert ref(pair.clone(), MAIN) == main
