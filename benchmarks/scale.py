@@ -11,6 +11,7 @@ from the assumptions that are printed first. docs/scale.md holds a full run.
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from benchmarks.scale_swaps import simulate
 from mvc.backends.memory import MemoryBackend
 from mvc.objectid import CommitId
 from mvc.odb.index import Merged, SegmentRow, plan_merge
+from mvc.odb.segment import MAX_BYTES, capacity
 from mvc.refs import RefTable, encode_target
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.root import Root
@@ -247,29 +249,65 @@ def measured(page: report.Page, states: dict[str, State]) -> None:
     page.say(report.table(heads, rows))
 
 
-def at_scale(page: report.Page, state: State, life: Merging, commits: int) -> dict[str, float]:
+class Probes(NamedTuple):
+    """What looking one id up in one run takes of requests and bytes, as it was measured."""
+
+    requests: float
+    bytes: float
+
+    @classmethod
+    def of(cls, state: State) -> Probes:
+        """From the push of a version whose new pieces were looked up in every run."""
+        asked, probes = state.asked["negotiate a push"], NEW_PER_VERSION * state.runs
+        return cls(asked.index_gets / probes, asked.index_bytes / probes)
+
+    def push(self, runs: int) -> tuple[float, float]:
+        """Requests and bytes of the push of a version where there are so many runs."""
+        return NEW_PER_VERSION * runs * self.requests, NEW_PER_VERSION * runs * self.bytes
+
+
+ROW_BYTES = 46
+"""Of an entry in a segment, next to its share of the fan-out table and of the names of packs."""
+
+
+def at_scale(page: report.Page, states: dict[str, State], life: Merging, commits: int) -> dict[str, float]:
     """Print what follows for the whole store; returns it."""
-    each = state.ids / state.segments
+    before, after = states.values()
+    # where ids of all packs are merged, each names a pack that hardly another one of its segment names
+    each = capacity(MAX_BYTES, 0, MAX_BYTES)
     segments = round(PIECES / each)
-    index = PIECES * state.index_bytes / state.ids
+    index = segments * MAX_BYTES
     root = root_bytes(segments, REFS)
     bare = root_bytes(0, REFS)
-    push = state.asked["negotiate a push"]
     locator = 34 * segments + 50
-    share = push.index_bytes / state.index_bytes
+    cold, cold_bytes = Probes.of(before).push(life.runs)
+    merged, merged_bytes = Probes.of(after).push(after.runs)
     page.say(f"\n### The same for {PIECES:,} pieces\n")
     rows = [
-        ["index", size(index), f"{state.index_bytes / state.ids:.1f} bytes an id"],
-        ["segments", f"{segments:,}", f"{each:,.0f} entries in each"],
         ["runs without a collection", f"{life.runs:,}", f"the policy, {commits:,} commits on sizes alone"],
         ["entries written ÷ new", f"{life.written:.2f}", f"at most {life.most_entries:,} by one commit"],
+        ["index, all merged", size(index), f"{index / PIECES:.0f} bytes an id: 46, and mostly a pack's name"],
+        ["index, not merged", size(PIECES * before.index_bytes / before.ids), "bytes an id as measured"],
+        ["segments, all merged", f"{segments:,}", f"{each:,} entries in each"],
         ["root", size(root), f"made with {segments:,} rows and {REFS:,} refs ({size(bare)})"],
         ["a locator that names all segments", size(locator), f"all of them {size(locator * VERSIONS)}"],
-        ["index that the push of a version reads", size(index * share), f"{share:.0%} of it, as measured"],
+        ["a push's look-ups, not merged", f"{cold:,.0f} requests", f"{size(cold_bytes)}; {WAYS}"],
+        ["the same, all merged", f"{merged:,.0f} requests", size(merged_bytes)],
         ["marks of a collection", size(PIECES), "a byte for each row, in memory"],
-    ]  # fmt: skip
+    ]
     page.say(report.table(["what", "how much", "from"], rows))
-    return {"segments": segments, "index": index, "root": root, "refs in root": bare}
+    return {
+        "segments": segments,
+        "index": index,
+        "root": root,
+        "push requests": cold,
+        "push bytes": cold_bytes,
+        "push requests, merged": merged,
+        "push bytes, merged": merged_bytes,
+    }
+
+
+WAYS = "so many a run and new piece as measured"
 
 
 def swaps(page: report.Page, root: float, seconds: float) -> list[tuple[float, int, Any]]:
@@ -298,43 +336,43 @@ def swaps(page: report.Page, root: float, seconds: float) -> list[tuple[float, i
 
 def money(page: report.Page, scale: dict[str, float], state: State) -> dict[str, float]:
     """Print what a month costs."""
-    publish, push, pull = (state.asked[way] for way in ("publish", "negotiate a push", "negotiate a pull"))
+    publish, pull = state.asked["publish"], state.asked["negotiate a pull"]
     packs = NEW_PER_VERSION * (STORED_BYTES / PIECES) / (32 << 20)
     pushes = PUSHES_A_DAY * DAYS
     looks = CLIENTS * LOOKS_A_DAY * DAYS
-    grown = scale["index"] / state.index_bytes
-    index_gets = push.index_gets * grown
     version = NEW_PER_VERSION * (STORED_BYTES / PIECES)
     bills = {
         "the data": STORED_BYTES / 1e9 * STORAGE,
         "the index": scale["index"] / 1e9 * STORAGE,
         f"{pushes:,} pushes: packs, segments, roots": pushes * (packs + publish.puts) * PUT,
-        "their look-ups in the index, whole segments": pushes * index_gets * GET,
+        "their look-ups, all merged": pushes * scale["push requests, merged"] * GET,
+        "their look-ups, not merged": pushes * scale["push requests"] * GET,
         f"{looks:,} looks that find nothing new": looks * GET,
         f"{pushes * PULLS_OF_A_VERSION:,} pulls": pushes * PULLS_OF_A_VERSION * (packs + pull.gets) * GET,
         "a collection's merge of the whole index": scale["segments"] * (GET + PUT),
         "egress of pulls, if all clients are outside": pushes * PULLS_OF_A_VERSION * version / 1e9 * EGRESS,
         "egress of the looks' roots, likewise": looks * scale["root"] / 1e9 * EGRESS,
-        "egress of the pushes' look-ups, likewise": pushes * push.index_bytes * grown / 1e9 * EGRESS,
+        "egress of the look-ups, likewise, not merged": pushes * scale["push bytes"] / 1e9 * EGRESS,
     }
     page.say("\n### A month's bill\n")
     page.say(report.table(["what", "dollars"], [[name, dollars(bill)] for name, bill in bills.items()]))
     return bills
 
 
-def limits(page: report.Page, state: State, life: Merging) -> None:
+def limits(page: report.Page, states: dict[str, State], life: Merging) -> None:
     """Print which bound is met first, in order."""
-    per_id = state.index_bytes / state.ids
+    before = next(iter(states.values()))
     row = (root_bytes(10_000, 0) - root_bytes(0, 0)) / 10_000
-    each = state.ids / state.segments
-    push = state.asked["negotiate a push"]
-    share = push.index_bytes / state.index_bytes
+    each = capacity(MAX_BYTES, 0, MAX_BYTES)
+    one = NEW_PER_VERSION * Probes.of(before).requests
+    a_run = life.most_entries
     bounds = [
-        ("a cold push downloads 1 GB of index", 1e9 / (per_id * share)),
+        ("a push asks 10,000 times, not merged", 10_000 / one * a_run),
+        ("a push asks 100,000 times, not merged", 100_000 / one * a_run),
         ("a locator that names all segments is 64 kB", 64_000 / 34 * each),
         ("root is 1 MB", 1e6 / row * each),
         ("the marks of a collection take 4 GB", 4e9),
-        ("the index is 1 TB", 1e12 / per_id),
+        ("the index is 1 TB", 1e12 / (ROW_BYTES + 33)),
     ]
     page.say("\n### What is met first\n")
     rows = [
@@ -348,34 +386,29 @@ def main() -> None:
     """Measure, multiply, print."""
     parser = report.parser(__doc__)
     parser.add_argument("--ids", type=int, default=10_000_000, help="pieces in the store that is made")
+    parser.add_argument("--kept", type=Path, help="what was counted in an earlier run (its --json)")
     options = parser.parse_args()
     if options.quick:
         options.ids = min(options.ids, 200_000)
     page = ScalePage("scale", options)
     commits = max(10, options.ids // 100_000)
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="mvc-scale-") as folder:
-        simulated = Simulated(Path(folder) / "bucket", options.ids, commits)
-        built = time.perf_counter() - started
-        states = {"before a collection": measure(simulated, 2)}
-        simulated.collect()
-        simulated.backend.sweep()
-        states["after one"] = measure(simulated, 2)
+    options.kept = options.kept and str(options.kept)
+    states, entries, built = kept(Path(options.kept)) if options.kept else counted(options.ids, commits)
     assumptions(page)
     measured(page, states)
     page.say(
-        f"\n{options.ids:,} ids by {commits:,} commits: {simulated.written_entries:,} entries merged and "
-        f"written in {built:.0f} s, {simulated.written_entries / built:,.0f} a second."
+        f"\n{options.ids:,} ids by {commits:,} commits: {entries:,} entries merged and written in "
+        f"{built:.0f} s, {entries / built:,.0f} a second."
     )
-    before = states["before a collection"]
     life_commits = VERSIONS // 100 if options.quick else VERSIONS
     life = merging(life_commits, NEW_PER_VERSION)
-    scale = at_scale(page, states["after one"]._replace(asked=before.asked), life, life_commits)
+    scale = at_scale(page, states, life, life_commits)
     met = swaps(page, scale["root"], 20 if options.quick else 120)
-    bills = money(page, scale, before)
-    limits(page, before, life)
+    bills = money(page, scale, next(iter(states.values())))
+    limits(page, states, life)
     page.finish(
         {
+            "built": [entries, built],
             "states": {name: _plain(state) for name, state in states.items()},
             "life": life._asdict(),
             "scale": scale,
@@ -383,6 +416,29 @@ def main() -> None:
             "bills": bills,
         }
     )
+
+
+def counted(ids: int, commits: int) -> tuple[dict[str, State], int, float]:
+    """Make the store and ask it; also how many entries were written for it, and in how many seconds."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="mvc-scale-") as folder:
+        simulated = Simulated(Path(folder) / "bucket", ids, commits)
+        built = time.perf_counter() - started
+        states = {"before a collection": measure(simulated, 2)}
+        simulated.collect()
+        simulated.backend.sweep()
+        states["after one"] = measure(simulated, 2)
+    return states, simulated.written_entries, built
+
+
+def kept(path: Path) -> tuple[dict[str, State], int, float]:
+    """The same from an earlier run."""
+    found = json.loads(path.read_text())["measured"]
+    states = {}
+    for name, state in found["states"].items():
+        asked_of = {way: Asked(**one) for way, one in state.pop("asked").items()}
+        states[name] = State(**state, asked=asked_of)
+    return states, *found["built"]
 
 
 def _plain(state: State) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from mvc.remotes.negotiate import missing
 from mvc.root import Root
 from mvc.sharing.bucket import BucketStore
 from mvc.transaction import Update, begin
-from mvc.view import View, segment_key
+from mvc.view import View, index_of, segment_key
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -136,7 +136,7 @@ class Simulated:
     def _publish_entries(self, entries: list[Entry]) -> None:
         """What a commit does to the index: a new run, merged with others as the policy says."""
         root, raw = self.store.roots.read()
-        index = self.store.index_of(root)
+        index = index_of(root, self.backend.inner)
         merged = merge(plan_merge(root.segments, len(entries)), entries, index, self._put_segment)
         self.written_entries += sum(row.entries for row in merged.added)
         self._swap(raw, root, merged.apply(root.segments))
@@ -156,7 +156,9 @@ class Simulated:
     def collect(self) -> None:
         """Merge everything into one run, as a collection does."""
         root, raw = self.store.roots.read()
-        merged = merge(plan_full_merge(root.segments), [], self.store.index_of(root), self._put_segment)
+        merged = merge(
+            plan_full_merge(root.segments), [], index_of(root, self.backend.inner), self._put_segment
+        )
         self._swap(raw, root, merged.apply(root.segments))
 
     def commit(self, pieces: int, *, shared: int) -> CommitId:

@@ -4,11 +4,12 @@
         [--quick] [--json FILE]
 
 A store like one in a bucket, in memory, into which versions go one after the other, each with a swap of
-root of its own and never any ``gc``: a tensor of ``--megabytes`` that the first of them change a little, a
-small one and a note that each changes. Then somebody who knows nothing but the address reads the large tensor
-of the newest version, of one in the middle and of the oldest. *Requests* are those of the backend, *rounds*
-those of them that no other was under way with; with ``--latency`` each takes so many seconds, as from another
-town. *Bytes* of packs stand next to what the tensor's records take with all that they lean on.
+root of its own and an index that nobody but they themselves merge: a tensor of ``--megabytes`` that the first
+of them change a little, sixteen small ones and a note that each changes. Then somebody who knows nothing but
+the address reads the large tensor of the newest version, of one in the middle and of the oldest. *Requests*
+are those of the backend, *rounds* those of them that no other was under way with; with ``--latency`` each
+takes so many seconds, as from another town. *Bytes* of packs stand next to what the tensor's records take
+with all that they lean on.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from mvc.view import View
 from tests.requests import CountingBackend
 
 PIECE = 1 << 20
+SMALL, SMALL_COUNT = 300, 16
 WHO = Person("Ada", "ada@example.org")
 LARGE = "model.layers.0.mlp.up_proj.weight"
 GOAL = 1.1
@@ -59,6 +61,15 @@ class Growing:
         """Make as many versions as there are then to be."""
         while len(self.commits) < count:
             self._version(len(self.commits))
+            if len(self.commits) % 100 == 0:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Delete what was replaced, as a collection of the store does; the index stays in its runs."""
+        view = self._store.read()
+        for item in view.root.retired:
+            self._store.backend.delete(item.key)
+        self._store.roots.swap(view.raw, view.root.with_changes(retired=()))
 
     def _version(self, number: int) -> None:
         now = Timestamp(1_700_000_000_000_000 + number * 1_000_000, 0)
@@ -66,14 +77,18 @@ class Growing:
             put = tx.writer.put
             if (number % 10 == 0 and number < 40) or not number:
                 self._train(put)
-            small = put(BlobId, self._rng.bytes(6000), Hint(DTYPES["U8"]))
+            small = [put(BlobId, self._rng.bytes(SMALL), Hint(DTYPES["U8"])) for _ in range(SMALL_COUNT)]
             note = put(BlobId, self._rng.bytes(5000))
+            large = len(self._blobs) * PIECE
             spans = (
-                Span(0, len(self._blobs) * PIECE, LARGE, "F32", (len(self._blobs) * PIECE // 4,)),
-                Span(len(self._blobs) * PIECE, 6000, "model.norm.weight", "U8", (6000,)),
+                Span(0, large, LARGE, "F32", (large // 4,)),
+                *(
+                    Span(large + SMALL * at, SMALL, f"model.layers.{at}.norm.weight", "U8", (SMALL,))
+                    for at in range(SMALL_COUNT)
+                ),
             )
-            parts = (*(Part(PIECE, blob) for blob in self._blobs), Part(6000, small))
-            size = len(self._blobs) * PIECE + 6000
+            parts = (*(Part(PIECE, blob) for blob in self._blobs), *(Part(SMALL, blob) for blob in small))
+            size = large + SMALL_COUNT * SMALL
             model = put(ManifestId, Manifest("safetensors", size, bytes(32), parts, spans).to_bytes())
             notes = put(ManifestId, Manifest("opaque", 5000, bytes(32), (Part(5000, note),)).to_bytes())
             tree = Tree.of([TreeEntry("model", FILE, model), TreeEntry("notes", FILE, notes)])
@@ -117,7 +132,9 @@ def stored_bytes(store: BucketStore, commit: CommitId) -> int:
         entry = lookup_path(view.objects, view.commit(commit).tree, "model")
         assert entry is not None
         manifest = Manifest.from_bytes(view.objects.get(ManifestId(entry.id)))
-        wanted: list[ObjectId] = [part.blob for part in manifest.parts[:-1] if part.blob is not None]
+        wanted: list[ObjectId] = [
+            part.blob for part in manifest.parts if part.blob is not None and part.length == PIECE
+        ]
         seen: dict[ObjectId, int] = {}
         while wanted:
             one = wanted.pop()

@@ -47,7 +47,7 @@ from mvc.remotes import outgoing
 from mvc.repo import Repository
 from mvc.sharing.fetching import FetchRequest, fetch
 from mvc.sharing.pushing import PushRequest, push
-from mvc.sharing.settings import Remote
+from mvc.sharing.settings import Remote, with_remote
 from mvc.store import SharedFolder, Store
 from mvc.targets import targets
 from mvc.underway.pending import read_pending
@@ -223,6 +223,7 @@ def _with_remote(folder: Path) -> Repository:
     repository = make_repository(folder)
     version(repository, {".mvcignore": "remote/\n", "model.safetensors": training(1)[0]}, "one")
     SharedFolder.create(FileIO(), folder / REMOTE, Monitor(), branch="main")
+    repository.write_config(with_remote(repository.config(), *_ORIGIN))
     _push(repository)
     return repository
 
@@ -243,6 +244,7 @@ def behind(folder: Path) -> None:
     shutil.move(folder / REMOTE, folder.with_name(REMOTE))
     shutil.rmtree(folder)
     repository = make_repository(folder)
+    repository.write_config(with_remote(repository.config(), *_ORIGIN))
     shutil.move(folder.with_name(REMOTE), folder / REMOTE)
     version(repository, {".mvcignore": "remote/\n", "other": "other\n"}, "other")
 
@@ -374,8 +376,8 @@ SCENES: dict[str, Scene] = {
         mends=True,
     ),
     "gc --empty-trash": Scene(collected, empty_trash, ("gc", "--empty-trash"), quiet=True),
-    "push": Scene(ahead, _push, ()),
-    "fetch": Scene(behind, _fetch, ()),
+    "push": Scene(ahead, _push, ("push",)),
+    "fetch": Scene(behind, _fetch, ("fetch",)),
 }
 """Every command that changes a repository."""
 

@@ -104,7 +104,7 @@ def test_damage_is_noted_once_and_in_time():
         ):  # a list of so many could not be searched each time within the test's patience
             report.add("blob", str(n), "someone")
     assert len(report.damage) == 20_000
-    counts = {"commits", "files", "objects", "records", "packs"}
+    counts = {"commits", "files", "objects", "records", "packs", "elsewhere", "elsewhere_bytes", "shallow"}
     assert set(asdict(report)) == counts | {"damage", "damaged", "purged", "sample"}
 
 

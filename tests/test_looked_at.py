@@ -18,6 +18,7 @@ from mvc.objectid import ManifestId, ObjectId
 from mvc.objects import Manifest
 from mvc.odb.ranged import RangedSegment
 from mvc.odb.segment import Entry, Segment, SegmentRow, build_segments, segment_name
+from mvc.ops.ls import files
 from mvc.remotes import reaching
 from mvc.repo import Repository
 from mvc.sharing import stores
@@ -120,6 +121,7 @@ def test_segments_are_read_by_ranges_where_they_are_large(
     assert tensor(looked_at(backend), "main", LARGE) == wanted
     whole = backend.read["segments"]
     monkeypatch.setattr(reaching, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(CountingBackend, "request_bytes", 1)
     monkeypatch.setattr("mvc.odb.ranged.FIRST_BYTES", 512)
     assert tensor(looked_at(backend), "main", LARGE) == wanted
     assert backend.read["segments"] < whole
@@ -205,3 +207,19 @@ def test_a_damaged_head_is_told_and_takes_no_memory(at: int) -> None:
 
     with pytest.raises(CorruptFile):
         RangedSegment(row, fetch)
+
+
+def test_a_list_of_files_takes_as_many_rounds_for_many_as_for_few(tmp_path: Path) -> None:
+    rounds = []
+    for number, count in enumerate((2, 30)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        source = make_repository(folder)
+        for one in range(count):
+            (folder / f"{one}.txt").write_bytes(b"%d" % one)
+        snapshot(source)
+        backend = CountingBackend(bucket_of(source, history(source)[0]).backend)
+        with looked_at(backend).reading() as view:
+            assert len(list(files(view, "main"))) == count
+        rounds.append(backend.rounds)
+    assert rounds[0] == rounds[1]

@@ -22,7 +22,7 @@ def source(tmp_path: Path) -> Repository:
     folder = tmp_path / "source"
     folder.mkdir()
     repository = make_repository(folder)
-    for number, data in enumerate(weights_versions(3, elements=60_000)):
+    for number, data in enumerate(weights_versions(3, elements=20_000)):
         (folder / "model.safetensors").write_bytes(data)
         (folder / "notes.txt").write_bytes(b"run %d\n" % number * 2000)
         snapshot(repository, f"version {number}")
@@ -142,10 +142,6 @@ def test_a_clone_that_took_everything_after_all_is_like_any_other(source: Reposi
     assert filters(made.config()) == {}
 
 
-class Liar:
-    """Gives every range of a pack with the bytes of another record of the same length in it."""
-
-
 def test_a_remote_that_lies_is_refused_and_nothing_of_it_stays(
     source: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,3 +170,76 @@ def test_a_remote_that_lies_is_refused_and_nothing_of_it_stays(
     assert missing(open_repository(made.worktree)) == before
     monkeypatch.undo()
     assert content(made, "HEAD:model.safetensors") == (source.worktree / "model.safetensors").read_bytes()
+
+
+def test_two_who_fetch_the_same_at_once_both_get_it(source: Repository, tmp_path: Path) -> None:
+    from threading import Barrier, Thread
+
+    made = clone(source, tmp_path / "clone", "path:notes.txt")
+    wanted = (source.worktree / "model.safetensors").read_bytes()
+    barrier, found = Barrier(2), []
+
+    def read(repository: Repository) -> None:
+        with repository.reading() as view:
+            barrier.wait()
+            found.append(b"".join(cat(view, "HEAD:model.safetensors")))
+            barrier.wait()
+
+    readers = [Thread(target=read, args=(open_repository(made.worktree),)) for _ in range(2)]
+    for thread in readers:
+        thread.start()
+    for thread in readers:
+        thread.join()
+    assert found == [wanted, wanted]
+    again = open_repository(made.worktree)
+    assert fsck(again, full=True).damage == []
+    source.worktree.rename(tmp_path / "away")
+    assert content(again, "HEAD:model.safetensors") == wanted
+
+
+@pytest.mark.parametrize("where", ["before the pack", "before root"])
+def test_who_dies_while_it_fetches_leaves_the_clone_as_it_was(
+    source: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    from mvc.odb.pack import PackWriter
+    from mvc.sharing import promise
+
+    class Died(BaseException):
+        pass
+
+    def die(*_given: object) -> None:
+        raise Died
+
+    made = clone(source, tmp_path / "clone", "path:notes.txt")
+    before = missing(made)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((PackWriter, "flush") if where == "before the pack" else (promise, "swap")), die)
+        with pytest.raises(Died):
+            content(made, "HEAD:model.safetensors")
+    again = open_repository(made.worktree)
+    assert missing(again) == before and fsck(again, full=True).damage == []
+    assert content(again, "HEAD:model.safetensors") == (source.worktree / "model.safetensors").read_bytes()
+
+
+def test_what_cannot_be_kept_is_read_all_the_same(
+    source: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mvc.sharing import promise
+
+    def full(*_given: object) -> None:
+        raise StorageError("no room")
+
+    made = clone(source, tmp_path / "clone", "path:notes.txt")
+    monkeypatch.setattr(promise, "swap", full)
+    assert content(made, "HEAD:model.safetensors") == (source.worktree / "model.safetensors").read_bytes()
+    assert [text for text in made.monitor.warnings if "did not stay" in text and "no room" in text]
+
+
+@pytest.mark.parametrize("text", ["xyz\n", "ab" * 31 + "\n", "\0" * 64 + "\n"])
+def test_a_damaged_list_of_cut_commits_is_told(source: Repository, tmp_path: Path, text: str) -> None:
+    from mvc.errors import CorruptFile
+
+    made = clone(source, tmp_path / "clone", depth=1)
+    (made.store / "shallow").write_text(text)
+    with pytest.raises(CorruptFile, match=r"\.mvc/shallow"):
+        open_repository(made.worktree).read()

@@ -21,6 +21,7 @@ from mvc.objects import Timestamp
 from mvc.odb.pack import HEAD_BYTES, TARGET_PACK, pack_key, read_record
 from mvc.odb.record import Base, Record
 from mvc.odb.segment import Entry
+from mvc.ops.clone import CloneRequest, clone
 from mvc.ops.gc import Request as Collecting
 from mvc.ops.gc import gc
 from mvc.ops.purge import Request as Purging
@@ -31,13 +32,17 @@ from mvc.remotes.journal import Journal
 from mvc.remotes.kept import FOLDER, remove_kept
 from mvc.remotes.outgoing import LEAST, Outgoing
 from mvc.remotes.sink import Sink
+from mvc.repo import Repository
 from mvc.root import Fossil, Root
 from mvc.sharing.bucket import BucketStore
+from mvc.sharing.fetching import FetchRequest, fetch
+from mvc.sharing.settings import Remote
 from mvc.sharing.sinks import incoming, outgoing
 from mvc.store import STRAYS, SharedFolder, Store
 from mvc.transaction import Update, begin
-from tests.engine import ME, make_repository, now, two_versions
+from tests.engine import ME, assert_sound, make_repository, now, open_repository, two_versions
 from tests.engine import snapshot as snapshot_of
+from tests.engine import tree as work_tree
 from tests.faults import CHANGING, FaultIO, PowerCut, Recorder, lay_out, run_killed, snapshot
 
 ADDRESS = "s3://bucket/models"
@@ -363,6 +368,60 @@ def test_what_a_disk_refused_to_make_durable_is_not_believed_later(tmp_path):
     assert io.failed
     with store_sink(store) as sink:
         assert sink.depth(blob(1).id) is None
+
+
+class Watching(Monitor):
+    """Keeps what the progress of the transfer says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total: int | None = None
+        self.advances: list[int] = []
+
+    def start(self, task: str, total_bytes: int | None = None) -> None:
+        if task == "transfer":
+            self.total, self.advances = total_bytes, []
+
+    def advance(self, count_bytes: int) -> None:
+        self.advances.append(count_bytes)
+
+
+def test_what_is_here_already_counts_as_done_from_the_start(tmp_path):
+    two_versions(tmp_path / "theirs")
+    make_repository(tmp_path / "ours")
+    remote = Remote("origin", str(tmp_path / "theirs"))
+    io = FaultIO(counted=("link",), fail_at=1, error=errno.ENOSPC)
+    with pytest.raises(StorageError, match="arrived and are kept"):
+        fetch(open_repository(tmp_path / "ours", io), remote, FetchRequest(), ME, now())
+    watching = Watching()
+    fetch(Repository.open(FileIO(), tmp_path / "ours", watching), remote, FetchRequest(), ME, now())
+    assert watching.total == watching.advances[0] > 1000
+    assert sum(watching.advances[1:]) == 0
+
+
+def test_a_clone_that_is_killed_at_any_step_goes_on(tmp_path):
+    theirs = tmp_path / "theirs"
+    two_versions(theirs)
+    wanted = work_tree(theirs)
+    kills = 0
+    for step in itertools.count(1, 11):
+        folder = tmp_path / "ours"
+
+        def act(io: FileIO, folder: Path = folder) -> None:
+            clone(
+                io, str(theirs), folder, Monitor(), CloneRequest(), ME, now(), base=tmp_path, environment={}
+            )  # fmt: skip
+
+        killed = run_killed(act, step, CHANGING)
+        kills += killed
+        if killed:
+            act(FileIO())
+        assert work_tree(folder) == wanted
+        assert_sound(folder)
+        shutil.rmtree(folder)
+        if not killed:
+            break
+    assert kills > 5
 
 
 # --- how long it is kept -----------------------------------------------------------------------------------

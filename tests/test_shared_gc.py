@@ -8,16 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from mvc.errors import DamageError, ObjectPurged
 from mvc.objects import Timestamp
+from mvc.ops.cat import cat
 from mvc.ops.fsck import fsck
 from mvc.ops.gc import Request, gc_store
+from mvc.ops.purge import Request as PurgeRequest
+from mvc.ops.purge import finish_store, forgive, preview_store, purge_store, purges
 from mvc.ops.repair import Request as RepairRequest
 from mvc.ops.repair import repair
 from mvc.ops.stats import stats
 from mvc.sharing import pushing, stores
+from mvc.sharing.exchange import Exchange
 from mvc.store import FolderStore
 from tests.engine import ME, assert_sound, now, open_repository, snapshot, tree
-from tests.sharing import make_pair, pushed, write
+from tests.sharing import make_pair, pulled, pushed, write
 from tests.test_cli import Run, run
 
 __all__ = ["run"]
@@ -161,3 +166,117 @@ def test_a_bucket_that_does_not_answer_stops_no_repair(tmp_path):
     repository = open_repository(pair.ada.worktree)
     assert repair(repository, RepairRequest(ME, now())).sound
     assert any("origin is not asked" in text for text in repository.monitor.warnings)
+
+
+def purge_of(*targets: str, **options) -> PurgeRequest:
+    return PurgeRequest(targets, ME, now(), **options)
+
+
+@KINDS
+@pytest.mark.parametrize("rewrite", [False, True])
+def test_what_is_purged_is_gone_from_the_store(tmp_path, kind, rewrite):
+    pair = make_pair(tmp_path, kind)
+    write(pair.ada, "secret.bin", weights(4))
+    snapshot(pair.ada, "leaked")
+    write(pair.ada, "secret.bin", weights(4) + b"more")
+    write(pair.ada, "a.txt", "kept\n")
+    snapshot(pair.ada, "second")
+    pushed(pair.ada)
+    assert preview_store(pair.store, purge_of("secret.bin")).planned.survey.gone
+    done = purge_store(pair.store, purge_of("secret.bin", reason="private", rewrite=rewrite), wait=0)
+    assert done.ended.proof.clean, done.ended
+    assert done.ended.proof.files > 3
+    assert not done.ended.waiting_packs
+    assert_store_sound(pair)
+    assert finish_store(pair.store, now()).proof.clean
+    if rewrite:
+        assert sorted(tree(pair.clone().worktree)) == ["a.txt", "b.txt"]
+    else:
+        with pytest.raises(ObjectPurged):
+            b"".join(cat(pair.store.read(), "refs/heads/main:secret.bin"))
+
+
+@KINDS
+def test_what_was_purged_at_the_remote_does_not_come_back_with_a_push(tmp_path, kind):
+    pair = make_pair(tmp_path, kind)
+    bob = pair.clone()
+    write(pair.ada, "secret.bin", weights(5))
+    snapshot(pair.ada, "leaked")
+    pushed(pair.ada)
+    purge_store(pair.store, purge_of("secret.bin"), wait=0)
+    write(bob, "copy.bin", weights(5))
+    snapshot(bob, "the same bytes")
+    with pytest.raises(ObjectPurged):
+        pushed(bob, force=True)
+    forgiven = forgive(pair.store, purges(pair.store.read())[0].name[:8], ME, now())
+    assert forgiven.lifted
+    pushed(bob, force=True)
+
+
+def test_the_proof_finds_what_lies_in_a_bucket(tmp_path):
+    pair = make_pair(tmp_path, "memory")
+    write(pair.ada, "secret.bin", weights(6))
+    snapshot(pair.ada, "leaked")
+    pushed(pair.ada)
+    backend = pair.store.backend
+    packs = {key: backend.get(key) for key, _size in backend.list("packs/")}
+    done = purge_store(pair.store, purge_of("secret.bin"), 3_600_000_000)  # with a grace: it lies there still
+    assert not done.ended.proof.clean
+    assert done.ended.proof.records
+    assert done.ended.waiting_packs
+    assert finish_store(pair.store, later(2)).proof.clean
+    for key, data in packs.items():
+        backend.put(key, [data])  # somebody brings them back
+    assert finish_store(pair.store, later(3)).proof.clean
+
+
+def test_purge_names_the_remote(run: Run, tmp_path):
+    run("init")
+    Path("secret.bin").write_bytes(weights(7))
+    Path("a.txt").write_text("one\n")
+    run("commit", "-m", "first")
+    run("remote", "add", "origin", str(tmp_path / "shared"))
+    run("push", "-u", "origin", "main")
+    assert run("purge", "--remote", "origin", "secret.bin").code == 2  # nobody to ask
+    done = json.loads(run("purge", "--remote", "origin", "secret.bin", "--yes", "--json").out)
+    assert done["proof"]["clean"]
+    assert json.loads(run("purge", "--list", "--json", "--remote", "origin").out)[0]["what"] == "secret.bin"
+    assert run("purge", "--list", "--json").out.strip() == "[]"
+    assert run("cat", "HEAD:secret.bin").raw == weights(7)
+    assert run("fsck", "--full", "--remote", "origin").code == 0
+
+
+def test_a_reader_whose_grace_is_over_reads_root_again(tmp_path, monkeypatch):
+    pair = make_pair(tmp_path, "memory")
+    bob = pair.clone()
+    for number in range(4):
+        write(pair.ada, "a.txt", f"{number}\n" * 50)
+        snapshot(pair.ada, str(number))
+        pushed(pair.ada)
+    run_ = Exchange.run
+    tries = []
+
+    def running(self, *given, **options):
+        tries.append(True)
+        if len(tries) == 1:
+            gc_store(pair.store, Request(later(1), 90, grace_hours=0))  # joins packs, and deletes at once
+        return run_(self, *given, **options)
+
+    monkeypatch.setattr(Exchange, "run", running)
+    pulled(bob)
+    assert len(tries) == 2
+    assert tree(bob.worktree) == tree(pair.ada.worktree)
+    assert_sound(bob.worktree)
+
+
+def test_damage_at_the_remote_is_no_reason_to_try_again(tmp_path, monkeypatch):
+    pair = make_pair(tmp_path, "memory")
+    bob = pair.clone()
+    write(pair.ada, "a.txt", "changed\n")
+    snapshot(pair.ada, "second")
+    pushed(pair.ada)
+    backend = pair.store.backend
+    for key, _size in list(backend.list("packs/")):
+        backend.delete(key)
+    with pytest.raises(DamageError):
+        pulled(bob)

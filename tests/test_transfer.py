@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.transfer import measure
 from mvc.backends.memory import MemoryBackend
+from mvc.history.reader import read_tree
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, CommitId
 from mvc.odb import ranged
@@ -196,3 +198,37 @@ def test_what_is_read_by_ranges_of_segments_is_the_same(monkeypatch, seed):
     moved = move(source, target)
     check(target)
     assert set(moved.found.objects) == wanted
+
+
+def test_the_requests_of_a_fetch_and_a_push_do_not_grow_with_the_history():
+    few, many = measure(4), measure(40)
+    assert few["fetch"]["requests"] == many["fetch"]["requests"] <= 4
+    assert few["push"]["requests"] == many["push"]["requests"] <= 4
+    assert many["fetch"]["read_packs"] <= 1.01 * many["fetch"]["records"]
+    assert many["clone"]["read_packs"] <= 1.01 * many["clone"]["records"]
+    assert many["clone"]["of_packs"] <= 2 * 40
+
+
+@given(SEEDS, st.integers(1, 5), BACKENDS)
+@settings(deadline=None, max_examples=30)
+def test_a_filter_takes_descriptions_whole_and_of_pieces_what_it_says(seed, versions, near):
+    made = Made(seed, versions)
+    source, target = made.store(near()), bucket()
+    found = move(source, target, filter=Filter(paths=("first",))).found
+    with source.reading() as view:
+        everything = closure(view.objects, made.refs[MAIN])
+        pieces = set()
+        for commit in {one for one in everything if isinstance(one, CommitId)}:
+            first = next(
+                one
+                for one in read_tree(view.objects, view.commit(commit).tree).entries
+                if one.name == "first"
+            )
+            pieces |= closure(view.objects, first.id) - {first.id}
+    assert set(found.objects) == {one for one in everything if not isinstance(one, BlobId)} | pieces
+    with target.reading() as view:  # all that came can be read, with what it leans on
+        for identity in found.objects:
+            view.objects.get(identity)
+    # what was left out can be had later
+    move(source, target, deepen=True)
+    check(target)

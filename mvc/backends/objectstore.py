@@ -39,7 +39,7 @@ LONGEST_BYTES = 16 << 20
 IN_FLIGHT = 8
 """Requests at a time for the parts of one object."""
 
-_CHUNK = 2 << 20
+_CHUNK = 1 << 20
 _SMALLEST_UPLOAD = 256 << 10
 _NO_SUCH_RANGE = 416
 
@@ -224,28 +224,34 @@ class ObjectStoreBackend(Backend):
                 if not refusal.condition and not (refusal.passes and attempts.again(refusal.patience)):
                     raise self._failure(f"cannot write {key}", refusal) from None
             # A reply may have been lost, now or before: asking costs less than sending everything again.
-            if uncertain and self._holds(key, data):
+            ours = self._outcome(key, data, mode) if uncertain else None
+            if ours:
                 return True
-            if refusal.condition:
+            if refusal.condition or ours is False:
                 if mode == "create" and "/" in key:
                     return False  # write-once: what is there is what was there first
                 moved = RootMoved(f"{key} was changed by somebody else")
                 moved.perhaps_done = True
                 raise moved
 
-    def _holds(self, key: str, data: bytes) -> bool:
-        """Whether these very bytes are there. What is replaced has a nonce, so they can only be ours."""
+    def _outcome(self, key: str, data: bytes, mode: PutMode) -> bool | None:
+        """What has become of a put that was not answered: True where these very bytes are there, which can
+        only be ours, since what is replaced has a nonce; False where others stand in the way; None where
+        everything is as it was."""
         import obstore
 
         try:
             meta = self._try(f"cannot read {key}", lambda: obstore.head(self._store(), key))
+            tag = meta["e_tag"] or ""
+            if isinstance(mode, dict) and tag == mode["e_tag"]:
+                return None
             if meta["size"] != len(data):
                 return False
-            if (meta["e_tag"] or "").strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest():
+            if tag.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest():
                 return True
             return self._read(key, None)[0] == data  # encrypted by the server, say
         except NotFound:
-            return False
+            return None if mode == "create" else False
 
     def _try(self, doing: str, request: Callable[[], T]) -> T:
         """Do what may be done any number of times, until it is answered."""
@@ -313,7 +319,7 @@ class _Reading:
         self._key = key
         self._part = part
         self._tag = ""
-        self._pieces: list[bytes] = []
+        self._data = bytearray()
         self.length = 0
 
     def go_on(self, store: ObjectStore) -> tuple[memoryview, str]:
@@ -328,7 +334,6 @@ class _Reading:
         try:
             result = obstore.get(store, self._key, options=self._options())
         except PreconditionError:  # it is another one by now
-            self._pieces.clear()
             self.length = 0
             result = obstore.get(store, self._key, options=self._options())
         size = result.meta["size"]
@@ -344,10 +349,14 @@ class _Reading:
         if not self.length and (wanted < RESUMED_BYTES or not tag):
             data = memoryview(result.bytes())
         else:
+            if not self.length:
+                self._data = bytearray(wanted)  # at once: to grow would copy several times
             for chunk in result.stream(min_chunk_size=_CHUNK):
-                self._pieces.append(chunk)
+                if self.length + len(chunk) > wanted:
+                    raise CorruptFile(f"{self._key}: more bytes came than the {wanted:,} that were promised")
+                self._data[self.length : self.length + len(chunk)] = chunk
                 self.length += len(chunk)
-            data = memoryview(b"".join(self._pieces))
+            data = memoryview(self._data)[: self.length].toreadonly()
         if len(data) != wanted:
             raise CorruptFile(f"{self._key}: {len(data):,} bytes came, not {wanted:,}")
         return data, tag

@@ -26,6 +26,7 @@ class RecordingBackend(Backend):
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self.request_bytes = backend.request_bytes
         self.requests: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
         self.read_bytes = 0

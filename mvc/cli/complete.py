@@ -256,11 +256,9 @@ class Line:
         """A file or folder anywhere."""
         return candidates.paths(begin, self.context.cwd)
 
-    def revision_or_file(self, begin: str) -> Iterator[Candidate]:
-        """A revision; behind it, or with a path, what lies anywhere."""
-        if not self.free and "/" not in begin:
-            yield from self.revision(begin)
-        yield from self.file(begin)
+    def version_or_target(self, begin: str) -> Iterable[Candidate]:
+        """What ``mvc export`` is of; behind that, where it goes to."""
+        return self.file(begin) if self.free else self.inside(begin)
 
     def named_path(self, begin: str) -> Iterator[Candidate]:
         """``NAME=PATH``: a path anywhere, behind a name that only the user knows."""
@@ -326,10 +324,10 @@ OFFERS: dict[str, Callable[[Line, str], Iterable[Candidate]]] = {
     "PATH[#TENSOR]": Line.path_or_tensor,
     "NOTE": Line.note,
     "DIR": Line.folder,
-    "FILE": Line.file,
-    "REV|DEST": Line.revision_or_file,
     "SOURCE": Line.folder,
     "NAME=PATH_OR_URI": Line.named_path,
+    "FILE": Line.file,
+    "REV|DEST": Line.version_or_target,
     "ADDRESS": Line.folder,
     "BRANCH": Line.branch_there,
     "REFSPEC": Line.refspec,

@@ -112,9 +112,10 @@ def gc(
     request = Request(
         call.now(), days, dry_run, repack or best, best, all_refs, trash_days, not no_trash, hours
     )
-    done = (
-        collect(call.repository, request) if remote is None else gc_store(call.store_named(remote), request)
-    )
+    if remote is None:
+        done = collect(call.repository, request)
+    else:
+        done = gc_store(call.store_named(remote), request)
     if json:
         freed = done.before.bytes - done.after.bytes
         disk = done.before.disk_bytes - done.after.disk_bytes

@@ -12,6 +12,7 @@ from mvc.cli.text import iso, when_short
 from mvc.errors import ConflictError, DamageError, UsageError
 from mvc.ops import purge as verb
 from mvc.ops.purge import Ended, Preview, Purged, Request
+from mvc.store import Store
 from mvc.text import count, one_line, size
 from mvc.tombstones import Purge
 
@@ -25,6 +26,7 @@ _MOST = 20
     "mvc purge --rewrite data/keys.json --yes",
     "mvc purge model.safetensors#embed.weight",
     "mvc purge --finish",
+    "mvc purge --remote origin secret.safetensors --yes",
     exits=(
         "2 no terminal to ask on, and no --yes",
         "3 all of it is in something that stays, or the disk is full",
@@ -63,6 +65,9 @@ def purge(
     finish: Annotated[bool, Option("--finish", "Delete what an earlier purge had to leave.")] = False,
     list_: Annotated[bool, Option("--list", "List what was purged.")] = False,
     forgive: Annotated[str | None, Option("--forgive", "Let what a purge took come back.", "ID")] = None,
+    remote: Annotated[
+        str | None, Option("--remote", "Purge the store of a remote instead.", "REMOTE")
+    ] = None,
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> int:
     """Take versions, files or tensors out of this repository for good, and refuse their return.
@@ -71,6 +76,10 @@ def purge(
     Versions keep their ids: what names and describes them (message, metrics, file names) stays, and reading
     what is gone says when, by whom and why it was purged. With --rewrite they are made anew without it. It
     cannot be undone.
+
+    With --remote it is the store of a remote that is purged and searched, a folder or a bucket, by its own
+    branches and tags; in a bucket those who read it at that moment may have to begin again. Remotes and other
+    copies keep what they have until they are purged too, and a push brings none of it back.
     """
     chosen = [bool(targets), finish, list_, forgive is not None]
     if sum(chosen) != 1:
@@ -82,11 +91,14 @@ def purge(
         raise UsageError("--wait takes seconds")
     seconds = verb.WAIT_SECONDS if wait is None else float(wait)
     if list_:
-        return _list(call, json)
+        return _list(call, call.store_named(remote), json)
     if forgive is not None:
-        return _forgive(call, forgive, json)
+        return _forgive(call, call.store_named(remote), forgive, json)
     if finish:
-        ended = verb.finish(call.repository, wait=seconds)
+        if remote is None:
+            ended = verb.finish(call.repository, wait=seconds)
+        else:
+            ended = verb.finish_store(call.store_named(remote), call.now(), wait=seconds)
         if json:
             call.data(_ended_json(ended))
         return _tell_ended(call, ended, quiet=json)
@@ -100,7 +112,10 @@ def purge(
         True if verify else None,
     )
     if dry_run or not yes:
-        before = verb.preview(call.repository, request)
+        if remote is None:
+            before = verb.preview(call.repository, request)
+        else:
+            before = verb.preview_store(call.store_named(remote), request)
         if dry_run:
             if json:
                 call.data({"done": False, **_preview_json(request, before)})
@@ -108,7 +123,10 @@ def purge(
                 _tell(call, _lines(before, "would go"))
             return 0
         _ask(call, before)
-    done = verb.purge(call.repository, request, wait=seconds)
+    if remote is None:
+        done = verb.purge(call.repository, request, wait=seconds)
+    else:
+        done = verb.purge_store(call.store_named(remote), request, wait=seconds)
     if json:
         call.data({"done": True, **_done_json(request, done), **_ended_json(done.ended)})
     elif done.planned is None:
@@ -184,7 +202,7 @@ def _lines(before: Preview, verb_word: str) -> Iterator[str]:
         what = "still lies in the folder; a commit refuses what was purged (list it in .mvcignore)"
         yield f"{one_line(path)} {what}"
     for name in before.remotes:
-        yield f"the remote {one_line(name)} is not purged: do that there"
+        yield f"the remote {one_line(name)} is not purged: mvc purge --remote {one_line(name)}"
 
 
 def _tell_ended(call: Call, ended: Ended, *, quiet: bool) -> int:
@@ -220,8 +238,8 @@ def _tell_ended(call: Call, ended: Ended, *, quiet: bool) -> int:
     return 0
 
 
-def _list(call: Call, json: bool) -> int:
-    with call.repository.reading() as view:
+def _list(call: Call, store: Store, json: bool) -> int:
+    with store.reading() as view:
         found = verb.purges(view)
     if json:
         call.data([_purge_json(item) for item in found])
@@ -242,8 +260,8 @@ def _list(call: Call, json: bool) -> int:
     return 0
 
 
-def _forgive(call: Call, text: str, json: bool) -> int:
-    done = verb.forgive(call.repository, text, call.who(), call.now())
+def _forgive(call: Call, store: Store, text: str, json: bool) -> int:
+    done = verb.forgive(store, text, call.who(), call.now())
     if json:
         call.data(_purge_json(done))
     else:

@@ -55,24 +55,35 @@ class RangedSegment(Segment):
         self._lock = threading.Lock()
         super().__init__(row.name, data)
 
-    def wanted(self, ids: Iterable[bytes]) -> list[Rows]:
-        """What look-ups of these ids need and was not fetched yet, as ranges of rows."""
-        return sorted(rows for rows in {self._rows(id) for id in ids} if self._lacks(rows))
+    def wanted(self, ids: Iterable[bytes], request_bytes: int = 0) -> list[Rows]:
+        """What look-ups of these ids need and was not fetched yet, as ranges of rows; all rows where so many
+        ranges cost more, if a request is worth ``request_bytes``."""
+        found = sorted(rows for rows in {self._rows(id) for id in ids} if self._lacks(rows))
+        whole = (_ID + _ROW) * self.count + 2 * request_bytes
+        return [(0, self.count)] if 2 * request_bytes * len(found) > whole else found
 
     def load(self, rows: Rows) -> None:
-        """Fetch some rows of both columns, in two ranges.
+        """Fetch some rows of both columns, one after the other.
 
         Raises:
             StorageError, CorruptFile: they cannot be had.
         """
-        low, high = rows
-        ids_at, rows_at = self.ids_at + _ID * low, self.rows_at + _ROW * low
-        ids = self._fetch(ids_at, _ID * (high - low))
-        places = self._fetch(rows_at, _ROW * (high - low))
+        for column in (0, 1):
+            self.load_column(rows, column)
+        self.loaded(rows)
+
+    def load_column(self, rows: Rows, column: int) -> None:
+        """Fetch some rows of the column of ids (0) or of places (1); :meth:`loaded` counts them once both are
+        here."""
+        width, start = ((_ID, self.ids_at), (_ROW, self.rows_at))[column]
+        at, length = start + width * rows[0], width * (rows[1] - rows[0])
+        data = self._fetch(at, length)
         with self._lock:
-            data = cast(mmap.mmap, self.data)
-            data[ids_at : ids_at + len(ids)] = ids
-            data[rows_at : rows_at + len(places)] = places
+            cast(mmap.mmap, self.data)[at : at + length] = data
+
+    def loaded(self, rows: Rows) -> None:
+        """Both columns have these rows now."""
+        with self._lock:
             self._have.add(rows)
 
     def _lacks(self, rows: Rows) -> bool:

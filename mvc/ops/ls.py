@@ -61,7 +61,9 @@ def files(view: View, revision: str = "HEAD", weigher: Weigher | None = None) ->
         raise RevisionNotFound(f"{revision} names no version", hint="'mvc log' lists them")
     wanted = found.path or ""
     some = False
-    for path, entry in flatten(view.objects, view.commit(CommitId(found.commit)).tree).items():
+    entries = flatten(view.objects, view.commit(CommitId(found.commit)).tree)
+    view.objects.prefetch(entry.id for path, entry in entries.items() if is_below(path, wanted))
+    for path, entry in entries.items():
         if is_below(path, wanted):
             some = True
             identity = ManifestId(entry.id)

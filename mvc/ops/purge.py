@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
+from mvc.collection.bucket import Moment
 from mvc.collection.collect import alone
 from mvc.collection.swapping import swap
 from mvc.errors import AmbiguousRevision, RevisionNotFound, UserError
 from mvc.objectid import ObjectId
 from mvc.objects import Person, Timestamp
 from mvc.oplog import FINAL, Operation
-from mvc.purging.ending import WAIT_SECONDS, Ended, end
+from mvc.purging.ending import WAIT_SECONDS, Ended, end, end_shared
 from mvc.purging.publish import Planned, Request, plan, publish, refuse_unfinished
 from mvc.repo import Repository
 from mvc.root import Root
+from mvc.store import FolderStore, Store
 from mvc.tombstones import Purge
 from mvc.view import View
 from mvc.workspace import locked
@@ -29,9 +32,12 @@ __all__ = [
     "Purged",
     "Request",
     "finish",
+    "finish_store",
     "forgive",
     "preview",
+    "preview_store",
     "purge",
+    "purge_store",
     "purges",
 ]
 
@@ -93,6 +99,49 @@ def purge(repository: Repository, request: Request, *, wait: float = WAIT_SECOND
         return Purged(planned, end(repository, workspace, wait), lying, remotes_of(repository))
 
 
+def purge_store(store: Store, request: Request, grace: int = 0, *, wait: float = WAIT_SECONDS) -> Purged:
+    """The same in a store that others share. ``grace`` (microseconds) is how long readers of a bucket are
+    spared before the bytes are deleted; until then they lie there, and the proof finds them.
+
+    Raises:
+        The same.
+    """
+    with _alone(store):
+        planned = publish(store, request)
+        return Purged(planned, end_shared(store, Moment(request.time.microseconds, grace), wait))
+
+
+def preview_store(store: Store, request: Request) -> Preview:
+    """What :func:`purge_store` would do; nothing is changed.
+
+    Raises:
+        The same as :func:`preview`.
+    """
+    with store.reading() as view:
+        refuse_unfinished(view)
+        return Preview(plan(store, view, request), (), ())
+
+
+def finish_store(store: Store, now: Timestamp, grace: int = 0, *, wait: float = WAIT_SECONDS) -> Ended:
+    """Go on with a purge of a store that others share.
+
+    Raises:
+        The same as :func:`finish`.
+    """
+    with _alone(store):
+        return end_shared(store, Moment(now.microseconds, grace), wait)
+
+
+def _alone(store: Store) -> AbstractContextManager[None]:
+    """Keep other collections out, where that can be; in a bucket they do no harm."""
+    if isinstance(store, Repository):
+        raise UserError(
+            "the remote is a repository with a work tree, which may have what is purged",
+            hint="run mvc purge in its folder",
+        )
+    return alone(store) if isinstance(store, FolderStore) else nullcontext()
+
+
 def finish(repository: Repository, *, wait: float = WAIT_SECONDS) -> Ended:
     """Go on where a purge was killed, or could not delete what somebody was reading; and look for what is
     left.
@@ -110,7 +159,7 @@ def purges(view: View) -> tuple[Purge, ...]:
     return view.tombstones.purges
 
 
-def forgive(repository: Repository, text: str, who: Person, now: Timestamp) -> Purge:
+def forgive(store: Store, text: str, who: Person, now: Timestamp) -> Purge:
     """Let what a purge took be stored again; ``text`` begins as the purge's name, or as the id of an object
     that it took.
 
@@ -130,7 +179,7 @@ def forgive(repository: Repository, text: str, who: Person, now: Timestamp) -> P
         log = root.oplog.append(operation, view.backend)
         return root.with_changes(tombstones=view.tombstones.lifting(found.name), oplog=log)
 
-    swap(repository, change)
+    swap(store, change)
     assert found is not None
     return replace(found, lifted=True)
 

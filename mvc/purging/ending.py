@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stat import S_ISDIR
 
 from mvc.backends import NotFound
+from mvc.collection.bucket import Moment, condemn_strays, delete, note
 from mvc.collection.index import merge_index
 from mvc.collection.leftovers import remove_strays, sweep_condemned
 from mvc.collection.rewriting import batches, move_packs
@@ -21,6 +22,7 @@ from mvc.odb.pack import pack_key
 from mvc.purging.proof import Proof, prove
 from mvc.purging.traces import remove_traces
 from mvc.repo import Repository
+from mvc.store import FolderStore, Store
 from mvc.view import View
 from mvc.workspace import Workspace
 
@@ -56,13 +58,7 @@ def end(repository: Repository, workspace: Workspace, wait: float = WAIT_SECONDS
         move_packs(repository, batch)
     # an index that mentions packs which are gone would keep one that a power cut brings back
     merge_index(repository)
-    until = time.monotonic() + wait
-    while True:
-        sweep_condemned(repository)
-        remove_strays(repository)
-        if not _waiting(repository) or time.monotonic() >= until:
-            break
-        time.sleep(_PAUSE)
+    _sweep(repository, wait)
     # the state before the last swap is kept beside root: let that be one without what is gone, too
     swap(repository, lambda view: view.root)
     with repository.reading() as view:
@@ -70,17 +66,63 @@ def end(repository: Repository, workspace: Workspace, wait: float = WAIT_SECONDS
     _sync_deletions(repository)
     waiting = _waiting(repository)
     living = _living(repository) if waiting else ()
-    with repository.reading() as view:
-        repository.monitor.start("search", None)
-        proof = prove(repository, view)
-        repository.monitor.finish()
+    return _ended(repository, living, waiting)
+
+
+def end_shared(store: Store, moment: Moment, wait: float = WAIT_SECONDS) -> Ended:
+    """The same in a store that others share, which has no work tree. The caller keeps collections of a folder
+    out.
+
+    In a bucket what goes is only condemned, and deleted by a call (or a collection) after the grace of
+    ``moment``: with a grace of 0 at once, under the feet of those who may be reading it.
+
+    Raises:
+        StorageError: the store refuses; another call goes on.
+    """
+    for batch in _batches(store):
+        move_packs(store, batch)
+    merge_index(store)
+    for key, _size in list(store.backend.list("locators/")):
+        store.backend.delete(key)
+    living: tuple[str, ...] = ()
+    if isinstance(store, FolderStore):
+        _sweep(store, wait)
+        swap(store, lambda view: view.root)
+        swap(store, lambda view: view.root)  # twice: the state before the last swap is kept beside root
+        store.sweep()
+        _sync_deletions(store)
+        living = _living(store) if _waiting(store) else ()
+    else:
+        condemn_strays(store)
+        note(store, moment)
+        delete(store, moment)
+        living = ("readers of the bucket, for whom a grace is kept",) if _waiting(store) else ()
+    return _ended(store, living, _waiting(store))
+
+
+def _sweep(store: FolderStore, wait: float) -> None:
+    """Delete what nobody reads, and wait for who does."""
+    until = time.monotonic() + wait
+    while True:
+        sweep_condemned(store)
+        remove_strays(store)
+        if not _waiting(store) or time.monotonic() >= until:
+            return
+        time.sleep(_PAUSE)
+
+
+def _ended(store: Store, living: tuple[str, ...], waiting: list[bytes]) -> Ended:
+    with store.reading() as view:
+        store.monitor.start("search", None)
+        proof = prove(store, view)
+        store.monitor.finish()
         sizes = dict(view.backend.list("packs/"))
     return Ended(living, len(waiting), sum(sizes.get(pack_key(name), 0) for name in waiting), proof)
 
 
-def _batches(repository: Repository) -> Iterator[list[bytes]]:
+def _batches(store: Store) -> Iterator[list[bytes]]:
     """Packs in use that hold what may not come back, so many at a time as are to be copied at once."""
-    with repository.reading() as view:
+    with store.reading() as view:
         ids = view.tombstones.refused()
         used = {pack for row in view.index.rows for pack in view.index.segment(row.name).packs}
         names = [name for name in sorted(used - set(view.index.dead_packs)) if _holds(view, name, ids)]
@@ -101,7 +143,7 @@ def _holds(view: View, name: bytes, ids: set[ObjectId]) -> bool:
     return False
 
 
-def _sync_deletions(repository: Repository) -> None:
+def _sync_deletions(repository: FolderStore) -> None:
     """Names that were deleted must not be back after a power cut, as they may be where nobody cares."""
     io, store = repository.io, repository.store
     with storage_errors("cannot sync the store"):
@@ -112,13 +154,13 @@ def _sync_deletions(repository: Repository) -> None:
                 io.sync_folder(folder)
 
 
-def _waiting(repository: Repository) -> list[bytes]:
+def _waiting(store: Store) -> list[bytes]:
     """Condemned packs that are still there."""
-    root, _raw = repository.roots.read()
+    root, _raw = store.roots.read()
     return [fossil.pack for fossil in root.fossils if not fossil.deleted]
 
 
-def _living(repository: Repository) -> tuple[str, ...]:
+def _living(repository: FolderStore) -> tuple[str, ...]:
     """Who reads or writes now, in words."""
     folder = repository.store / "intents"
     oldest_epoch(repository.io, folder, repository.locks)  # which removes those of the dead

@@ -9,14 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, Protocol
 
+from mvc.backends import Backend, NotFound
 from mvc.errors import CorruptFile, CorruptObject
 from mvc.fileio import FileIO, storage_errors
+from mvc.monitor import Monitor
 from mvc.objectid import ID_BYTES, BlobId, ObjectId
 from mvc.odb.header import RecordHeader, scan_headers
 from mvc.oplog import piece_key
-from mvc.repo import Repository
+from mvc.store import FolderStore, Store
 from mvc.view import View
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 _CHUNK = 4 << 20
 _PACK = re.compile(r"[0-9a-f]{64}\.pack")
@@ -51,7 +57,23 @@ class Proof:
         return not (self.index_rows or self.records or self.leaning or self.traces)
 
 
-def prove(repository: Repository, view: View) -> Proof:
+class Place(Protocol):
+    """Where the files of a store lie."""
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Every file by its name below the store, with its size in bytes."""
+        ...
+
+    def chunks(self, name: str, overlap: int) -> Iterator[tuple[int, bytes]]:
+        """A file piece by piece, with the offset of each; each goes on so many bytes into the next one."""
+        ...
+
+    def whole(self, name: str) -> Buffer:
+        """A whole file, of some 64 MiB at most; empty where it is gone by now."""
+        ...
+
+
+def prove(store: Store, view: View) -> Proof:
     """Look for every id that may not come back.
 
     Raises:
@@ -61,9 +83,10 @@ def prove(repository: Repository, view: View) -> Proof:
     from mvc.purging.needles import Needles  # numpy, which a list of purges does not need
 
     ids = view.tombstones.refused()
-    search = _Search(repository, view, ids, Needles(ids))
-    for path, size in _files(repository.io, repository.store):
-        search.file(path, size)
+    place = _InFolder(store.io, store.store) if isinstance(store, FolderStore) else _InBucket(store.backend)
+    search = _Search(place, store.monitor, view, ids, Needles(ids))
+    for name, size in place.files():
+        search.file(name, size)
     rows = sum(1 for one in ids if one in view.index)
     return Proof(
         len(ids),
@@ -76,6 +99,62 @@ def prove(repository: Repository, view: View) -> Proof:
         search.listed,
         search.opaque,
     )
+
+
+class _InFolder:
+    def __init__(self, io: FileIO, folder: Path) -> None:
+        self._io = io
+        self._folder = folder
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        for path, size in _files(self._io, self._folder):
+            yield str(path.relative_to(self._folder)), size
+
+    def chunks(self, name: str, overlap: int) -> Iterator[tuple[int, bytes]]:
+        with storage_errors(f"cannot read {name}"):
+            try:
+                handle = self._io.open_read(self._folder / name, follow=False)
+            except FileNotFoundError:
+                return
+            try:
+                offset = 0
+                while True:
+                    data = self._io.read_at(handle, _CHUNK + overlap, offset)
+                    yield offset, data
+                    if len(data) < _CHUNK + overlap:
+                        return
+                    offset += _CHUNK
+            finally:
+                self._io.close(handle)
+
+    def whole(self, name: str) -> Buffer:
+        with storage_errors(f"cannot read {name}"):
+            try:
+                return self._io.map_read(self._folder / name)
+            except FileNotFoundError:
+                return b""
+
+
+class _InBucket:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._last: tuple[str, bytes] = ("", b"")  # packs are asked for twice
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        yield from list(self._backend.list(""))
+
+    def chunks(self, name: str, overlap: int) -> Iterator[tuple[int, bytes]]:
+        data = self.whole(name)
+        for offset in range(0, max(len(data), 1), _CHUNK):
+            yield offset, data[offset : offset + _CHUNK + overlap]
+
+    def whole(self, name: str) -> bytes:
+        if self._last[0] != name:
+            try:
+                self._last = (name, self._backend.get(name))
+            except NotFound:
+                self._last = (name, b"")
+        return self._last[1]
 
 
 def _files(io: FileIO, folder: Path) -> Iterator[tuple[Path, int]]:
@@ -91,63 +170,47 @@ def _files(io: FileIO, folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 class _Search:
-    def __init__(self, repository: Repository, view: View, ids: set[ObjectId], needles: object) -> None:
+    def __init__(
+        self, place: Place, monitor: Monitor, view: View, ids: set[ObjectId], needles: object
+    ) -> None:
         from mvc.purging.needles import Needles
 
         assert isinstance(needles, Needles)
-        self._repository = repository
+        self._place = place
+        self._monitor = monitor
         self._view = view
         self._ids = ids
         self._needles = needles
         self._hex = {one.hex() for one in ids}
-        self._tombs = {repository.store / piece_key(name) for name in view.tombstones.piece_names()}
+        self._tombs = {piece_key(name) for name in view.tombstones.piece_names()}
         self.files = self.bytes = self.records = self.leaning = self.listed = self.opaque = 0
         self.traces: set[str] = set()
 
-    def file(self, path: Path, size: int) -> None:
+    def file(self, name: str, size: int) -> None:
         """Search one file."""
-        if path in self._tombs:
+        if name in self._tombs:
             return
-        name = str(path.relative_to(self._repository.store))
-        if any(word in self._hex for word in _ID.findall(path.name)):
+        last = name.rpartition("/")[2]
+        if any(word in self._hex for word in _ID.findall(last)):
             self.traces.add(name)
         self.files += 1
         self.bytes += size
-        spans = self._records(path) if _PACK.fullmatch(path.name) else None
-        with storage_errors(f"cannot read {path.name}"):
-            for at in self._hits(path):
-                if spans is None or not spans.allows(at):
-                    self.traces.add(name)
-                else:
-                    self.listed += 1
+        spans = self._records(name, bytes.fromhex(last[:64])) if _PACK.fullmatch(last) else None
+        for at in self._hits(name):
+            if spans is None or not spans.allows(at):
+                self.traces.add(name)
+            else:
+                self.listed += 1
 
-    def _hits(self, path: Path) -> Iterator[int]:
-        io = self._repository.io
-        try:
-            handle = io.open_read(path, follow=False)
-        except FileNotFoundError:
-            return
-        try:
-            offset = 0
-            while True:
-                data = io.read_at(handle, _CHUNK + ID_BYTES - 1, offset)
-                self._repository.monitor.advance(min(len(data), _CHUNK))
-                yield from (offset + at for at in self._needles.find(data))
-                if len(data) < _CHUNK + ID_BYTES - 1:
-                    return
-                offset += _CHUNK
-        finally:
-            io.close(handle)
+    def _hits(self, name: str) -> Iterator[int]:
+        for offset, data in self._place.chunks(name, ID_BYTES - 1):
+            self._monitor.advance(min(len(data), _CHUNK))
+            yield from (offset + at for at in self._needles.find(data))
 
-    def _records(self, path: Path) -> _Lists:
+    def _records(self, name: str, pack: bytes) -> _Lists:
         """A pack's records are read by themselves; returns where in it ids may stand."""
         lists = _Lists()
-        with storage_errors(f"cannot read {path.name}"):
-            try:
-                data = self._repository.io.map_read(path)
-            except FileNotFoundError:
-                return lists
-        pack = bytes.fromhex(path.name[:64])
+        data = self._place.whole(name)
         for offset, length, header in scan_headers(data):
             if isinstance(header, CorruptObject):
                 self.opaque += 1

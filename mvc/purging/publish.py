@@ -26,9 +26,9 @@ from mvc.purging.dependants import store_anew
 from mvc.purging.history import Rewritten, rewrite
 from mvc.purging.survey import Survey, look
 from mvc.refs import decode_target
-from mvc.repo import Repository
 from mvc.restore import file_pieces
 from mvc.root import Root
+from mvc.store import FolderStore, Store
 from mvc.tombstones import Purge
 from mvc.transaction import add_entries
 from mvc.underway.pending import read_pending
@@ -81,14 +81,14 @@ class Planned:
     purge: Purge | None = None
 
 
-def plan(repository: Repository, view: View, request: Request) -> Planned:
+def plan(store: Store, view: View, request: Request) -> Planned:
     """What :func:`publish` would do, as far as it can be told without storing anything.
 
     Raises:
         RevisionNotFound: nothing is called as one of the targets.
         UserError: the targets do not go with what is asked for.
     """
-    writer = ObjectWriter(view.objects, repository.monitor)
+    writer = ObjectWriter(view.objects, store.monitor)
     try:
         return _planned(view, request, writer)[0]
     finally:
@@ -181,7 +181,7 @@ def refuse_unfinished(view: View) -> None:
         )
 
 
-def publish(repository: Repository, request: Request) -> Planned | None:
+def publish(store: Store, request: Request) -> Planned | None:
     """Take the targets out of the repository in one swap of root; None where nothing of them is left to take.
 
     Before the swap everything that is new is durable, decodes, and with ``verify`` (None: in small stores)
@@ -199,26 +199,27 @@ def publish(repository: Repository, request: Request) -> Planned | None:
 
     def change(view: View) -> Root | None:
         nonlocal done, attempt
-        if attempt is not None:
-            attempt.discard()  # somebody was faster
+        if attempt is not None and isinstance(store, FolderStore):
+            # somebody was faster; in a bucket perhaps only a reply was lost, and collections take the rest
+            attempt.discard()
         refuse_damage(view)
         refuse_unfinished(view)
-        attempt = _Attempt(repository, view, request)
+        attempt = _Attempt(store, view, request)
         done, root = attempt.made()
         return root
 
-    swap(repository, change)
+    swap(store, change)
     return done
 
 
 class _Attempt:
     """One try, on one state of the repository."""
 
-    def __init__(self, repository: Repository, view: View, request: Request) -> None:
-        self._repository = repository
+    def __init__(self, store: Store, view: View, request: Request) -> None:
+        self._store = store
         self._view = view
         self._request = request
-        self._writer = ObjectWriter(view.objects, repository.monitor)
+        self._writer = ObjectWriter(view.objects, store.monitor)
         self._packs = PackWriter(view.backend)
         self._pieces: tuple[bytes, ...] = ()
 
@@ -240,7 +241,7 @@ class _Attempt:
                 self._view.backend.delete(key)
 
     def _made(self) -> tuple[Planned | None, Root | None]:
-        repository, view, request = self._repository, self._view, self._request
+        store, view, request = self._store, self._view, self._request
         try:
             planned, rewritten = _planned(view, request, self._writer)
         except RevisionNotFound:
@@ -251,10 +252,10 @@ class _Attempt:
         if not gone:
             _refuse_nothing(view, request, planned.survey)
             return None, None
-        now = _now(repository, view, self._writer.flush())
+        now = _now(store, view, self._writer.flush())
         refusal = _refusing(view, gone)
         start = self._start(now, planned, rewritten)
-        marks = needed(repository, start, refusal=refusal)
+        marks = needed(store, start, refusal=refusal)
         store_anew(now.objects, marks.again, planned.survey.kept_files, self._packs)
         self._packs.flush()
         condemned = unused(uses(now, marks))
@@ -267,9 +268,9 @@ class _Attempt:
             why=request.reason,
         )
         self._pieces = purge.pieces
-        root = merged(repository, start, self._packs.entries, condemned, marks.rows)
+        root = merged(store, start, self._packs.entries, condemned, marks.rows)
         root = root.with_changes(tombstones=view.tombstones.added(purge))
-        verified = _verify(repository, view, root, marks.again, planned.survey.kept_files, request.verify)
+        verified = _verify(store, view, root, marks.again, planned.survey.kept_files, request.verify)
         return (
             replace(planned, stored_anew=len(marks.again), verified=verified, purge=purge),
             root,
@@ -312,9 +313,9 @@ def _refuse_nothing(view: View, request: Request, survey: Survey) -> None:
         raise UserError("there is nothing to purge", hint="'mvc ls' lists files, 'mvc log' versions")
 
 
-def _now(repository: Repository, view: View, entries: list[Entry]) -> View:
+def _now(store: Store, view: View, entries: list[Entry]) -> View:
     """The state with the objects of a rewritten history in its index, which nobody else sees yet."""
-    return view.with_root(add_entries(repository, view, entries)) if entries else view
+    return view.with_root(add_entries(store, view, entries)) if entries else view
 
 
 def _refusing(view: View, gone: Collection[ObjectId]) -> Refusal:
@@ -328,7 +329,7 @@ def _refusing(view: View, gone: Collection[ObjectId]) -> Refusal:
 
 
 def _verify(
-    repository: Repository,
+    store: Store,
     view: View,
     root: Root,
     again: Collection[ObjectId],
@@ -349,16 +350,16 @@ def _verify(
     if not verify:
         return 0
     read = 0
-    repository.monitor.start("verify", None)
+    store.monitor.start("verify", None)
     for file in sorted(files):
         if file not in after.index:
             continue  # of nothing but notes as they were before
         manifest = read_manifest(after.objects, file)
         try:
             for piece in file_pieces(after.objects, manifest, verify=True):
-                repository.monitor.advance(len(piece))
+                store.monitor.advance(len(piece))
         except ObjectPurged:
             continue  # this very purge, or an earlier one, took a part of it
         read += 1
-    repository.monitor.finish()
+    store.monitor.finish()
     return read

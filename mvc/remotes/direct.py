@@ -15,6 +15,7 @@ class DirectSink:
     def __init__(self, backend: Backend) -> None:
         self._packs = PackWriter(backend)
         self._depths: dict[ObjectId, int] = {}
+        self.kept_bytes = 0
 
     def depth(self, identity: ObjectId, /) -> int | None:
         """The least depth of an object's records that were added."""
@@ -23,6 +24,7 @@ class DirectSink:
     def add(self, record: Record, /) -> None:
         """Append a record."""
         self._packs.add(record)
+        self.kept_bytes += memoryview(record.stored).nbytes
         self._depths[record.id] = min(record.depth, self._depths.get(record.id, record.depth))
 
     def finish(self) -> list[Entry]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mvc.errors import Busy, DamageError, ObjectPurged, StorageError
 from mvc.monitor import Monitor
-from mvc.objectid import ObjectId
+from mvc.objectid import CommitId, ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.header import RecordHeader, read_headers
 from mvc.odb.segment import Entry
@@ -33,8 +33,9 @@ class Plan:
     records, with an estimate for those that are coded anew. It is ``exact`` but for these where the headers
     were looked at; else records may turn out to lean on others that come along too.
 
-    ``wanted`` are all objects that are to be at the target afterwards, also those that the sink has. What a
-    transaction must look up again is in ``relied`` and, once the transfer is over, in ``leaned_on``.
+    ``wanted`` are all objects that are to be at the target afterwards, also those that the sink has;
+    ``commits`` the versions among them, parents first. What a transaction must look up again is in ``relied``
+    and, once the transfer is over, in ``leaned_on``.
     """
 
     copies: list[Entry]
@@ -43,6 +44,7 @@ class Plan:
     exact: bool
     wanted: frozenset[ObjectId]
     relied: frozenset[ObjectId]
+    commits: tuple[CommitId, ...]
     grounds: Grounds
     reader: ReadAhead = field(repr=False)
 
@@ -91,6 +93,7 @@ def plan(
         exact,
         frozenset(missing.objects),
         missing.relied,
+        missing.commits,
         grounds,
         reader,
     )

@@ -16,7 +16,7 @@ from mvc.odb.segment import Entry, Segment, SegmentRow
 from mvc.parallel import ordered_map
 from mvc.remotes.ranges import IN_FLIGHT, coalesce, fetch
 
-WHOLE_BYTES = 512 << 10
+WHOLE_BYTES = 2 << 20
 """Of segments up to which one is fetched whole: less than what passes while a second request is under way,
 on a fast link."""
 
@@ -44,8 +44,11 @@ def open_segment(backend: Backend, row: SegmentRow, key: str) -> Segment:
         raise CorruptFile(f"index segment {row.name.hex()[:12]} is missing", hint="run 'mvc fsck'") from None
 
 
-def look_up(index: Index, wanted: Iterable[ObjectId]) -> dict[ObjectId, Entry]:
-    """Each object's record of least depth, of those that there are, in two round trips at most."""
+def look_up(
+    index: Index, wanted: Iterable[ObjectId], request_bytes: int = Backend.request_bytes
+) -> dict[ObjectId, Entry]:
+    """Each object's record of least depth, of those that there are, in two round trips once heads are here.
+    ``request_bytes`` are worth one request less."""
     ids = list(wanted)
     rows = index.covering(ids)
     segments = list(_at_once(lambda row: index.segment(row.name), rows))
@@ -53,10 +56,13 @@ def look_up(index: Index, wanted: Iterable[ObjectId]) -> dict[ObjectId, Entry]:
         (segment, part)
         for segment, some in zip(segments, rows.values(), strict=True)
         if isinstance(segment, RangedSegment)
-        for part in segment.wanted(some)
+        for part in segment.wanted(some, request_bytes)
     ]
-    for _loaded in _at_once(lambda item: item[0].load(item[1]), ranges):
+    both = [(segment, part, column) for segment, part in ranges for column in (0, 1)]
+    for _loaded in _at_once(lambda item: item[0].load_column(item[1], item[2]), both):
         pass
+    for segment, part in ranges:
+        segment.loaded(part)
     found = {}
     for identity in ids:
         entry = next((one for one in index.find(identity) if one.kind == identity.kind), None)
@@ -80,7 +86,7 @@ def reach(backend: Backend, index: Index, wanted: Iterable[ObjectId], depth: Dep
     needed = dict.fromkeys(wanted, _ANY)
     while needed:
         asked.update(needed)
-        found = look_up(index, needed)
+        found = look_up(index, needed, backend.request_bytes)
         needed = {}
         for record in read_records(backend, found.values()):
             if record.depth >= asked[record.id]:

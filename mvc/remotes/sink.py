@@ -16,6 +16,11 @@ class Sink(Protocol):
     start: :meth:`depth` knows them, and :meth:`finish` tells of them too.
     """
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the records that are in it, those of earlier attempts too."""
+        ...
+
     def depth(self, identity: ObjectId, /) -> int | None:
         """The least depth of the records of an object that are here already; None where there is none."""
         ...

@@ -27,8 +27,9 @@ from mvc.parallel import batches, ordered_map
 from mvc.remotes.anew import base_at_target, coded_anew
 from mvc.remotes.closure import least_deep, may_come_along
 from mvc.remotes.lookup import ANY_DEPTH
+from mvc.remotes.needing import needed_for
 from mvc.remotes.planning import Plan, order, plan
-from mvc.remotes.ranges import RANGE_BYTES, checked, fetch, stretches
+from mvc.remotes.ranges import IN_FLIGHT, RANGE_BYTES, checked, fetch, stretches
 from mvc.remotes.sink import Sink
 
 __all__ = ["Plan", "plan", "transfer"]
@@ -67,7 +68,9 @@ def transfer(
         Busy: what an earlier attempt left leans on what the target has no more; the next one goes without.
         DamageError, StorageError: a store has damage, or refuses; what arrived waits for the next attempt.
     """
-    monitor.start("transfer", planned.bytes)
+    kept = sink.kept_bytes
+    monitor.start("transfer", planned.bytes + kept)
+    monitor.advance(kept)
     carrier = _Carrier(source, target, planned, sink, monitor, verify=verify)
     carrier.anew(planned.anew)
     pieces = [entry for entry in planned.copies if entry.kind == BlobId.kind]
@@ -122,7 +125,9 @@ class _Carrier:
                 raise failed[0]  # behind what came before
 
     def _room(self) -> int:
-        """Bytes that may be on their way: what a kill or a cut would lose."""
+        """Bytes that may be on their way: what a kill or a cut would lose. From nearby that costs nothing."""
+        if self._source.backend.near:
+            return IN_FLIGHT * RANGE_BYTES
         return max(self._done // _SHARE, _LEAST_ROOM)
 
     def _looked_at(self, _entry: Entry, record: Record) -> _Arrived:
@@ -192,8 +197,9 @@ class _Carrier:
                 self._monitor.note_damage(f"{name}: {damage.message}; used another record")
                 self.copy([other])
                 return
+        place = needed_for(self._reader, self._plan.commits, identity)
         raise CorruptObject(
-            f"{name} cannot be taken over: {damage.message}",
+            f"{name}{place} cannot be taken over: {damage.message}",
             hint="run 'mvc fsck' on the store that it comes from",
         ) from damage
 
@@ -285,8 +291,9 @@ class _Carrier:
                 raise error
             if error is not None:
                 identity = _typed(entry)
+                place = needed_for(self._reader, self._plan.commits, identity)
                 raise CorruptObject(
-                    f"{identity.word} {identity.short} is not taken over: {error.message}",
+                    f"{identity.word} {identity.short}{place} is not taken over: {error.message}",
                     hint="the store that it comes from is damaged, or lies",
                 )
 

@@ -10,6 +10,7 @@ from mvc.objectid import CommitId, ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import MAX_DEPTH
 from mvc.odb.segment import Entry
+from mvc.refs import BRANCHES, decode_target
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.remotes.negotiate import Missing, missing
 from mvc.remotes.sink import Sink
@@ -47,8 +48,17 @@ class Exchange:
         self._target = tx.view.objects
         self._tx = tx
         self._monitor = monitor
+        heads = [decode_target(value) for _name, value in tx.view.refs.values(BRANCHES)]
         parts = [
-            missing(source, self._target, wish.tips, wish.filter, monitor=monitor, deepen=deepen)
+            missing(
+                source,
+                self._target,
+                wish.tips,
+                wish.filter,
+                monitor=monitor,
+                deepen=deepen,
+                at_target=heads,
+            )
             if wish.tips
             else Missing()
             for wish in wishes

@@ -7,8 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from mvc.backends import NotFound
 from mvc.config import enabled
-from mvc.errors import CorruptObject, InvalidName, RevisionNotFound, UsageError, UserError
+from mvc.errors import CorruptObject, DamageError, InvalidName, RevisionNotFound, UsageError, UserError
 from mvc.history.names import offer
 from mvc.history.reader import read_tag
 from mvc.history.refnames import check_ref_name, short_ref_name
@@ -38,6 +39,7 @@ from mvc.sharing.tracking import (
     unborn_branch,
     wildcard,
 )
+from mvc.store import Store
 from mvc.transaction import Transaction, Update, begin
 from mvc.view import View
 
@@ -107,6 +109,27 @@ def fetch(
         DamageError: what it has is damaged.
     """
     store = store_of(repository, remote.address, repository.worktree)
+    epochs: list[int] = []
+    try:
+        return _fetch(repository, store, remote, request, who, now, command, epochs)
+    except (DamageError, NotFound):
+        # a collection may have deleted what this fetch was reading for longer than readers are spared
+        if not epochs or store.roots.read()[0].epoch == epochs[0]:
+            raise
+        return _fetch(repository, store, remote, request, who, now, command, epochs)
+
+
+def _fetch(
+    repository: Repository,
+    store: Store,
+    remote: Remote,
+    request: FetchRequest,
+    who: Person,
+    now: Timestamp,
+    command: str | None,
+    epochs: list[int],
+) -> Fetched:
+    """The same, by one root of the remote, whose epoch is noted."""
     with (
         closing(store),
         store.reading() as theirs,
@@ -114,6 +137,7 @@ def fetch(
     ):
         if isinstance(store, BundleStore):
             check_needs(store, tx.view.objects)
+        epochs.append(theirs.root.epoch)
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None

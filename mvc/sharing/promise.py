@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 from mvc.collection.swapping import swap
-from mvc.errors import Busy, CorruptObject, MvcError, StorageError, UserError
+from mvc.errors import Busy, CorruptObject, MvcError, RepositoryNotFound, StorageError, UserError
 from mvc.monitor import Monitor
 from mvc.objectid import BlobId, CommitId, ObjectId
 from mvc.odb.database import ObjectDatabase, PendingRecords
@@ -112,7 +112,8 @@ class Promise:
                 name, why = trouble[0]
                 raise StorageError(
                     f"{_pieces(len(lacking))} not here but with {name}, which cannot be asked: {why.message}",
-                    hint=why.hint or f"try again when {name} can be reached",
+                    hint=(not isinstance(why, RepositoryNotFound) and why.hint)
+                    or f"try again when {name} can be reached; mvc remote -v tells its address",
                 )
 
     def _fetch(self, name: str, view: View, lacking: Collection[ObjectId], database: ObjectDatabase) -> None:
