@@ -590,6 +590,37 @@ def test_what_was_purged_neither_comes_back_by_a_fetch_nor_by_a_push(tmp_path):
     assert ref(pair.ada, "refs/heads/copy") is None
 
 
+def test_a_purged_store_is_cloned_with_what_it_purged(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "secret.txt", "password " * 1000, "leak")
+    (pair.ada.worktree / "secret.txt").unlink()
+    committed(pair.ada, "other.txt", "fine", "without it")
+    purge(pair.ada, Purge(("main~1:secret.txt",), ME, now(), "leaked"))
+    pushed(pair.ada)  # to a store that never had it
+    bob = pair.clone()
+    assert tree(bob.worktree) == tree(pair.ada.worktree)
+    assert_sound(bob.worktree)
+    with bob.reading() as view:
+        assert [purge.why for purge in view.tombstones.purges] == ["leaked"]
+    with pytest.raises(ObjectPurged, match="leaked"):
+        committed(bob, "copy.txt", "password " * 1000, "the same again")
+
+
+def test_a_fetch_tells_of_what_the_other_purged_and_is_still_here(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "secret.txt", "password " * 1000, "leak")
+    pushed(pair.ada)
+    bob = pair.clone()
+    add(bob, "ada", str(pair.ada.worktree), base=tmp_path)
+    purge(pair.ada, Purge(("main:secret.txt",), ME, now(), "leaked"))
+    fetched(bob, remote="ada")
+    (warning,) = bob.monitor.warnings
+    assert "ada purged main:secret.txt" in warning and "leaked" in warning and "still here" in warning
+    with bob.reading() as view:
+        assert not view.tombstones.purges  # what is here stays readable
+    assert (bob.worktree / "secret.txt").read_text() == "password " * 1000
+
+
 # --- processes ---------------------------------------------------------------------------------------------
 _PUSH = """
 import sys

@@ -24,6 +24,7 @@ from mvc.repo import Repository
 from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.partial import deepened, portion, remember
+from mvc.sharing.purges import learn, tell
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming
 from mvc.sharing.stores import store_of
@@ -138,6 +139,7 @@ def _fetch(
         if isinstance(store, BundleStore):
             check_needs(store, tx.view.objects)
         epochs.append(theirs.root.epoch)
+        tell(theirs, tx.view, repository.monitor, remote.shown)
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
@@ -152,6 +154,7 @@ def _fetch(
             tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
             exchange.add(decode_target(item.value) for item in tags)
             wanted += tags
+        learn(theirs, tx, exchange.missing.gone)
         _check_tags(theirs, tx.view, wanted)
         told = Fetched(
             remote,

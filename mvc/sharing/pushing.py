@@ -28,6 +28,7 @@ from mvc.remotes.direct import DirectSink
 from mvc.repo import Repository
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.fetching import FetchRequest, fetch
+from mvc.sharing.purges import learn
 from mvc.sharing.settings import Remote, upstream
 from mvc.sharing.sinks import outgoing
 from mvc.sharing.stores import store_of
@@ -164,6 +165,7 @@ def _push(
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
             tips, notes = _tips(sent, notes=False), _tips(sent, notes=True)
             exchange = _exchange(ours, tx, repository.monitor, [Wish(tips), Wish(notes)])
+            learn(ours, tx, exchange.missing.gone)
             left_out = [one for one in exchange.missing.objects if ours.objects.is_elsewhere(one)]
             if left_out and not request.dry_run:
                 raise _LeftOut(left_out)
