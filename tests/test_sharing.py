@@ -572,6 +572,19 @@ def test_a_clone_can_be_taken_back_and_brought_again(pair):
     assert tree(bob.worktree) == tree(pair.ada.worktree)
 
 
+def test_a_push_reminds_of_the_collection_that_a_bucket_waits_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(pushing, "_MANY_WAITING", 3)
+    pair = make_pair(tmp_path, "memory")
+    for number in range(6):
+        assert pair.ada.monitor.warnings == []
+        committed(pair.ada, "notes.txt", f"{number}", f"version {number}")
+        pushed(pair.ada)
+        if pair.ada.monitor.warnings:
+            break
+    (warning,) = pair.ada.monitor.warnings
+    assert "mvc gc --remote origin" in warning
+
+
 # --- purged ------------------------------------------------------------------------------------------------
 def test_what_was_purged_neither_comes_back_by_a_fetch_nor_by_a_push(tmp_path):
     pair = make_pair(tmp_path, "folder")
