@@ -22,7 +22,7 @@ from mvc.odb.pack import pack_key
 from mvc.odb.segment import Segment
 from mvc.parallel import ordered_map
 from mvc.remotes.ahead import Ahead
-from mvc.remotes.reaching import open_segment
+from mvc.remotes.reaching import open_segment, whole_rows
 from mvc.root import KEY as ROOT
 from mvc.root import Root
 from mvc.store import FORMAT, Announcement, Store, check_format_text
@@ -93,9 +93,10 @@ class BucketStore(Store):
         root, raw = self.roots.read()
         backend = self.backend
         rows = {row.name: row for row in root.segments}
+        whole = whole_rows(root.segments) if self.looked_at else frozenset()
 
         def open_row(name: bytes) -> Segment:
-            return open_segment(backend, rows[name], segment_key(name))
+            return open_segment(backend, rows[name], segment_key(name), whole=name in whole)
 
         index = Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
         supply = Ahead(backend, index)
