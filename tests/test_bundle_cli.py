@@ -10,9 +10,11 @@ import pytest
 import safetensors.numpy
 
 import mvc
+from mvc.backends.buckets import open_bucket
 from mvc.backends.memory import MemoryBackend
 from mvc.errors import CorruptFile
 from mvc.monitor import Monitor
+from mvc.sharing.addresses import parse_address
 from mvc.sharing.bundle import BundleStore
 from tests.test_cli import Run, fails, ok, run, two, write_model  # noqa: F401  fixtures
 
@@ -173,3 +175,22 @@ def test_a_bundle_in_a_bucket_is_read_where_it_lies(two: Run) -> None:  # noqa: 
     bucket.put("archive/torn.bundle", [data[:-1]])
     with pytest.raises(CorruptFile, match=r"s3://b/archive/torn\.bundle"):
         BundleStore.open_object(bucket, "archive/torn.bundle", "s3://b/archive/torn.bundle", Monitor())
+
+
+def test_a_clone_begins_with_a_bundle_that_lies_in_a_bucket(pair: Run, seaweed, monkeypatch) -> None:
+    """Both in one real bucket: the file that somebody put there, and the store that all push to."""
+    for name, value in seaweed.environment().items():
+        monkeypatch.setenv(name, value)
+    address, archive = seaweed.address(), seaweed.address()
+    named = parse_address(archive, Path("/"))
+    bucket = open_bucket("s3", named.name, named.prefix, seaweed.environment(), lambda _path: None)
+    bucket.put("first.bundle", [Path("../first.bundle").read_bytes()])
+    ok(pair("remote", "add", "origin", address))
+    new = work_on(pair, ".", 9)
+    ok(pair("push", "origin", "main"))
+    ok(pair("clone", "--bundle", f"{archive}/first.bundle", address, "../begun"))
+    assert pair("-C", "../begun", "rev-parse", "HEAD").out.strip() == new
+    assert pair("-C", "../begun", "fsck", "--full").code == 0
+    ok(pair("clone", f"{archive}/first.bundle", "../old"))
+    assert pair("-C", "../old", "rev-parse", "v1").out == pair("rev-parse", "v1").out
+    fails(pair("clone", f"{archive}/second.bundle", "../none"), 3, "no store")

@@ -211,7 +211,7 @@ def test_operations_and_settings(ask: Ask, work: Path) -> None:
     assert [item.help.split()[0].rstrip(":") for item in found] == ["tag", "branch", "commit", "commit"]
     assert ask(f"mvc undo {found[1].text[:6]}") == [found[1]]
     (work / ".mvc" / "config").write_text("[train]\nsteps = 3\n")
-    assert texts(ask("mvc config tr")) == ["train.steps"]
+    assert texts(ask("mvc config trai")) == ["train.steps"]
 
 
 def test_notes_and_tensors_of_the_last_version(ask: Ask, work: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from mvc.config import Config
@@ -25,6 +26,7 @@ def _config(text: str = "") -> Config:
 
 
 # --- settings ----------------------------------------------------------------------------------------------
+@settings_of_hypothesis(deadline=None)
 @given(name=_names, branch=_names, address=st.text(st.characters(exclude_categories=["C"]), min_size=1))
 def test_whatever_names_are_allowed_come_back_from_the_settings(name, branch, address):
     try:

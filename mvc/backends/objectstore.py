@@ -224,28 +224,34 @@ class ObjectStoreBackend(Backend):
                 if not refusal.condition and not (refusal.passes and attempts.again(refusal.patience)):
                     raise self._failure(f"cannot write {key}", refusal) from None
             # A reply may have been lost, now or before: asking costs less than sending everything again.
-            if uncertain and self._holds(key, data):
+            ours = self._outcome(key, data, mode) if uncertain else None
+            if ours:
                 return True
-            if refusal.condition:
+            if refusal.condition or ours is False:
                 if mode == "create" and "/" in key:
                     return False  # write-once: what is there is what was there first
                 moved = RootMoved(f"{key} was changed by somebody else")
                 moved.perhaps_done = True
                 raise moved
 
-    def _holds(self, key: str, data: bytes) -> bool:
-        """Whether these very bytes are there. What is replaced has a nonce, so they can only be ours."""
+    def _outcome(self, key: str, data: bytes, mode: PutMode) -> bool | None:
+        """What has become of a put that was not answered: True where these very bytes are there, which can
+        only be ours, since what is replaced has a nonce; False where others stand in the way; None where
+        everything is as it was."""
         import obstore
 
         try:
             meta = self._try(f"cannot read {key}", lambda: obstore.head(self._store(), key))
+            tag = meta["e_tag"] or ""
+            if isinstance(mode, dict) and tag == mode["e_tag"]:
+                return None
             if meta["size"] != len(data):
                 return False
-            if (meta["e_tag"] or "").strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest():
+            if tag.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest():
                 return True
             return self._read(key, None)[0] == data  # encrypted by the server, say
         except NotFound:
-            return False
+            return None if mode == "create" else False
 
     def _try(self, doing: str, request: Callable[[], T]) -> T:
         """Do what may be done any number of times, until it is answered."""

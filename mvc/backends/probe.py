@@ -103,7 +103,11 @@ def _refuses_stale_tag(store: Conditional, key: str) -> bool:
     stale = store.tag(key)
     if not store.put_if(key, stale, _THIRD) or store.tag(key) == stale:
         return False
-    return not store.put_if(key, stale, _FIRST) and store.get(key) == _THIRD
+    try:
+        replaced = store.put_if(key, stale, _FIRST)
+    except RootMoved:  # a reply was lost: what is there decides
+        replaced = False
+    return not replaced and store.get(key) == _THIRD
 
 
 def _cuts_exactly(store: Conditional, key: str) -> bool:

@@ -253,7 +253,7 @@ class Line:
         return _folders(self.context, begin)
 
     def file(self, begin: str) -> Iterable[Candidate]:
-        """A file anywhere."""
+        """A file or folder anywhere."""
         return candidates.paths(begin, self.context.cwd)
 
     def version_or_target(self, begin: str) -> Iterable[Candidate]:

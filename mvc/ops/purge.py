@@ -226,5 +226,4 @@ def _may_have(
 
 def remotes_of(repository: Repository) -> tuple[str, ...]:
     """Names of the remotes that the settings know."""
-    names = {key.split(".")[1] for key, _value in repository.config().items() if key.startswith("remote.")}
-    return tuple(sorted(names))
+    return tuple(sorted(repository.config().section("remote")))

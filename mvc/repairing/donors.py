@@ -219,11 +219,11 @@ def _buckets(repository: Repository) -> list[tuple[str, str]]:
 
 def remotes(repository: Repository) -> Iterator[tuple[str, Path]]:
     """Names and folders of the configured remotes that are folders; relative ones start in the work tree."""
-    for key, value in repository.config().items():
-        parts = key.split(".")
-        if len(parts) == 3 and parts[0] == "remote" and parts[2] == "url" and isinstance(value, str):
+    for name, section in repository.config().section("remote").items():
+        value = section.get("url") if isinstance(section, dict) else None
+        if isinstance(value, str):
             address = urlsplit(value)
             if address.scheme == "file":
-                yield parts[1], Path(unquote(address.path))
+                yield name, Path(unquote(address.path))
             elif not address.scheme and value:
-                yield parts[1], repository.worktree / value
+                yield name, repository.worktree / value

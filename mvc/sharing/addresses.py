@@ -84,7 +84,7 @@ def parse_address(text: str, base: Path) -> Address:
     scheme, rest = match[1].lower(), match[2]
     if "@" in rest.split("/", 1)[0]:
         raise UserError(
-            f"a {scheme} address must not have a user's name or password in it",
+            "an address must not have a user's name or password in it",
             hint="credentials come from the environment, or from the platform's own files",
         )
     if scheme == "file":
