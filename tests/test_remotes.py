@@ -164,6 +164,9 @@ def test_remove_and_rename_take_what_follows_along(tmp_path):
     assert ref(pair.ada, "refs/remotes/hub/main") == ref(pair.ada, "refs/heads/main")
     assert ref(pair.ada, "refs/remotes/origin/main") is None
     assert status(pair.ada).standing.upstream.shown == "hub/main"
+    with pytest.raises(UserError) as refused:  # the address is a setting, which stays
+        undo(pair.ada, ME, now())
+    assert "mvc remote rename hub origin" in refused.value.hint
     verb.remove(pair.ada, "hub", ME, now())
     assert verb.listing(pair.ada) == [] and ref(pair.ada, "refs/remotes/hub/main") is None
     assert status(pair.ada).standing is None

@@ -25,7 +25,7 @@ from mvc.remotes.ahead import Ahead
 from mvc.remotes.reaching import open_segment, whole_rows
 from mvc.root import KEY as ROOT
 from mvc.root import Root
-from mvc.store import FORMAT, Announcement, Store, check_format_text
+from mvc.store import FORMAT, NO_STORE, Announcement, Store, check_format_text
 from mvc.view import View, segment_key
 
 _NEVER = -1
@@ -85,7 +85,7 @@ class BucketStore(Store):
             CorruptFile: it is damaged.
         """
         if not _has_format(backend, where):
-            raise RepositoryNotFound(f"no store in {where}", hint="'mvc remote add' makes one")
+            raise RepositoryNotFound(f"no store in {where}", hint=NO_STORE)
         return cls(backend, monitor)
 
     def read(self) -> View:
