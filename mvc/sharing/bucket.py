@@ -91,6 +91,21 @@ class BucketStore(Store):
     def read(self) -> View:
         """The state now: segments and records are fetched by ranges, many at once."""
         root, raw = self.roots.read()
+        index = self.index_of(root)
+        supply = Ahead(self.backend, index)
+        return View(
+            root,
+            raw,
+            self.backend,
+            self.monitor,
+            self._cache,
+            index=index,
+            supply=supply,
+            assume_head=self.looked_at,
+        )
+
+    def index_of(self, root: Root) -> Index:
+        """The index that a root describes, to be read by ranges where its segments are large."""
         backend = self.backend
         rows = {row.name: row for row in root.segments}
         whole = whole_rows(root.segments) if self.looked_at else frozenset()
@@ -98,18 +113,7 @@ class BucketStore(Store):
         def open_row(name: bytes) -> Segment:
             return open_segment(backend, rows[name], segment_key(name), whole=name in whole)
 
-        index = Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
-        supply = Ahead(backend, index)
-        return View(
-            root,
-            raw,
-            backend,
-            self.monitor,
-            self._cache,
-            index=index,
-            supply=supply,
-            assume_head=self.looked_at,
-        )
+        return Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
 
     def announce(self, role: Role) -> AbstractContextManager[Announcement]:
         """Nobody is told."""
