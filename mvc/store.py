@@ -40,6 +40,7 @@ from mvc.root import Root, RootStore
 from mvc.view import View, index_of
 
 FORMAT = "mvc repository format 1\n"
+NO_STORE = "check the address; in a repository 'mvc remote add origin ADDRESS' makes a store there"
 STORED = ("packs/", "segments/", "pieces/", "locators/")
 """Where in a store its objects and their index lie, as beginnings of keys."""
 
@@ -298,7 +299,7 @@ class SharedFolder(FolderStore):
             RepositoryNotFound: there is none.
             UnsupportedFeature: a newer mvc made it.
         """
-        check_format(io, folder, f"no store in {folder}", hint="'mvc remote add' makes one")
+        check_format(io, folder, f"no store in {folder}", hint=NO_STORE)
         return cls(io, folder, monitor)
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ def switch(
     target: Mapping[str, TreeEntry],
     build: Callable[[View], Update],
     *,
-    force: bool,
+    force: bool | None,
     everything: bool,
     partial: bool = False,
     version: Mapping[str, TreeEntry] | None = None,
@@ -46,9 +46,9 @@ def switch(
     changes to files that are equal in both versions are taken back too. If ``partial``, only the paths of
     ``target`` are touched, compared with the work tree itself whatever HEAD has. ``version`` is what the work
     tree was made from, where that is not HEAD's. What ``force`` overwrites is stored first, so that ``undo``
-    brings it back. The paths of ``clean`` must hold no uncommitted work, even if they are not touched. Files
-    that need not lie in the work tree and do not (:mod:`mvc.worktree.sparse`) stay out, but for what lies at
-    or below the paths of ``asked``.
+    brings it back; None is for callers that offer no such choice. The paths of ``clean`` must hold no
+    uncommitted work, even if they are not touched. Files that need not lie in the work tree and do not
+    (:mod:`mvc.worktree.sparse`) stay out, but for what lies at or below the paths of ``asked``.
 
     Raises:
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set; or work was written while

@@ -181,9 +181,9 @@ class Tombstones:
                     found.setdefault(KINDS[kind](parse_bytes(raw, "a purged id", ID_BYTES)), purge)
         return found
 
-    def added(self, purge: Purge) -> dict[str, Any]:
-        """Root's map with one more purge."""
-        return {item.name: item.to_value() for item in (*self.purges, purge)}
+    def added(self, *purges: Purge) -> dict[str, Any]:
+        """Root's map with more purges."""
+        return {item.name: item.to_value() for item in (*self.purges, *purges)}
 
     def lifting(self, name: str) -> dict[str, Any]:
         """Root's map in which a purge no longer refuses anything."""

@@ -7,20 +7,32 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from mvc.afterwards import FAILURES, unfinished
-from mvc.errors import Busy, CorruptFile, MvcError, RefMoved, RootMoved, StorageError, TakenForGarbage
+from mvc.backends import Backend
+from mvc.errors import (
+    Busy,
+    CorruptFile,
+    MvcError,
+    ObjectPurged,
+    RefMoved,
+    RootMoved,
+    StorageError,
+    TakenForGarbage,
+)
 from mvc.locators import segments_needed, write_locator
 from mvc.objectid import KINDS, CommitId, ObjectId, OperationId, TreeId
 from mvc.objects import Person, Timestamp
 from mvc.odb.index import Merge, merge, plan_merge
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
-from mvc.oplog import Operation, RefChange, head_value, piece_key
+from mvc.oplog import Operation, RefChange, head_value, piece_key, read_piece, write_piece
 from mvc.parallel import ordered_map
 from mvc.root import Retired, Root
 from mvc.store import Announcement, Store
 from mvc.sweep import sweep
+from mvc.tombstones import Purge, purged_error
 from mvc.view import View, segment_key
 
 ATTEMPTS = 200
@@ -53,6 +65,14 @@ class Update:
     default_branch: str | None = None
 
 
+class _Learned(NamedTuple):
+    """Purges of another store, the ids that each took, and where its pieces lie."""
+
+    purges: Sequence[Purge]
+    ids: Mapping[ObjectId, Purge]
+    backend: Backend
+
+
 class Transaction:
     """One command's changes; made by :func:`begin`. ``view`` is the state that they start from; its objects
     are also those that were written here."""
@@ -70,6 +90,7 @@ class Transaction:
         self.writer = ObjectWriter(self.view.objects, store.monitor)
         self.view.objects = self.writer.database
         self._adopted: list[Entry] = []
+        self._learned = _Learned((), {}, store.backend)
 
     def adopt(self, entries: Iterable[Entry]) -> None:
         """Take in records that somebody else put into packs of this store, durable: ``view`` has them at
@@ -80,6 +101,20 @@ class Transaction:
         taken = list(entries)
         self._adopted += taken
         self.writer.know(taken)
+
+    def learn(self, purges: Sequence[Purge], ids: Mapping[ObjectId, Purge], backend: Backend) -> None:
+        """Take purges over from another store, whose ``backend`` has their pieces: ``view`` knows of them at
+        once, and with the next :meth:`publish` everybody. Nothing with one of these ``ids`` is here.
+        """
+        self._learned = _Learned(purges, ids, backend)
+        if purges:
+            self.view.objects = self.view.objects.with_refusal(self._refusal)
+
+    def _refusal(self, identity: ObjectId, *, missing: bool = False) -> ObjectPurged | None:
+        purge = self._learned.ids.get(identity)
+        if purge is None or (purge.lifted and not missing):
+            return self.view.tombstones.refusal(identity, missing=missing)
+        return purged_error(f"{identity.word} {identity.short}", purge)
 
     def publish(self, build: Callable[[View], Update | None]) -> Operation | None:
         """Make the changes visible, all or none.
@@ -197,9 +232,21 @@ class Transaction:
         if update.default_branch is not None:
             root = root.with_changes(extra={**root.extra, "default_branch": update.default_branch})
         root = _with_retired(root, [piece_key(name) for name in replaced])
+        root = root.with_changes(tombstones=self._tombstones(view))
         oplog = root.oplog.append(operation, self._store.backend)
         root = root.with_changes(refs=refs, oplog=oplog, head=update.head or root.head)
         return sweep(self._store, view.root, root), operation
+
+    def _tombstones(self, view: View) -> Mapping[str, Any]:
+        """Root's purges and those taken over, whose pieces are put; one whose objects came here meanwhile is
+        left for the next time, because what is here is not to become unreadable by a fetch."""
+        known = {purge.name for purge in view.tombstones.purges}
+        here = {purge.name for identity, purge in self._learned.ids.items() if identity in view.index}
+        new = [purge for purge in self._learned.purges if purge.name not in known | here]
+        for purge in new:
+            for name in purge.pieces:
+                write_piece(self._store.backend, read_piece(self._learned.backend, name))
+        return view.tombstones.added(*new) if new else view.root.tombstones
 
     def _locate(
         self, view: View, versions: Sequence[tuple[CommitId, tuple[CommitId, ...]]], root: Root

@@ -205,6 +205,21 @@ class Session:
         )
 
 
+def mistakes(document: str, shown: str, session: Session) -> list[str]:
+    """Run a document; what differs from what it says, with the name by which it is ``shown`` and the line."""
+    found = steps(document)
+    assert len(found) > 20
+    wrong = []
+    for step in found:
+        code, printed = session.run(step)
+        told = difference(step.printed, printed.splitlines())
+        if bool(code) is not step.fails:
+            told = f"exit code {code}: {printed}"
+        if told:
+            wrong.append(f"{shown}:{step.line}: {step.text.splitlines()[0]}\n    {told}")
+    return wrong
+
+
 # --- comparing ---------------------------------------------------------------------------------------------
 def difference(expected: Sequence[str], printed: Sequence[str]) -> str:
     """What is wrong with the lines that were printed; empty when they are what was expected."""

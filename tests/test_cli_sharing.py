@@ -100,6 +100,36 @@ def test_a_conflict_says_what_to_do(two):
     assert (work / "bob" / "a.txt").read_text() == "one\nboth\nthree\n"
 
 
+def test_a_pull_with_work_in_the_way_says_what_came_and_offers_no_force(two):
+    ada, bob, work = two
+    _commit(bob, work / "bob" / "b.txt", "from bob\n", "from bob")
+    bob("push")
+    (work / "ada" / "b.txt").write_text("mine\n")
+    stopped = ada("pull", code=4)
+    assert "came from origin: 1 version" in stopped.out and "main -> origin/main" in stopped.out
+    assert "would be lost: b.txt" in stopped.err and "force" not in stopped.err
+    assert (work / "ada" / "b.txt").read_text() == "mine\n"
+    (work / "ada" / "b.txt").write_text("b\n")
+    assert "fast-forward" in ada("pull").out
+
+
+def test_where_only_refs_move_nothing_is_counted(two):
+    ada, _bob, _work = two
+    ada("tag", "v1")
+    assert ada("push", "origin", "v1").out.splitlines() == ["pushed to origin:", " *  [new tag]  v1"]
+
+
+def test_wrong_words_and_addresses_get_a_line_that_can_be_typed(two, run):  # noqa: F811
+    ada, _bob, _work = two
+    assert "hint: mvc remote add NAME ADDRESS" in ada("remote", "add", "x", code=2).err
+    assert "hint: mvc remote show NAME" in ada("remote", "show", code=2).err
+    missing = _checked(run("clone", "nowhere"), 3).err
+    assert "no store in " in missing and "check the address" in missing
+    assert (
+        "hint: mvc push REMOTE HEAD:BRANCH" in [ada("switch", "--detach", "HEAD"), ada("push", code=3)][1].err
+    )
+
+
 def test_json_of_every_command(two):
     ada, bob, work = two
     _commit(bob, work / "bob" / "b.txt", "from bob\n", "from bob")

@@ -519,7 +519,7 @@ def test_without_the_package_the_command_to_install_it_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
     with pytest.raises(UnsupportedFeature) as missing:
         opened({}, "s3://bucket/x")
-    assert "pip install 'mvc[remote]'" in missing.value.hint
+    assert "pip install obstore" in missing.value.hint
 
 
 def test_a_failure_that_nobody_foresaw_is_not_repeated():

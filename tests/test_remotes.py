@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from mvc.config import Config
@@ -25,6 +26,7 @@ def _config(text: str = "") -> Config:
 
 
 # --- settings ----------------------------------------------------------------------------------------------
+@settings_of_hypothesis(deadline=None)
 @given(name=_names, branch=_names, address=st.text(st.characters(exclude_categories=["C"]), min_size=1))
 def test_whatever_names_are_allowed_come_back_from_the_settings(name, branch, address):
     try:
@@ -162,6 +164,9 @@ def test_remove_and_rename_take_what_follows_along(tmp_path):
     assert ref(pair.ada, "refs/remotes/hub/main") == ref(pair.ada, "refs/heads/main")
     assert ref(pair.ada, "refs/remotes/origin/main") is None
     assert status(pair.ada).standing.upstream.shown == "hub/main"
+    with pytest.raises(UserError) as refused:  # the address is a setting, which stays
+        undo(pair.ada, ME, now())
+    assert "mvc remote rename hub origin" in refused.value.hint
     verb.remove(pair.ada, "hub", ME, now())
     assert verb.listing(pair.ada) == [] and ref(pair.ada, "refs/remotes/hub/main") is None
     assert status(pair.ada).standing is None

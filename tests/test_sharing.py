@@ -12,6 +12,7 @@ import pytest
 from mvc.errors import (
     AnswerIsNo,
     ConflictError,
+    CorruptObject,
     ObjectPurged,
     RepositoryNotFound,
     RevisionNotFound,
@@ -34,9 +35,10 @@ from mvc.ops.reset import reset
 from mvc.ops.status import status
 from mvc.ops.switch import switch
 from mvc.ops.undo import undo
-from mvc.refs import NOTES
+from mvc.refs import NOTES, encode_target
 from mvc.registry.notes import Notes
 from mvc.sharing import pushing
+from mvc.transaction import Update, begin
 from mvc.underway.merging import Request
 from tests.engine import (
     ME,
@@ -570,6 +572,19 @@ def test_a_clone_can_be_taken_back_and_brought_again(pair):
     assert tree(bob.worktree) == tree(pair.ada.worktree)
 
 
+def test_a_push_reminds_of_the_collection_that_a_bucket_waits_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(pushing, "_MANY_WAITING", 3)
+    pair = make_pair(tmp_path, "memory")
+    for number in range(6):
+        assert pair.ada.monitor.warnings == []
+        committed(pair.ada, "notes.txt", f"{number}", f"version {number}")
+        pushed(pair.ada)
+        if pair.ada.monitor.warnings:
+            break
+    (warning,) = pair.ada.monitor.warnings
+    assert "mvc gc --remote origin" in warning
+
+
 # --- purged ------------------------------------------------------------------------------------------------
 def test_what_was_purged_neither_comes_back_by_a_fetch_nor_by_a_push(tmp_path):
     pair = make_pair(tmp_path, "folder")
@@ -586,6 +601,37 @@ def test_what_was_purged_neither_comes_back_by_a_fetch_nor_by_a_push(tmp_path):
     with pytest.raises(ObjectPurged, match="leaked"):
         pushed(bob, "main:copy", remote="ada")
     assert ref(pair.ada, "refs/heads/copy") is None
+
+
+def test_a_purged_store_is_cloned_with_what_it_purged(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "secret.txt", "password " * 1000, "leak")
+    (pair.ada.worktree / "secret.txt").unlink()
+    committed(pair.ada, "other.txt", "fine", "without it")
+    purge(pair.ada, Purge(("main~1:secret.txt",), ME, now(), "leaked"))
+    pushed(pair.ada)  # to a store that never had it
+    bob = pair.clone()
+    assert tree(bob.worktree) == tree(pair.ada.worktree)
+    assert_sound(bob.worktree)
+    with bob.reading() as view:
+        assert [purge.why for purge in view.tombstones.purges] == ["leaked"]
+    with pytest.raises(ObjectPurged, match="leaked"):
+        committed(bob, "copy.txt", "password " * 1000, "the same again")
+
+
+def test_a_fetch_tells_of_what_the_other_purged_and_is_still_here(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "secret.txt", "password " * 1000, "leak")
+    pushed(pair.ada)
+    bob = pair.clone()
+    add(bob, "ada", str(pair.ada.worktree), base=tmp_path)
+    purge(pair.ada, Purge(("main:secret.txt",), ME, now(), "leaked"))
+    fetched(bob, remote="ada")
+    (warning,) = bob.monitor.warnings
+    assert "ada purged main:secret.txt" in warning and "leaked" in warning and "still here" in warning
+    with bob.reading() as view:
+        assert not view.tombstones.purges  # what is here stays readable
+    assert (bob.worktree / "secret.txt").read_text() == "password " * 1000
 
 
 # --- processes ---------------------------------------------------------------------------------------------
@@ -648,3 +694,33 @@ def test_nothing_is_left_in_a_shared_folder_not_even_of_the_dead(tmp_path):
     committed(bob, "b.txt", "x")
     pushed(bob)
     assert list(temporary.iterdir()) == [] == list((tmp_path / "shared" / "intents").iterdir())
+
+
+# --- stores that lie ---------------------------------------------------------------------------------------
+def _lie(pair, refs, default=None):
+    with begin(pair.store, "lie", ME, now()) as tx:
+        made = refs(tx)
+        tx.publish(lambda _view: Update(refs=made, default_branch=default))
+
+
+def test_a_tag_that_means_another_version_than_its_ref_says_is_refused(pair):
+    other = committed(pair.ada, "a.txt", "x")
+    tags.create(pair.ada, "v1", "main~1", ME, now(), message="the first")
+    pushed(pair.ada, "main", "v1", remote="origin")
+    tag = ref(pair.ada, "refs/tags/v1")
+    _lie(pair, lambda _tx: {"refs/tags/false": encode_target(tag, other)})
+    bob = make_repository(pair.folder / "bob")
+    add(bob, "origin", pair.address, base=pair.folder)
+    with pytest.raises(CorruptObject, match="false of the remote is a tag of another version"):
+        fetched(bob)
+    assert ref(bob, TRACKED) is None
+    assert moves(fetched(bob, tags="none").updates) == {TRACKED: "new"}
+
+
+def test_refs_with_names_that_nobody_may_choose_stay_where_they_are(pair):
+    main = ref(pair.ada, MAIN)
+    odd = "refs/heads/--upload-pack", "refs/heads/a\u202eb", "refs/tags/" + "0" * 64
+    _lie(pair, lambda _tx: dict.fromkeys(odd, encode_target(main)), default="--upload-pack")
+    found = moves(fetched(pair.ada).updates)
+    assert set(found.values()) == {"rejected"} and len(found) == 3
+    assert ref(pair.clone(), MAIN) == main

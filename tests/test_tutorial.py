@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mvc.cli.table import COMMANDS, load
-from tests.documents import Session, Step, difference, steps
+from tests.documents import Session, Step, difference, mistakes, steps
 from tests.terminal import NEUTRAL
 
 TOP = Path(__file__).parent.parent
@@ -46,17 +46,8 @@ def environment(tmp_path: Path, home: Path) -> dict[str, str]:
 
 def test_the_tutorial_runs_and_prints_what_it_says(home: Path, environment: dict[str, str]) -> None:
     page = (TOP / "docs" / "tutorial.md").read_text().replace(HOME, str(home))
-    found = steps(page)
-    assert len(found) > 20
-    wrong = []
     with Session(home, environment) as session:
-        for step in found:
-            code, printed = session.run(step)
-            told = difference(step.printed, printed.splitlines())
-            if bool(code) is not step.fails:
-                told = f"exit code {code}: {printed}"
-            if told:
-                wrong.append(f"docs/tutorial.md:{step.line}: {step.text.splitlines()[0]}\n    {told}")
+        wrong = mistakes(page, "docs/tutorial.md", session)
     assert not wrong, "\n".join(wrong)
 
 
@@ -90,7 +81,7 @@ def test_the_five_minutes_of_the_readme_run(home: Path, environment: dict[str, s
     assert trained, "the page trains"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/howto.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/sharing.md", "docs/howto.md"])
 def test_commands_and_options_that_pages_name_exist(page: str) -> None:
     named = re.findall(r"^(?:\$ )?(mvc [a-z].*)$|`(mvc [a-z][^`…]*)`", (TOP / page).read_text(), re.MULTILINE)
     lines = [line or inline for line, inline in named]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "az")
-_SHORT_OF_OBSTORE = "pip install 'mvc[remote]'"
+_SHORT_OF_OBSTORE = "pip install obstore"
 
 
 def open_bucket(

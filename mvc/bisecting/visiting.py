@@ -63,4 +63,4 @@ class Visitor:
             self.tx.publish(build)
         else:
             files = files_of(planned, place)
-            switch(self.workspace, self.tx, files, build, force=False, everything=False)
+            switch(self.workspace, self.tx, files, build, force=None, everything=False)

@@ -64,10 +64,11 @@ def pull(
         unrelated,
         FetchRequest(prune=prune),
     )
-    done = bring(call.repository, request)
     if json:
+        done = bring(call.repository, request)
         merged = merge_result_json(done.merged, dry_run=False)
         call.data({"fetched": fetched_json(done.fetched), "merged": merged})
         return CONFLICT if done.merged.conflicts else None
-    print_fetched(call, done.fetched)
+    # what came is here, whatever becomes of the merge
+    done = bring(call.repository, request, lambda came: print_fetched(call, came))
     return report_merge(call, done.merged, dry_run=False)

@@ -94,8 +94,9 @@ def _report(call: Call, done: Pushed, *, set_upstream: bool) -> None:
     if not done.updates:
         call.report(f"{name} has it all already")
     else:
-        what = f"{count(done.commits, 'version')}, {size(done.bytes)}"
-        call.report(f"{'would push' if done.dry_run else 'pushed'} to {name}: {what}")
+        # where only refs move, as of a tag, nothing is counted
+        what = f" {count(done.commits, 'version')}, {size(done.bytes)}" if done.objects else ""
+        call.report(f"{'would push' if done.dry_run else 'pushed'} to {name}:{what}")
         print_updates(call, done.updates)
     if set_upstream and not done.dry_run:
         for branch, target in done.branches.items():

@@ -19,7 +19,15 @@ ACTIONS = {
     "set-url": "another address: NAME ADDRESS",
     "prune": "forget branches that it has no more: NAME",
 }
-_WORDS = {"list": 0, "add": 2, "show": 1, "remove": 1, "rename": 2, "set-url": 2, "prune": 1}
+_WORDS = {
+    "list": (),
+    "add": ("NAME", "ADDRESS"),
+    "show": ("NAME",),
+    "remove": ("NAME",),
+    "rename": ("OLD", "NEW"),
+    "set-url": ("NAME", "ADDRESS"),
+    "prune": ("NAME",),
+}
 
 
 @command(
@@ -51,8 +59,10 @@ def remote(
     addresses.
     """
     action = action or "list"
-    if len(names) != _WORDS[action]:
-        raise UsageError(f"mvc remote {action}: {ACTIONS[action]}", hint=f"mvc remote {action} …")
+    wanted = _WORDS[action]
+    if len(names) != len(wanted):
+        takes = " and ".join(wanted) or "nothing else"
+        raise UsageError(f"remote {action} takes {takes}", hint=" ".join(("mvc remote", action, *wanted)))
     if dry_run and action != "prune":
         raise UsageError("--dry-run goes with prune")
     if action == "list":

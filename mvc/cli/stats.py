@@ -77,6 +77,8 @@ def _overall(found: Stats) -> Table:
         rows.append(("elsewhere", size(found.elsewhere_bytes), "of the files; fetched when it is read"))
     if found.unreached_bytes > found.pack_bytes // 100:
         told = "what no branch or tag reaches, such as undone commits; kept, so that undo can be undone"
+        if found.elsewhere_bytes:
+            told = "what pieces here are differences from, and what no branch or tag reaches"
         rows.insert(4, ("  of them", size(found.unreached_bytes), told))
     table = Table([Column(), Column(right=True), Column()])
     for row in rows:

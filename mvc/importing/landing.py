@@ -90,7 +90,7 @@ def land(
             try:
                 refuse_pending(tx.view, "the current branch cannot move")
                 landed.written, landed.removed = switch(
-                    workspace, tx, files_of(tx.view, target), build, force=False, everything=False
+                    workspace, tx, files_of(tx.view, target), build, force=None, everything=False
                 )
             except ConflictError:
                 _keep(tx, made)

@@ -115,7 +115,7 @@ def _check_out(
             tx,
             files_of(tx.view, commit),
             lambda _view: Update(),
-            force=False,
+            force=None,
             everything=False,
             version={
                 path: entry for path, entry in version.items() if path in there or path not in given.files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -45,9 +46,11 @@ class Pulled(NamedTuple):
     merged: MergeResult
 
 
-def pull(repository: Repository, request: PullRequest) -> Pulled:
+def pull(
+    repository: Repository, request: PullRequest, heard: Callable[[Fetched], None] = lambda _came: None
+) -> Pulled:
     """Fetch, then merge the remote's branch into the current one: two operations, each of which can be
-    undone.
+    undone. ``heard`` is told what came, before anything is merged.
 
     Raises:
         UserError: nothing says what to pull.
@@ -62,6 +65,7 @@ def pull(repository: Repository, request: PullRequest) -> Pulled:
         refuse_pending(view, "nothing can be pulled")
         remote, theirs = _source(repository.config(), view.branch(), request)
     fetched = fetch(repository, remote, _fetching(remote, theirs, request), who, now)
+    heard(fetched)
     name = fetched.branch if theirs is None else theirs
     value = fetched.found.get(f"{BRANCHES}{name}")
     target = None if value is None else peeled_target(value)

@@ -26,7 +26,7 @@ def undo(
     taken back.
 
     Raises:
-        UserError: nothing is left to take back, or it was a purge or a push.
+        UserError: nothing is left to take back, or it was a purge, a push or the renaming of a remote.
         ConflictError: something that the operation changed has changed again since.
         WouldOverwrite: uncommitted work is in the way, and ``force`` is not set.
     """
@@ -38,6 +38,7 @@ def undo(
                 hint="mvc undo OPERATION takes back an earlier one; 'mvc oplog' lists them",
             )
         _refuse_push(found)
+        _refuse_rename(found)
         with begin(repository, f"undo {found.command}", who, now) as tx:
             if found.worktree is None:
                 tx.publish(lambda now_view: _reversed(now_view, found))
@@ -70,6 +71,17 @@ def _refuse_push(operation: Operation) -> None:
         hint=f"mvc push {words[1]} {' '.join(back)} moves it back there, for everybody; "
         "mvc undo OPERATION takes back an earlier one",
     )
+
+
+def _refuse_rename(operation: Operation) -> None:
+    """Refuse to move a remote's refs back alone: its address and what follows it are settings, which no
+    operation holds."""
+    match operation.command.split(" "):
+        case ["remote", "rename", old, new] if operation.undoes is None:
+            raise UserError(
+                f"it cannot be taken back by undo: {operation.command}",
+                hint=f"mvc remote rename {new} {old} does; mvc undo OPERATION takes back an earlier one",
+            )
 
 
 def _newest(view: View) -> Operation:

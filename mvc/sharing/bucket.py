@@ -22,10 +22,10 @@ from mvc.odb.pack import pack_key
 from mvc.odb.segment import Segment
 from mvc.parallel import ordered_map
 from mvc.remotes.ahead import Ahead
-from mvc.remotes.reaching import open_segment
+from mvc.remotes.reaching import open_segment, whole_rows
 from mvc.root import KEY as ROOT
 from mvc.root import Root
-from mvc.store import FORMAT, Announcement, Store, check_format_text
+from mvc.store import FORMAT, NO_STORE, Announcement, Store, check_format_text
 from mvc.view import View, segment_key
 
 _NEVER = -1
@@ -85,7 +85,7 @@ class BucketStore(Store):
             CorruptFile: it is damaged.
         """
         if not _has_format(backend, where):
-            raise RepositoryNotFound(f"no store in {where}", hint="'mvc remote add' makes one")
+            raise RepositoryNotFound(f"no store in {where}", hint=NO_STORE)
         return cls(backend, monitor)
 
     def read(self) -> View:
@@ -108,9 +108,10 @@ class BucketStore(Store):
         """The index that a root describes, to be read by ranges where its segments are large."""
         backend = self.backend
         rows = {row.name: row for row in root.segments}
+        whole = whole_rows(root.segments) if self.looked_at else frozenset()
 
         def open_row(name: bytes) -> Segment:
-            return open_segment(backend, rows[name], segment_key(name))
+            return open_segment(backend, rows[name], segment_key(name), whole=name in whole)
 
         return Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
 

@@ -74,14 +74,13 @@ class Exchange:
         deepen: bool = False,
     ) -> None:
         self._source = source
-        self._target = tx.view.objects
         self._tx = tx
         self._monitor = monitor
         heads = [decode_target(value) for _name, value in tx.view.refs.values(BRANCHES)]
         parts = [
             missing(
                 source,
-                self._target,
+                tx.view.objects,
                 wish.tips,
                 wish.filter,
                 monitor=monitor,
@@ -100,7 +99,7 @@ class Exchange:
     def add(self, identities: Iterable[ObjectId]) -> None:
         """Take objects along that refer only to what comes, or is there."""
         known = {*self.missing.objects}
-        more = [one for one in identities if one not in known and one not in self._target]
+        more = [one for one in identities if one not in known and one not in self._tx.view.objects]
         self.missing = replace(self.missing, objects=(*self.missing.objects, *more))
 
     def refuse_left_out(self) -> None:
@@ -123,7 +122,7 @@ class Exchange:
             )
             here = tuple(one for one in self.missing.objects if one not in absent)
             self.missing = replace(self.missing, objects=here)
-        sink = DirectSink(self._target.backend)  # nothing gets in
+        sink = DirectSink(self._tx.view.backend)  # nothing gets in
         try:
             return self.plan(sink, exact=True).bytes
         finally:
@@ -134,11 +133,14 @@ class Exchange:
 
     def plan(self, sink: Sink, *, exact: bool = False) -> Plan:
         """What is to be copied into a sink, or coded anew, and how many bytes that is."""
-        return plan(self._source, self._target, self.missing, sink, monitor=self._monitor, exact=exact)
+        return plan(
+            self._source, self._tx.view.objects, self.missing, sink, monitor=self._monitor, exact=exact
+        )
 
     def run(self, planned: Plan, sink: Sink, *, verify: bool) -> list[Entry]:
         """Bring it; the transaction has it from then on, and looks up again what that relies on."""
-        entries = transfer(self._source, self._target, planned, sink, self._monitor, verify=verify)
+        target = self._tx.view.objects
+        entries = transfer(self._source, target, planned, sink, self._monitor, verify=verify)
         self._tx.adopt(entries)
         writer = self._tx.writer
         writer.relied |= planned.relied

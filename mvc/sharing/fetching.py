@@ -19,9 +19,10 @@ from mvc.errors import (
     UserError,
 )
 from mvc.history.names import offer
+from mvc.history.reader import read_tag
 from mvc.history.refnames import check_ref_name, short_ref_name
 from mvc.monitor import Monitor
-from mvc.objectid import CommitId
+from mvc.objectid import CommitId, TagId
 from mvc.objects import Person, Timestamp
 from mvc.odb.database import ObjectDatabase
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
@@ -31,6 +32,7 @@ from mvc.repo import Repository
 from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.exchange import Exchange, LeftOut, Wish, bring
 from mvc.sharing.partial import deepened, portion, read_shallow, remember
+from mvc.sharing.purges import learn, tell
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming, no_other
 from mvc.sharing.stores import store_of
@@ -157,6 +159,7 @@ def _fetch(
         if isinstance(store, BundleStore):
             check_needs(store, tx.view.objects)
         epochs.append(theirs.root.epoch)
+        tell(theirs, tx.view, repository.monitor, remote.shown)
         wanted = list(_wanted(theirs, remote, request))
         found = {item.source: item.value for item in wanted}
         notes = _notes(theirs) if request.notes else None
@@ -171,6 +174,8 @@ def _fetch(
             tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
             exchange.add(decode_target(item.value) for item in tags)
             wanted += tags
+        learn(theirs, tx, exchange.missing.gone)
+        _check_tags(theirs, tx.view, wanted)
         told = Fetched(
             remote,
             (),
@@ -300,6 +305,23 @@ def _tags(theirs: View, wanted: Iterable[_Wanted], is_wanted: Callable[[CommitId
     return found
 
 
+def _check_tags(theirs: View, ours: View, wanted: Iterable[_Wanted]) -> None:
+    """Make sure that annotated tags mean what their refs say, which is not looked up again.
+
+    Raises:
+        CorruptObject: one means another version.
+    """
+    for item in wanted:
+        identity = decode_target(item.value)
+        if not isinstance(identity, TagId) or ours.refs.value(item.target or item.source) == item.value:
+            continue
+        if read_tag(theirs.objects, identity).target != peeled_target(item.value):
+            raise CorruptObject(
+                f"{short_ref_name(item.source)} of the remote is a tag of another version than its ref says",
+                hint="run 'mvc fsck' there; --no-tags fetches without tags",
+            )
+
+
 # --- what moves --------------------------------------------------------------------------------------------
 def _moves(
     view: View,
@@ -333,8 +355,8 @@ def _move(view: View, objects: ObjectDatabase, item: _Wanted, target: str) -> Re
     kind = kind_of_move(objects, before, item.value)
     why = ""
     try:
-        check_ref_name(short_ref_name(target))
-        check_ref_name(target)
+        for name in (item.source, short_ref_name(target), target):
+            check_ref_name(name)
     except InvalidName as error:
         why = error.message
     if target == view.head:

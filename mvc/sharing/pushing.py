@@ -25,8 +25,10 @@ from mvc.objectid import CommitId, ObjectId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
 from mvc.repo import Repository
+from mvc.sharing.bucket import BucketStore
 from mvc.sharing.exchange import Exchange, LeftOut, Wish, bring
 from mvc.sharing.fetching import FetchRequest, fetch
+from mvc.sharing.purges import learn
 from mvc.sharing.settings import Remote, upstream
 from mvc.sharing.sinks import outgoing
 from mvc.sharing.stores import store_of
@@ -41,6 +43,7 @@ from mvc.sharing.tracking import (
     shared_names,
     wildcard,
 )
+from mvc.store import Store
 from mvc.transaction import Transaction, Update, begin
 from mvc.view import View
 
@@ -49,6 +52,7 @@ MOST_LOCATED = 64
 together lie in the same few segments, and each locator is a request."""
 
 _TRIES = 5
+_MANY_WAITING = 1_000  # 90 kB of root
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ def _push(
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
             tips, notes = _tips(sent, notes=False), _tips(sent, notes=True)
             exchange = _exchange(ours, tx, repository.monitor, [Wish(tips), Wish(notes)])
+            learn(ours, tx, exchange.missing.gone)
             told = Pushed(
                 remote,
                 tuple(moves),
@@ -174,6 +179,7 @@ def _push(
             if request.dry_run:
                 return replace(told, bytes=exchange.tell())
             exchange.refuse_left_out()
+            _remind(store, tx.view, repository.monitor, remote)
             located = _located(ours, exchange.missing.commits, sent)
             values = {item.target: item.value for item in sent}
 
@@ -195,6 +201,16 @@ def _push(
                 tx.publish(build)
                 sink.done()
     return replace(told, updates=tuple(moves), bytes=came)
+
+
+def _remind(store: Store, theirs: View, monitor: Monitor, remote: Remote) -> None:
+    """Where only its own collection deletes, somebody has to start that."""
+    waiting = len(theirs.root.retired) + len(theirs.root.fossils)
+    if isinstance(store, BucketStore) and waiting >= _MANY_WAITING:
+        monitor.warn(
+            f"{remote.shown} has {waiting:,} files that it no longer needs, and every command there reads "
+            f"their list: mvc gc --remote {remote.shown}"
+        )
 
 
 def _exchange(ours: View, tx: Transaction, monitor: Monitor, wishes: list[Wish]) -> Exchange:

@@ -122,9 +122,9 @@ def default_branch(view: View) -> str | None:
     repository, where there is such a branch; else ``main`` or the first one. None without branches."""
     named = view.root.extra.get("default_branch")
     said = named if isinstance(named, str) else view.branch()
-    if said is not None and view.refs.value(BRANCHES + said) is not None:
+    if said is not None and _may_be(BRANCHES + said) and view.refs.value(BRANCHES + said) is not None:
         return said
-    names = [name.removeprefix(BRANCHES) for name in view.refs.names(BRANCHES)]
+    names = [name.removeprefix(BRANCHES) for name in view.refs.names(BRANCHES) if _may_be(name)]
     return "main" if "main" in names else next(iter(names), None)
 
 
@@ -132,11 +132,16 @@ def unborn_branch(view: View) -> str | None:
     """The branch that the first version of an empty store is to be on, if it says so."""
     named = view.root.extra.get("default_branch")
     said = named if isinstance(named, str) else view.branch()
+    return said if said is not None and _may_be(BRANCHES + said) else None
+
+
+def _may_be(name: str) -> bool:
+    """Whether a ref of another store has a name that one here could have."""
     try:
-        check_ref_name(BRANCHES + (said or ""))
+        check_ref_name(name)
     except InvalidName:
-        return None
-    return said
+        return False
+    return True
 
 
 def kind_of_move(objects: ObjectDatabase, before: bytes | None, after: bytes | None) -> Kind:

@@ -152,7 +152,7 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
             tx,
             merged.files,
             build,
-            force=False,
+            force=None,
             everything=False,
             clean={conflict.path for conflict in merged.conflicts},
         )
@@ -202,7 +202,7 @@ def _forward(
             return Update(refs={now.head: encode_target(theirs)})
         return Update(head=theirs)
 
-    written, removed = switch(workspace, tx, files_of(view, theirs), build, force=False, everything=False)
+    written, removed = switch(workspace, tx, files_of(view, theirs), build, force=None, everything=False)
     return replace(told, written=written, removed=removed)
 
 

@@ -137,7 +137,7 @@ def pick(
         run = _Run(repository, workspace, tx, picking, request)
         run.start = head
         run.go(head, todo, commit=commit)
-        return run.publish(files_of(view, head), None, force=False)
+        return run.publish(files_of(view, head), None, force=None)
 
 
 def pick_on(repository: Repository, kind: PickKind, request: Request, choice: Choice | None = None) -> Picked:
@@ -165,7 +165,7 @@ def pick_on(repository: Repository, kind: PickKind, request: Request, choice: Ch
         theirs = pending.theirs
         if theirs is None:
             run.go(pending.ours, pending.rest)
-            return run.publish(files_of_tree(view, pending.tree), pending, force=False)
+            return run.publish(files_of_tree(view, pending.tree), pending, force=None)
         again = (lambda: run.merged(whole, pending.ours, theirs)) if choice else None
         settled = settle(repository, workspace, tx, request, pending, again)
         run.saves.append(settled.job.finder.save)
@@ -267,7 +267,9 @@ class _Run:
         """Leave this under way, and these files in the work tree."""
         self._pending, self.head, self.files = pending, pending.ours, files
 
-    def publish(self, version: Mapping[str, TreeEntry], before: Pending | None, *, force: bool) -> Picked:
+    def publish(
+        self, version: Mapping[str, TreeEntry], before: Pending | None, *, force: bool | None
+    ) -> Picked:
         """Bring the work tree, made from ``version``, and the repository where the picks led; ``before`` is
         what was under way."""
         tx, began, head, pending = self._tx, self._tx.view.head_commit(), self.head, self._pending

@@ -117,17 +117,18 @@ def _is(
     return same_content(io, root / path, read_manifest(ManifestId(entry.id)))
 
 
-def refuse_losses(lost: list[str], *, force: bool) -> None:
-    """Refuse to destroy uncommitted work.
+def refuse_losses(lost: list[str], *, force: bool | None) -> None:
+    """Refuse to destroy uncommitted work. ``force`` is None where there is nothing to force it with.
 
     Raises:
         WouldOverwrite: there is some, and ``force`` is not set.
     """
     if lost and not force:
         names = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        forced = "use force (--force, force=True): 'mvc undo' still brings it back"
         raise WouldOverwrite(
             f"uncommitted work would be lost: {names}",
-            hint="commit it first, or use force (--force, force=True): 'mvc undo' still brings it back",
+            hint=f"commit it first, or {'move it out of the way' if force is None else forced}",
         )
 
 
