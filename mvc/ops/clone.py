@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import DEFAULT_BRANCH, STORE, Repository
 from mvc.sharing.addresses import settled
 from mvc.sharing.bundle import BundleStore, check_needs
+from mvc.sharing.damage import damage_at
 from mvc.sharing.fetching import Fetched, FetchRequest, fetch
 from mvc.sharing.settings import ORIGIN, Remote, check_name, with_remote, with_upstream
 from mvc.sharing.stores import open_store
@@ -90,7 +91,8 @@ def clone(
     # before anything is made: whoever mistypes an address must not find an empty repository
     source = open_store(io, address, monitor, base=base, environment=environment)
     with closing(source):
-        source.read()
+        with damage_at(address):
+            _offered(source.read(), address, request)
         if isinstance(source, BundleStore) and request.bundle is None:
             check_needs(source)
     repository, resumed = _begun(io, folder, monitor, address)
@@ -102,6 +104,19 @@ def clone(
             part for part in (error.hint, "the same command goes on where this one stopped") if part
         )
         raise
+
+
+def _offered(theirs: View, address: str, request: CloneRequest) -> None:
+    """Refuse a branch or tag that the other store does not have."""
+    if request.branch is not None and not any(
+        theirs.refs.value(kind + request.branch) for kind in (BRANCHES, TAGS)
+    ):
+        raise _no_such(address, request.branch, theirs.refs.names(BRANCHES))
+
+
+def _no_such(address: str, name: str, branches: Iterable[str]) -> RevisionNotFound:
+    known = [found.removeprefix(BRANCHES) for found in branches]
+    return RevisionNotFound(f"{address} has no branch or tag {name!r}", hint=offer(name, known))
 
 
 def _begun(io: FileIO, folder: Path, monitor: Monitor, address: str) -> tuple[Repository, bool]:
@@ -118,13 +133,24 @@ def _begun(io: FileIO, folder: Path, monitor: Monitor, address: str) -> tuple[Re
     with storage_errors("cannot make the folder"):
         make_folders(io, folder)
         if not resumed:
-            if io.scan_folder(folder):
+            if not _is_bare(io, folder):
                 raise UserError(f"{folder} is not empty", hint="name a folder that is not there yet")
             make_folders(io, store)
+            with suppress(FileNotFoundError):  # of a try that was killed
+                io.unlink(store / f"{CLONING}.new")
             write_durable(io, store / f"{CLONING}.new", marker, [f"{address}\n".encode()], replace=True)
     if exists(io, store / "format"):
         return Repository.open(io, folder, monitor), True
     return Repository.create(io, folder, monitor), resumed
+
+
+def _is_bare(io: FileIO, folder: Path) -> bool:
+    """Whether nothing is in a folder, or what a copy that was killed left before its note was there."""
+    store = folder / STORE
+    entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in io.scan_folder(folder)]
+    if entries != [(STORE, True)]:
+        return not entries
+    return all(entry.name.startswith(f"{CLONING}.new") for entry in io.scan_folder(store))
 
 
 def _filled(
@@ -178,10 +204,7 @@ def _start(
         tag = view.refs.value(TAGS + request.branch)
         if tag is not None:
             return TAGS + request.branch, peeled_target(tag)
-        known = [found.removeprefix(BRANCHES) for found in fetched.found]
-    raise RevisionNotFound(
-        f"{remote.address} has no branch or tag {request.branch!r}", hint=offer(request.branch, known)
-    )
+    raise _no_such(remote.address, request.branch, fetched.found)
 
 
 def _placed(

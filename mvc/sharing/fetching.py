@@ -21,6 +21,7 @@ from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
 from mvc.sharing.bundle import BundleStore, check_needs
+from mvc.sharing.damage import damage_between
 from mvc.sharing.exchange import Exchange, Wish
 from mvc.sharing.partial import deepened, portion, remember
 from mvc.sharing.settings import REMOTES, Remote
@@ -109,13 +110,14 @@ def fetch(
     """
     store = store_of(repository, remote.address, repository.worktree)
     epochs: list[int] = []
-    try:
-        return _fetch(repository, store, remote, request, who, now, command, epochs)
-    except (DamageError, NotFound):
-        # a collection may have deleted what this fetch was reading for longer than readers are spared
-        if not epochs or store.roots.read()[0].epoch == epochs[0]:
-            raise
-        return _fetch(repository, store, remote, request, who, now, command, epochs)
+    with damage_between(remote, "fetching from"):
+        try:
+            return _fetch(repository, store, remote, request, who, now, command, epochs)
+        except (DamageError, NotFound):
+            # a collection may have deleted what this fetch was reading for longer than readers are spared
+            if not epochs or store.roots.read()[0].epoch == epochs[0]:
+                raise
+            return _fetch(repository, store, remote, request, who, now, command, epochs)
 
 
 def _fetch(
