@@ -12,6 +12,7 @@ import pytest
 from mvc.errors import (
     AnswerIsNo,
     ConflictError,
+    InvalidName,
     ObjectPurged,
     RepositoryNotFound,
     RevisionNotFound,
@@ -37,6 +38,7 @@ from mvc.ops.undo import undo
 from mvc.refs import NOTES
 from mvc.registry.notes import Notes
 from mvc.sharing import pushing
+from mvc.transaction import Update, begin
 from mvc.underway.merging import Request
 from tests.engine import (
     ME,
@@ -648,3 +650,22 @@ def test_nothing_is_left_in_a_shared_folder_not_even_of_the_dead(tmp_path):
     committed(bob, "b.txt", "x")
     pushed(bob)
     assert list(temporary.iterdir()) == [] == list((tmp_path / "shared" / "intents").iterdir())
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+@pytest.mark.parametrize("name", ["-rf", "HEAD", "@", "x.lock", "y" * 244])
+def test_a_branch_that_could_not_be_one_here_is_not_begun_with(pair, name, checkout):
+    """Root's own rules are milder: it takes any name that is no danger by itself."""
+    values = pair.refs()
+    with begin(pair.store, "made by somebody else", ME, now()) as tx:
+        refs = {"refs/heads/main": None, f"refs/heads/{name}": values["refs/heads/main"]}
+        tx.publish(lambda _view: Update(refs=refs))
+    with pytest.raises(InvalidName, match="cannot begin with that branch") as caught:
+        pair.clone(request=CloneRequest(checkout=checkout))
+    assert "-b BRANCH" in caught.value.hint
+    assert not (pair.folder / "bob").exists()
+    with begin(pair.store, "and a good one", ME, now()) as tx:
+        tx.publish(lambda _view: Update(refs={"refs/heads/good": values["refs/heads/main"]}))
+    bob = pair.clone(request=CloneRequest(branch="good", checkout=checkout))
+    with bob.reading() as view:
+        assert view.head == "refs/heads/good" and view.head_commit() is not None

@@ -7,10 +7,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvc.errors import RevisionNotFound, StorageError, UserError
+from mvc.errors import InvalidName, RevisionNotFound, StorageError, UserError
 from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
 from mvc.heading import Heading, go
 from mvc.history.names import offer
+from mvc.history.refnames import check_ref_name
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
@@ -21,8 +22,9 @@ from mvc.sharing.addresses import settled
 from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.damage import damage_at
 from mvc.sharing.fetching import Fetched, FetchRequest, fetch
-from mvc.sharing.settings import ORIGIN, Remote, check_name, with_remote, with_upstream
+from mvc.sharing.settings import ORIGIN, REMOTES, Remote, check_name, with_remote, with_upstream
 from mvc.sharing.stores import open_store
+from mvc.sharing.tracking import default_branch
 from mvc.store import exists, read_text
 from mvc.transaction import Update, begin
 from mvc.view import View
@@ -84,6 +86,7 @@ def clone(
         RepositoryNotFound: there is no store at the address; then nothing is made.
         UserError: the folder is not empty.
         RevisionNotFound: the store has no such branch or tag.
+        InvalidName: the branch there has a name that no branch may have.
         StorageError: it cannot be reached, or the disk refuses.
     """
     check_name(request.remote)
@@ -107,11 +110,25 @@ def clone(
 
 
 def _offered(theirs: View, address: str, request: CloneRequest) -> None:
-    """Refuse a branch or tag that the other store does not have."""
-    if request.branch is not None and not any(
-        theirs.refs.value(kind + request.branch) for kind in (BRANCHES, TAGS)
-    ):
-        raise _no_such(address, request.branch, theirs.refs.names(BRANCHES))
+    """Refuse what the other store does not have, and a branch that cannot be one here."""
+    name = default_branch(theirs) if request.branch is None else request.branch
+    if name is not None and theirs.refs.value(BRANCHES + name) is not None:
+        _check_branch(request.remote, name)
+    elif name is not None and theirs.refs.value(TAGS + name) is None:
+        raise _no_such(address, name, theirs.refs.names(BRANCHES))
+
+
+def _check_branch(remote: str, name: str) -> None:
+    """Refuse to begin with a branch whose name no branch may have; of another store nobody knows who made
+    its names, or by which rules."""
+    try:
+        check_ref_name(BRANCHES + name)
+        check_ref_name(f"{REMOTES}{remote}/{name}")
+    except InvalidName as error:
+        raise InvalidName(
+            f"the copy cannot begin with that branch: {error.message}",
+            hint="mvc clone -b BRANCH begins with another one",
+        ) from error
 
 
 def _no_such(address: str, name: str, branches: Iterable[str]) -> RevisionNotFound:
@@ -196,10 +213,12 @@ def _start(
     with repository.reading() as view:
         if request.branch is None:
             name = fetched.branch or DEFAULT_BRANCH
+            _check_branch(request.remote, name)  # it may be another one by now
             target = view.refs.get(remote.tracking + name)
             return name, target if isinstance(target, CommitId) else None
         target = view.refs.get(remote.tracking + request.branch)
         if isinstance(target, CommitId):
+            _check_branch(request.remote, request.branch)
             return request.branch, target
         tag = view.refs.value(TAGS + request.branch)
         if tag is not None:
