@@ -14,6 +14,7 @@ from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, decode_target, peeled_target
 from mvc.repo import DEFAULT_BRANCH, Repository
 from mvc.sharing.addresses import settled
+from mvc.sharing.damage import damage_at
 from mvc.sharing.partial import filters
 from mvc.sharing.settings import (
     Remote,
@@ -179,7 +180,7 @@ def prune(
     """
     remote = _known(repository, name)
     store = store_of(repository, remote.address, repository.worktree)
-    with closing(store), store.reading() as theirs:
+    with closing(store), damage_at(remote.shown), store.reading() as theirs:
         there = {remote.tracking + ref.removeprefix(BRANCHES) for ref in theirs.refs.names(BRANCHES)}
     updates: list[RefUpdate] = []
 
@@ -208,7 +209,7 @@ def show(repository: Repository, name: str) -> Shown:
     config = repository.config()
     remote = find_remote(config, name)
     store = store_of(repository, remote.address, repository.worktree)
-    with closing(store), repository.reading() as ours, store.reading() as theirs:
+    with closing(store), repository.reading() as ours, damage_at(remote.shown), store.reading() as theirs:
         following: dict[str, list[str]] = {}
         for ref in ours.refs.names(BRANCHES):
             branch = ref.removeprefix(BRANCHES)

@@ -30,6 +30,7 @@ from mvc.registry.notes.joining import join
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
 from mvc.sharing.bundle import BundleStore, check_needs
+from mvc.sharing.damage import damage_between
 from mvc.sharing.exchange import Exchange, LeftOut, Wish, bring
 from mvc.sharing.partial import Portion, deepened, portion, read_shallow, remember
 from mvc.sharing.purges import learn, tell
@@ -134,7 +135,7 @@ def fetch(
     for attempt in range(_TRIES):
         store = store_of(repository, remote.address, repository.worktree)
         epochs: list[int] = []
-        with closing(store):
+        with closing(store), damage_between(remote, "fetching from"):
             try:
                 return _fetch(repository, store, remote, request, who, now, command, epochs)
             except (DamageError, NotFound):

@@ -26,6 +26,7 @@ from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
 from mvc.repo import Repository
 from mvc.sharing.bucket import BucketStore
+from mvc.sharing.damage import damage_between
 from mvc.sharing.exchange import Exchange, LeftOut, Wish, bring
 from mvc.sharing.fetching import FetchRequest, fetch
 from mvc.sharing.purges import learn
@@ -151,7 +152,7 @@ def _push(
 ) -> Pushed:
     store = store_of(repository, remote.address, repository.worktree)
     config = repository.config()
-    with closing(store), repository.reading() as ours:
+    with closing(store), damage_between(remote, "pushing to"), repository.reading() as ours:
         default = _default_refspec(ours, config, remote)
         with begin(store, _command(request, default), who, now) as tx:
             sent = list(_selected(ours, tx.view, remote, request, default))
