@@ -17,7 +17,7 @@ from mvc.remotes.filters import Filter, parse_filter
 from mvc.sharing import fetching, stores
 from tests.engine import ME, assert_sound, history, make_repository, now, open_repository, tree
 from tests.make_files import finetuned, random_weights, safetensors_bytes
-from tests.sharing import committed, fetched, make_pair, moves, pushed, ref, write
+from tests.sharing import committed, fetched, make_pair, moves, pulled, pushed, ref, write
 from tests.transfers import Far
 
 
@@ -175,3 +175,18 @@ def test_who_has_what_was_left_out_is_not_forgotten(tmp_path):
     assert_sound(bob.worktree)
     bob.write_config(bob.config().without(("remote", "origin", "filter")))
     remove(bob, "origin", ME, now())
+
+
+def test_what_a_depth_hides_is_not_called_unrelated(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "a.txt", "two\n")
+    pushed(pair.ada, "HEAD:refs/heads/side")
+    bob = pair.clone()
+    committed(bob, "b.txt", "his\n")
+    pushed(bob)
+    carl = pair.clone("carl", CloneRequest(filter=Filter(depth=1)))
+    with pytest.raises(UserError, match="history was cut by --depth") as refused:
+        pulled(carl, "origin", "side")
+    assert "unshallow" in refused.value.hint
+    fetched(carl, unshallow=True)
+    assert pulled(carl, "origin", "side").merged.kind == "merged"
