@@ -7,13 +7,14 @@ import pytest
 
 from mvc.backends.recording import RecordingBackend
 from mvc.collection.swapping import swap
-from mvc.errors import ConflictError, CorruptFile, UserError
+from mvc.errors import ConflictError, CorruptFile, StorageError, Unfinished, UserError
 from mvc.monitor import Monitor
 from mvc.ops import notes
 from mvc.ops.clone import CloneRequest
 from mvc.ops.remote import add, remove
 from mvc.refs import NOTES
 from mvc.remotes.filters import Filter, parse_filter
+from mvc.remotes.outgoing import Outgoing
 from mvc.sharing import fetching, stores
 from tests.engine import ME, assert_sound, history, make_repository, now, open_repository, tree
 from tests.make_files import finetuned, random_weights, safetensors_bytes
@@ -126,6 +127,22 @@ def test_notes_that_are_named_move_once(pair):
     committed(pair.ada, "a.txt", "two\n")
     done = pushed(pair.ada, "main", NOTES)
     assert sorted(update.name for update in done.updates) == ["refs/heads/main", NOTES]
+
+
+# --- what fails behind a push -------------------------------------------------------------------------------
+def test_what_fails_behind_a_push_is_not_told_as_a_push_that_failed(pair, monkeypatch):
+    new = committed(pair.ada, "a.txt", "two\n")
+
+    def refused(_self):
+        raise StorageError("cannot delete what a push left")
+
+    monkeypatch.setattr(Outgoing, "done", refused)
+    with pytest.raises(Unfinished) as told:
+        pushed(pair.ada)
+    assert "mvc fetch" in told.value.hint and "undo" not in told.value.hint
+    monkeypatch.undo()
+    assert pair.refs()["refs/heads/main"][1:] == bytes(new)
+    assert not pushed(pair.ada).updates and ref(pair.ada, "refs/remotes/origin/main") == new
 
 
 # --- what is told of bytes ---------------------------------------------------------------------------------
