@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mvc.backends.recording import RecordingBackend
@@ -10,12 +11,14 @@ from mvc.errors import ConflictError, CorruptFile, UserError
 from mvc.monitor import Monitor
 from mvc.ops import notes
 from mvc.ops.clone import CloneRequest
-from mvc.ops.remote import add
+from mvc.ops.remote import add, remove
 from mvc.refs import NOTES
 from mvc.remotes.filters import Filter, parse_filter
 from mvc.sharing import fetching, stores
-from tests.engine import ME, assert_sound, history, now, open_repository, tree
+from tests.engine import ME, assert_sound, history, make_repository, now, open_repository, tree
+from tests.make_files import finetuned, random_weights, safetensors_bytes
 from tests.sharing import committed, fetched, make_pair, moves, pushed, ref, write
+from tests.transfers import Far
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -125,6 +128,24 @@ def test_notes_that_are_named_move_once(pair):
     assert sorted(update.name for update in done.updates) == ["refs/heads/main", NOTES]
 
 
+# --- what is told of bytes ---------------------------------------------------------------------------------
+def test_a_dry_run_counts_what_records_lean_on_from_far_away_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "MemoryBackend", Far)
+    pair = make_pair(tmp_path, "memory")
+    rng = np.random.default_rng(5)
+    base = random_weights(rng, {"w": (256, 256)})
+    committed(pair.ada, "base.safetensors", safetensors_bytes(base))
+    committed(pair.ada, "tuned.safetensors", safetensors_bytes(finetuned(base, rng, 0.001)))
+    pushed(pair.ada)
+    assert not pair.store.backend.near
+    bob = make_repository(tmp_path / "bob")
+    add(bob, "origin", pair.address, base=tmp_path)
+    part = parse_filter(["path:tuned.safetensors"], None)
+    would = fetched(bob, dry_run=True, filter=part)
+    did = fetched(bob, filter=part)
+    assert did.bytes == would.bytes > 0.5 * 2 * 256 * 256  # the base
+
+
 # --- what a push costs -------------------------------------------------------------------------------------
 def test_locators_of_many_versions_cost_a_request_each(tmp_path, monkeypatch):
     pair = make_pair(tmp_path, "memory")
@@ -142,3 +163,15 @@ def test_locators_of_many_versions_cost_a_request_each(tmp_path, monkeypatch):
     (backend,) = counted
     assert backend.places["locators"] == 12 + 1  # those of the new versions, and the parent's
     assert backend.places["segments"] <= 5
+
+
+def test_who_has_what_was_left_out_is_not_forgotten(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "large", "x" * 5000)
+    pushed(pair.ada)
+    bob = pair.clone("bob", CloneRequest(filter=parse_filter(["path:a.txt"], None)))
+    with pytest.raises(UserError, match="origin has pieces that were left out"):
+        remove(bob, "origin", ME, now())
+    assert_sound(bob.worktree)
+    bob.write_config(bob.config().without(("remote", "origin", "filter")))
+    remove(bob, "origin", ME, now())

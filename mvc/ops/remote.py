@@ -15,6 +15,7 @@ from mvc.refs import BRANCHES, TAGS, decode_target, peeled_target
 from mvc.repo import DEFAULT_BRANCH, Repository
 from mvc.sharing.addresses import settled
 from mvc.sharing.damage import damage_at
+from mvc.sharing.partial import filters
 from mvc.sharing.settings import (
     Remote,
     find_remote,
@@ -123,9 +124,16 @@ def remove(repository: Repository, name: str, who: Person, now: Timestamp) -> Re
     """Forget a remote: its settings, and the refs that follow it. Its store is left alone.
 
     Raises:
-        UserError: there is no such remote.
+        UserError: there is no such remote, or only it has pieces that were left out of this repository.
     """
     remote = _known(repository, name)
+    known = filters(repository.config()).get(name)
+    if known is not None and known.leaves_pieces_out:
+        raise UserError(
+            f"{name} has pieces that were left out here: without it they would be missing",
+            hint=f"'mvc remote set-url {name} ADDRESS' says where else they are; "
+            f"'mvc config --unset remote.{name}.filter' first, if they are not wanted any more",
+        )
     with begin(repository, f"remote remove {name}", who, now) as tx:
 
         def build(view: View) -> Update | None:

@@ -219,11 +219,13 @@ def _fetch(
             note()
             planned = exchange.plan(sink)
             sink.expect(planned.bytes)
+            kept = sink.kept_bytes
             exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
+            came = sink.kept_bytes - kept
             tx.publish(build)
             sink.done()
             deepened(repository)
-    return replace(told, updates=tuple(updates), bytes=planned.bytes)
+    return replace(told, updates=tuple(updates), bytes=came)
 
 
 def _exchange(

@@ -196,10 +196,12 @@ def _push(
             with outgoing(repository, store, tx.view, remote.address) as sink:
                 planned = exchange.plan(sink)
                 sink.expect(planned.bytes)
+                kept = sink.kept_bytes
                 exchange.run(planned, sink, verify=False)
+                came = sink.kept_bytes - kept
                 tx.publish(build)
                 sink.done()
-    return replace(told, updates=tuple(moves), bytes=planned.bytes)
+    return replace(told, updates=tuple(moves), bytes=came)
 
 
 def _remind(store: Store, theirs: View, monitor: Monitor, remote: Remote) -> None:
