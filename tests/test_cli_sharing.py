@@ -289,6 +289,7 @@ def test_a_password_in_an_address_is_neither_printed_nor_kept(two, address):
         ("remote", "set-url", "origin", address),
     ]
     lines += [("push", address, "main"), ("fetch", address), ("pull", address, "main")]
+    lines += [("-R", address, "log")]
     for words in lines:
         result = ada(*words, code=3)
         assert "secret" not in result.err + result.out
@@ -311,6 +312,7 @@ def test_damage_at_a_remote_is_not_taken_for_damage_here(two):
         (("gc", "--remote", "origin"), "origin: root is damaged"),
         (("stats", "--remote", "origin"), "origin: root is damaged"),
         (("clone", "../store", "../third"), "store: root is damaged"),
+        (("-R", str(work / "store"), "log"), "store: root is damaged"),
     ]:
         result = bob(*words, code=5)
         assert said in result.err and "mvc repair" not in result.err

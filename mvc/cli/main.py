@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mvc.cli.afterwards import done_before, told
@@ -166,11 +167,11 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
         if not command.anywhere:
             raise UsageError(
                 f"mvc {name} needs a repository of its own, not a store that others share",
-                hint=f"mvc clone {options.address}",
+                hint="mvc clone ADDRESS",  # which may have a password in it: nobody has looked at it yet
             )
         call.address = options.address
     try:
-        with told(call, name, line):
+        with told(call, name, line), _damage_there(options.address):
             code = 0 if done_before(call, name, line) else command.function(call, **values) or 0
             sys.stdout.flush()  # a full disk must be met while it can be said what was done
     finally:
@@ -180,6 +181,15 @@ def _command(words: list[str], options: _Options, context: Context) -> int:
         if amount:
             call.detail(f"{counter}: {amount:,}")
     return code
+
+
+def _damage_there(address: str | None) -> AbstractContextManager[None]:
+    """Says of damage that it is in the store that ``-R`` names, and not in the current folder's."""
+    if address is None:
+        return nullcontext()
+    from mvc.sharing.damage import damage_at  # only who reads far away
+
+    return damage_at(address)
 
 
 def _before_program(command: Command, words: list[str]) -> int | None:

@@ -417,7 +417,8 @@ class ObjectDatabase:
         if trouble:
             if len(trouble) == 1 and not isinstance(trouble[0], CorruptObject | CorruptFile):
                 return trouble[0]
-            return CorruptObject(f"{name} cannot be read: {trouble[0].message}", hint=hint)
+            why = trouble[0].message.removeprefix(f"{name} cannot be read: ")  # who read its records said so
+            return CorruptObject(f"{name} cannot be read: {why}", hint=hint)
         if entries:
             return CorruptObject(f"{name} has only records that lean on what leans on it", hint=hint)
         purged = self.refusal(identity, missing=True)
