@@ -15,20 +15,23 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import report
-from benchmarks.scale_store import Simulated, empty, negotiate
+from benchmarks.scale_store import Simulated, empty, look_bases_up, negotiate
 from benchmarks.scale_swaps import simulate
 from mvc.backends.memory import MemoryBackend
-from mvc.objectid import CommitId
+from mvc.history.reader import read_commit, read_manifest, read_tree
+from mvc.objectid import BlobId, CommitId, ManifestId
 from mvc.odb.index import Merged, SegmentRow, plan_merge
 from mvc.odb.segment import MAX_BYTES, capacity
 from mvc.refs import RefTable, encode_target
-from mvc.remotes.filters import EVERYTHING, Filter
+from mvc.remotes.filters import Filter
 from mvc.root import Root
 from mvc.transaction import ATTEMPTS
+from mvc.view import View
 
 # --- what is assumed ---------------------------------------------------------------------------------------
 STORED_BYTES = 10**15
@@ -89,44 +92,75 @@ class State(NamedTuple):
     ids: int
     segments: int
     runs: int
+    run_entries: list[int]
     index_bytes: int
     root_bytes: int
     locator_bytes: int
     asked: dict[str, Asked]
 
 
+HEADS = "a push: what is new"
+BEHIND = "by who lacks the heads"
+ALONE = "with no version in common"
+NEW_BASES = "a push: bases, of the last version"
+OLD_BASES = "bases, of many old ones"
+PULL = "negotiate a pull"
+WAYS = ("publish", HEADS, BEHIND, ALONE, NEW_BASES, OLD_BASES, PULL, "clone --depth 1")
+
+
 def measure(simulated: Simulated, rounds: int) -> State:
     """Publish some versions, and count what the last of them asked for."""
     backend = simulated.backend
     found: dict[str, Asked] = {}
-    for _ in range(rounds):
-        before_near, before_far = simulated.near(), simulated.far()
+
+    def count(name: str, action: Callable[..., object], *some: Any, **more: Any) -> None:
         backend.forget()
-        tip = simulated.commit(NEW_PER_VERSION + 100, shared=100)
-        found = {"publish": asked(backend.requests, backend.bytes)}
-        near, far = simulated.near(), simulated.far()
-        ways = {
-            "negotiate a push": (near, before_far.objects, EVERYTHING),
-            "negotiate a pull": (far, before_near.objects, EVERYTHING),
-            "clone --depth 1": (far, empty(), Filter(depth=1)),
-        }
-        for name, (source, target, filter) in ways.items():
-            backend.forget()
-            negotiate(source, target, tip, filter)
-            found[name] = asked(backend.requests, backend.bytes)
+        action(*some, **more)
+        found[name] = asked(backend.requests, backend.bytes)
+
+    elsewhere = [CommitId.of(b"what somebody else pushed")]
+    simulated.commit(NEW_PER_VERSION + 100, shared=100)
+    for _ in range(rounds):
+        parent, before = simulated.versions[-1], simulated.near()
+        # each has nothing in memory
+        cold = [simulated.far() for _ in range(4)]
+        count("publish", simulated.commit, NEW_PER_VERSION + 100, shared=100)
+        tip, after = simulated.versions[-1], simulated.near()
+        count(HEADS, negotiate, after, cold[0].objects, tip, heads=[parent])
+        count(BEHIND, negotiate, after, cold[1].objects, tip, heads=elsewhere)
+        count(NEW_BASES, look_bases_up, cold[2].objects, _pieces(before, parent)[-NEW_PER_VERSION:])
+        count(OLD_BASES, look_bases_up, cold[3].objects, simulated.old(NEW_PER_VERSION))
+        count(PULL, negotiate, simulated.far(), before.objects, tip)
+        count("clone --depth 1", negotiate, simulated.far(), empty(), tip, Filter(depth=1))
         backend.sweep()
     view = simulated.near()
     rows = view.root.segments
-    sizes = sum(size for _key, size in backend.inner.list("segments/"))
-    return State(
-        sum(row.entries for row in rows),
+    runs = Counter[int]()
+    for row in rows:
+        runs[row.run] += row.entries
+    state = State(
+        sum(runs.values()),
         len(rows),
-        len({row.run for row in rows}),
-        sizes,
+        len(runs),
+        sorted(runs.values()),
+        sum(size for _key, size in backend.inner.list("segments/")),
         len(view.raw),
         simulated.locator_bytes(simulated.versions[-1]),
         found,
     )
+    target = simulated.far().objects
+    alone = simulated.commit(NEW_PER_VERSION + 100, shared=100, alone=True)
+    count(ALONE, negotiate, simulated.near(), target, alone, heads=elsewhere)
+    backend.sweep()
+    return state
+
+
+def _pieces(view: View, commit: CommitId) -> list[BlobId]:
+    """The pieces of the one file that a version has."""
+    (entry,) = read_tree(view.objects, read_commit(view.objects, commit).tree).entries
+    if not isinstance(entry.id, ManifestId):
+        raise SystemExit("a version of the benchmark has one file")
+    return [part.blob for part in read_manifest(view.objects, entry.id).parts if part.blob is not None]
 
 
 # --- merging, on sizes alone -------------------------------------------------------------------------------
@@ -238,7 +272,7 @@ def measured(page: report.Page, states: dict[str, State]) -> None:
             f"{one.puts:,}",
             size(one.put_bytes),
         ]
-        for way in next(iter(states.values())).asked
+        for way in WAYS
         for name, one in ((name, state.asked[way]) for name, state in states.items())
     ]
     page.say(
@@ -257,13 +291,21 @@ class Probes(NamedTuple):
 
     @classmethod
     def of(cls, state: State) -> Probes:
-        """From the push of a version whose new pieces were looked up in every run."""
-        asked, probes = state.asked["negotiate a push"], NEW_PER_VERSION * state.runs
+        """From what a push asked about old pieces that its own lean on: each in one run after the other, the
+        smaller first, until it was found."""
+        asked, probes = state.asked[OLD_BASES], NEW_PER_VERSION * runs_asked(state.run_entries)
         return cls(asked.index_gets / probes, asked.index_bytes / probes)
 
     def push(self, runs: int) -> tuple[float, float]:
-        """Requests and bytes of the push of a version where there are so many runs."""
-        return NEW_PER_VERSION * runs * self.requests, NEW_PER_VERSION * runs * self.bytes
+        """Requests and bytes of these look-ups where there are so many runs of equal size."""
+        probes = NEW_PER_VERSION * runs_asked([1] * runs)
+        return probes * self.requests, probes * self.bytes
+
+
+def runs_asked(entries: list[int]) -> float:
+    """Of runs with so many entries, how many are asked in the mean for an id that is in one of them."""
+    ordered = sorted(entries)
+    return sum(number * count for number, count in enumerate(ordered, 1)) / sum(ordered)
 
 
 ROW_BYTES = 46
@@ -281,7 +323,7 @@ def at_scale(page: report.Page, states: dict[str, State], life: Merging, commits
     bare = root_bytes(0, REFS)
     locator = 34 * segments + 50
     cold, cold_bytes = Probes.of(before).push(life.runs)
-    merged, merged_bytes = Probes.of(after).push(after.runs)
+    merged, merged_bytes = (getattr(after.asked[OLD_BASES], name) for name in ("index_gets", "index_bytes"))
     page.say(f"\n### The same for {PIECES:,} pieces\n")
     rows = [
         ["runs without a collection", f"{life.runs:,}", f"the policy, {commits:,} commits on sizes alone"],
@@ -291,7 +333,11 @@ def at_scale(page: report.Page, states: dict[str, State], life: Merging, commits
         ["segments, all merged", f"{segments:,}", f"{each:,} entries in each"],
         ["root", size(root), f"made with {segments:,} rows and {REFS:,} refs ({size(bare)})"],
         ["a locator that names all segments", size(locator), f"all of them {size(locator * VERSIONS)}"],
-        ["a push's look-ups, not merged", f"{cold:,.0f} requests", f"{size(cold_bytes)}; {WAYS}"],
+        [
+            "look-ups of what it leans on, not merged",
+            f"{cold:,.0f} requests",
+            f"{size(cold_bytes)}; {AS_MEASURED}",
+        ],
         ["the same, all merged", f"{merged:,.0f} requests", size(merged_bytes)],
         ["marks of a collection", size(PIECES), "a byte for each row, in memory"],
     ]
@@ -307,7 +353,7 @@ def at_scale(page: report.Page, states: dict[str, State], life: Merging, commits
     }
 
 
-WAYS = "so many a run and new piece as measured"
+AS_MEASURED = "so many a run and old piece as measured"
 
 
 def swaps(page: report.Page, root: float, seconds: float) -> list[tuple[float, int, Any]]:
@@ -336,7 +382,7 @@ def swaps(page: report.Page, root: float, seconds: float) -> list[tuple[float, i
 
 def money(page: report.Page, scale: dict[str, float], state: State) -> dict[str, float]:
     """Print what a month costs."""
-    publish, pull = state.asked["publish"], state.asked["negotiate a pull"]
+    publish, push, pull = (state.asked[way] for way in ("publish", HEADS, PULL))
     packs = NEW_PER_VERSION * (STORED_BYTES / PIECES) / (32 << 20)
     pushes = PUSHES_A_DAY * DAYS
     looks = CLIENTS * LOOKS_A_DAY * DAYS
@@ -345,14 +391,15 @@ def money(page: report.Page, scale: dict[str, float], state: State) -> dict[str,
         "the data": STORED_BYTES / 1e9 * STORAGE,
         "the index": scale["index"] / 1e9 * STORAGE,
         f"{pushes:,} pushes: packs, segments, roots": pushes * (packs + publish.puts) * PUT,
-        "their look-ups, all merged": pushes * scale["push requests, merged"] * GET,
-        "their look-ups, not merged": pushes * scale["push requests"] * GET,
+        "what is new in them": pushes * push.gets * GET,
+        "what they lean on, all merged": pushes * scale["push requests, merged"] * GET,
+        "what they lean on, if that is old, not merged": pushes * scale["push requests"] * GET,
         f"{looks:,} looks that find nothing new": looks * GET,
         f"{pushes * PULLS_OF_A_VERSION:,} pulls": pushes * PULLS_OF_A_VERSION * (packs + pull.gets) * GET,
         "a collection's merge of the whole index": scale["segments"] * (GET + PUT),
         "egress of pulls, if all clients are outside": pushes * PULLS_OF_A_VERSION * version / 1e9 * EGRESS,
         "egress of the looks' roots, likewise": looks * scale["root"] / 1e9 * EGRESS,
-        "egress of the look-ups, likewise, not merged": pushes * scale["push bytes"] / 1e9 * EGRESS,
+        "egress of those look-ups, likewise, not merged": pushes * scale["push bytes"] / 1e9 * EGRESS,
     }
     page.say("\n### A month's bill\n")
     page.say(report.table(["what", "dollars"], [[name, dollars(bill)] for name, bill in bills.items()]))
@@ -365,10 +412,10 @@ def limits(page: report.Page, states: dict[str, State], life: Merging) -> None:
     row = (root_bytes(10_000, 0) - root_bytes(0, 0)) / 10_000
     each = capacity(MAX_BYTES, 0, MAX_BYTES)
     one = NEW_PER_VERSION * Probes.of(before).requests
-    a_run = life.most_entries
+    a_run = PIECES / life.runs  # where they are many, most are of about this size
     bounds = [
-        ("a push asks 10,000 times, not merged", 10_000 / one * a_run),
-        ("a push asks 100,000 times, not merged", 100_000 / one * a_run),
+        ("old bases of a push take 10,000 requests, not merged", (2 * 10_000 / one - 1) * a_run),
+        ("old bases of a push take 100,000 requests, not merged", (2 * 100_000 / one - 1) * a_run),
         ("a locator that names all segments is 64 kB", 64_000 / 34 * each),
         ("root is 1 MB", 1e6 / row * each),
         ("the marks of a collection take 4 GB", 4e9),
@@ -424,10 +471,10 @@ def counted(ids: int, commits: int) -> tuple[dict[str, State], int, float]:
     with tempfile.TemporaryDirectory(prefix="mvc-scale-") as folder:
         simulated = Simulated(Path(folder) / "bucket", ids, commits)
         built = time.perf_counter() - started
-        states = {"before a collection": measure(simulated, 2)}
+        states = {"before a collection": measure(simulated, 1)}
         simulated.collect()
         simulated.backend.sweep()
-        states["after one"] = measure(simulated, 2)
+        states["after one"] = measure(simulated, 1)
     return states, simulated.written_entries, built
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from mvc.fileio import FileIO, TemporaryNames
 from mvc.history.treediff import build_tree
 from mvc.locators import locator_key
 from mvc.monitor import Monitor
-from mvc.objectid import BlobId, CommitId, ManifestId, TreeId
+from mvc.objectid import BlobId, CommitId, ManifestId, ObjectId, TreeId
 from mvc.objects import Commit, Manifest, Part, TreeEntry
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.index import Index, merge, plan_full_merge, plan_merge
@@ -161,10 +161,10 @@ class Simulated:
         )
         self._swap(raw, root, merged.apply(root.segments))
 
-    def commit(self, pieces: int, *, shared: int) -> CommitId:
+    def commit(self, pieces: int, *, shared: int, alone: bool = False) -> CommitId:
         """Publish a version of one file of so many pieces, of which the first ``shared`` are any that are
-        there already, as a version that was moved only in part."""
-        old = [self.known(number * (self.ids // max(1, shared))) for number in range(shared)]
+        there already, as a version that was moved only in part; ``alone`` one without a parent."""
+        old = self.old(shared)
         fresh = [BlobId(one) for one in id_stream(self._taken, pieces - shared)]
         entries = entries_of(self._taken, pieces - shared)
         self._taken += pieces - shared
@@ -177,7 +177,8 @@ class Simulated:
                 {"model.safetensors": TreeEntry("model.safetensors", 0, file)},
                 lambda made: put(TreeId, made.to_bytes()),
             )
-            commit = Commit(tree, tuple(self.versions[-1:]), WHO, now(), "a version")
+            parents = () if alone else tuple(self.versions[-1:])
+            commit = Commit(tree, parents, WHO, now(), "a version")
             identity = put(CommitId, commit.to_bytes())
             transaction.adopt(entries)
             refs: dict[str, bytes | None] = {BRANCH: encode_target(identity)}
@@ -185,9 +186,9 @@ class Simulated:
         self.versions.append(identity)
         return identity
 
-    def known(self, number: int) -> BlobId:
-        """The id of a piece that is there."""
-        return BlobId(id_stream(number, 1)[0])
+    def old(self, count: int) -> list[BlobId]:
+        """Ids of pieces that are there, from the first commit to the last."""
+        return [BlobId(id_stream(number * (self.ids // count), 1)[0]) for number in range(count)]
 
     def far(self) -> View:
         """The store as a client sees it that has nothing of it in memory."""
@@ -202,14 +203,27 @@ class Simulated:
         return len(self.backend.inner.get(locator_key(commit)))
 
 
-def negotiate(source: View, target: ObjectDatabase, tip: CommitId, filter: Filter = EVERYTHING) -> int:
-    """Find out what a target lacks of a version, and where its records lie; returns how many objects."""
-    found = missing(source.objects, target, [tip], filter, monitor=Monitor())
+def negotiate(
+    source: View,
+    target: ObjectDatabase,
+    tip: CommitId,
+    filter: Filter = EVERYTHING,
+    heads: Iterable[ObjectId] = (),
+) -> int:
+    """Find out what a target lacks of a version, and where its records lie; returns how many objects.
+    ``heads`` are what the target's refs name."""
+    found = missing(source.objects, target, [tip], filter, monitor=Monitor(), at_target=heads)
     lookup = Lookup(source.index) if found.reader is None else found.reader.lookup
     places = lookup.find(found.objects)
     if len(places) != len(found.objects):
         raise SystemExit("not everything was found")
     return len(found.objects)
+
+
+def look_bases_up(target: ObjectDatabase, bases: Sequence[BlobId]) -> None:
+    """What the plan of a push does: find out how deep at the target is what new pieces lean on."""
+    if len(Lookup(target.index).find(bases)) != len(bases):
+        raise SystemExit("not everything was found")
 
 
 def empty() -> ObjectDatabase:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.scale import merging, root_bytes
-from benchmarks.scale_store import Simulated, empty, negotiate
+from benchmarks.scale import merging, root_bytes, runs_asked
+from benchmarks.scale_store import Simulated, empty, look_bases_up, negotiate
 from benchmarks.scale_swaps import simulate
+from mvc.objectid import BlobId
 from mvc.odb.index import COMMIT_ENTRIES
 from mvc.remotes.filters import Filter
 
@@ -30,6 +31,12 @@ def test_the_policy_is_run_as_a_store_runs_it():
     assert life.most_entries <= COMMIT_ENTRIES
 
 
+def test_an_id_is_asked_for_in_the_smaller_runs_first():
+    assert runs_asked([7]) == 1
+    assert runs_asked([1] * 9) == 5
+    assert runs_asked([3, 1]) == 1.75
+
+
 def test_root_grows_with_segments_and_refs():
     bare, rows, refs = root_bytes(0, 0), root_bytes(100, 0), root_bytes(0, 1000)
     assert 55 < (rows - bare) / 100 < 90
@@ -45,6 +52,12 @@ def test_a_simulated_store_negotiates(tmp_path):
     # 40 new pieces, a file, a folder, a commit
     assert negotiate(near, before_far.objects, tip) == 43
     assert negotiate(far, before_near.objects, tip) == 43
+    before_more = simulated.far().objects
+    more = simulated.commit(60, shared=20)
+    for heads in ([tip], [BlobId.of(b"")]):
+        assert negotiate(simulated.near(), before_more, more, heads=heads) == 43
+    look_bases_up(before_more, simulated.old(40))
+    far = simulated.far()
     simulated.backend.forget()
     assert negotiate(far, empty(), tip, Filter(depth=1)) == 63
     assert simulated.backend.requests["get segments"] > 0

@@ -12,7 +12,7 @@ from mvc.objectid import CommitId, ManifestId, ObjectId, TreeId
 from mvc.odb.database import ObjectDatabase
 
 _WANTED, _KNOWN = 1, 2
-_MOST_VERSIONS = 16
+MOST_VERSIONS = 16
 """Versions of which it is looked up what they hold; a push builds on one, or on the few that it merges."""
 
 
@@ -33,8 +33,8 @@ def known_objects(
     known: set[ObjectId] = set(theirs)
     met = _meeting(objects, ours, theirs)
     known.update(met)
-    for commit in met[:_MOST_VERSIONS]:
-        _add_contents(objects, read_commit(objects, commit).tree, known)
+    for commit in met[:MOST_VERSIONS]:
+        add_contents(objects, read_commit(objects, commit).tree, known)
     return known
 
 
@@ -76,7 +76,7 @@ def _meeting(objects: ObjectDatabase, ours: list[CommitId], theirs: list[CommitI
     return met
 
 
-def _add_contents(objects: ObjectDatabase, tree: TreeId, known: set[ObjectId]) -> None:
+def add_contents(objects: ObjectDatabase, tree: TreeId, known: set[ObjectId]) -> None:
     """Add a folder and all that it holds."""
     stack: list[TreeId | ManifestId] = [tree]
     while stack:

@@ -51,7 +51,8 @@ class Lookup:
         return {identity: sorted(entries, key=_BEST) for identity, entries in found.items()}
 
     def known(self, wanted: Iterable[ObjectId], most_bytes: int | None = None) -> set[ObjectId]:
-        """Those objects that have a record. With ``most_bytes`` no run is looked at that takes more to fetch.
+        """Those objects that have a record. With ``most_bytes`` only the smaller runs are looked at, as many
+        as take no more to fetch.
 
         Raises:
             CorruptFile: a segment is damaged.
@@ -61,10 +62,19 @@ class Lookup:
         for rows in self._runs:
             if not waiting:
                 break
-            unopened = sum(row.entries for row in rows if row.name not in self._opened)
-            if most_bytes is None or unopened * ENTRY_BYTES <= most_bytes:
-                self._look(rows, waiting, found)
+            if most_bytes is not None:
+                most_bytes -= ENTRY_BYTES * sum(row.entries for row in rows if not self._is_here(row.name))
+                if most_bytes < 0:
+                    break
+            self._look(rows, waiting, found)
         return set(found)
+
+    def _is_here(self, name: bytes) -> bool:
+        """Whether a segment was fetched as a whole."""
+        if name not in self._opened:
+            return False
+        segment = self._index.segment(name)
+        return not isinstance(segment, RangedSegment) or segment.is_whole
 
     def graph(self) -> Iterator[Entry]:
         """Every record of a commit, a tag or an alias entry in the segments opened so far, newest first.

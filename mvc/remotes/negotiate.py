@@ -16,6 +16,7 @@ from mvc.odb.segment import Entry
 from mvc.remotes.filters import EVERYTHING, Filter, pieces
 from mvc.remotes.known import known_objects
 from mvc.remotes.lookup import Lookup
+from mvc.remotes.probing import probed_objects
 from mvc.remotes.reading import ReadAhead, reader_of
 
 _AT_ONCE = 512
@@ -25,7 +26,10 @@ _MOST_PATHS = 2_000_000
 """Folders may be shared, so that a few can stand for more paths than there is memory."""
 
 _LOOK_UP_BYTES = 1 << 20
-"""Of a target's index that are fetched to find out whether it has by chance what its refs do not lead to."""
+_LOOK_UP_EACH = 128 << 10
+"""Of the index of a target far away that are fetched at most to find out whether it has by chance what its
+versions known to us do not lead to; and for each object, where no version of it is known: mostly an eighth of
+a piece."""
 
 _SINGLE_ROUNDS = 2
 _GUESSES = 64
@@ -68,7 +72,8 @@ def missing(
     The walk ends where the target has an object, because an object that is in an index has everything that it
     refers to; with ``deepen`` it goes on there, for targets that have only a part of their versions.
     ``at_target`` are commits that the target's refs name. Where the target is far away its index is asked for
-    little else then, and a piece that only versions have which these do not lead to may go once more.
+    little else than a few commits then, and a piece that only versions have which these do not lead to may go
+    once more.
 
     Raises:
         ObjectPurged: the target purged something of it.
@@ -78,7 +83,7 @@ def missing(
     tips = list(dict.fromkeys(tips))
     walk = _Walk(source, target, filter, monitor, deepen=deepen)
     if source.backend.near and not target.backend.near and not deepen:
-        walk.learn(known_objects(source, tips, at_target))
+        walk.learn(tips, at_target)
     commits = walk.graph(tips)
     walk.contents(commits.values())
     return walk.result()
@@ -108,6 +113,7 @@ class _Walk:
         self._seen: set[tuple[str, ObjectId]] = set()
         self._rounds = 0
         self._known: set[ObjectId] = set()
+        self._bounded = False
         self._copied: dict[type[ObjectId], dict[ObjectId, None]] = {kind: {} for kind in KINDS.values()}
 
     def result(self) -> Missing:
@@ -124,8 +130,12 @@ class _Walk:
             self._reader,
         )
 
-    def learn(self, known: set[ObjectId]) -> None:
-        """Take objects to be at the target, unless they were purged there."""
+    def learn(self, tips: Sequence[ObjectId], heads: Iterable[ObjectId]) -> None:
+        """Find out from few look-ups what a target far away has, and bound the others."""
+        self._bounded = True
+        known = known_objects(self._source, tips, heads)
+        if self._target.index.rows:
+            known |= probed_objects(self._source, tips, known, self._at_target.known)
         self._known = {identity for identity in known if self._target.refusal(identity) is None}
 
     # --- commits, tags, alias entries ----------------------------------------------------------------------
@@ -278,7 +288,9 @@ class _Walk:
 
     def _absent_of(self, identities: Iterable[ObjectId]) -> set[ObjectId]:
         unknown = set(identities) - self._known
-        budget = _LOOK_UP_BYTES if self._known else None
+        budget = None
+        if self._bounded:
+            budget = max(_LOOK_UP_BYTES, 0 if self._known else _LOOK_UP_EACH * len(unknown))
         return unknown - self._at_target.known(unknown, budget)
 
 
