@@ -11,6 +11,7 @@ from the assumptions that are printed first. docs/scale.md holds a full run.
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import time
@@ -308,13 +309,22 @@ def runs_asked(entries: list[int]) -> float:
     return sum(number * count for number, count in enumerate(ordered, 1)) / sum(ordered)
 
 
+def in_merged(segments: int) -> tuple[float, float]:
+    """Requests and bytes of looking as many ids up as a version has new pieces, all over an index that is
+    merged into so many full segments: two requests for each id, and for the head of each segment that has
+    one of them, in which nearly every entry's pack has its name."""
+    touched = segments * (1 - (1 - 1 / segments) ** NEW_PER_VERSION)
+    head = MAX_BYTES - ROW_BYTES * capacity(MAX_BYTES, 0, MAX_BYTES)
+    return 2 * NEW_PER_VERSION + 2 * touched, touched * head
+
+
 ROW_BYTES = 46
 """Of an entry in a segment, next to its share of the fan-out table and of the names of packs."""
 
 
 def at_scale(page: report.Page, states: dict[str, State], life: Merging, commits: int) -> dict[str, float]:
     """Print what follows for the whole store; returns it."""
-    before, after = states.values()
+    before = next(iter(states.values()))
     # where ids of all packs are merged, each names a pack that hardly another one of its segment names
     each = capacity(MAX_BYTES, 0, MAX_BYTES)
     segments = round(PIECES / each)
@@ -323,7 +333,7 @@ def at_scale(page: report.Page, states: dict[str, State], life: Merging, commits
     bare = root_bytes(0, REFS)
     locator = 34 * segments + 50
     cold, cold_bytes = Probes.of(before).push(life.runs)
-    merged, merged_bytes = (getattr(after.asked[OLD_BASES], name) for name in ("index_gets", "index_bytes"))
+    merged, merged_bytes = in_merged(segments)
     page.say(f"\n### The same for {PIECES:,} pieces\n")
     rows = [
         ["runs without a collection", f"{life.runs:,}", f"the policy, {commits:,} commits on sizes alone"],
@@ -338,7 +348,7 @@ def at_scale(page: report.Page, states: dict[str, State], life: Merging, commits
             f"{cold:,.0f} requests",
             f"{size(cold_bytes)}; {AS_MEASURED}",
         ],
-        ["the same, all merged", f"{merged:,.0f} requests", size(merged_bytes)],
+        ["the same, all merged", f"{merged:,.0f} requests", f"{size(merged_bytes)}: heads of segments"],
         ["marks of a collection", size(PIECES), "a byte for each row, in memory"],
     ]
     page.say(report.table(["what", "how much", "from"], rows))
@@ -411,11 +421,13 @@ def limits(page: report.Page, states: dict[str, State], life: Merging) -> None:
     before = next(iter(states.values()))
     row = (root_bytes(10_000, 0) - root_bytes(0, 0)) / 10_000
     each = capacity(MAX_BYTES, 0, MAX_BYTES)
-    one = NEW_PER_VERSION * Probes.of(before).requests
+    one = NEW_PER_VERSION * Probes.of(before).bytes
     a_run = PIECES / life.runs  # where they are many, most are of about this size
+    heads = next(number for number in itertools.count(1) if in_merged(number)[1] > 1e9)
     bounds = [
-        ("old bases of a push take 10,000 requests, not merged", (2 * 10_000 / one - 1) * a_run),
-        ("old bases of a push take 100,000 requests, not merged", (2 * 100_000 / one - 1) * a_run),
+        ("many old pieces are looked up: 1 GB, all merged", heads * each),
+        ("the same, not merged", (2e9 / one - 1) * a_run),
+        ("the same: 10 GB, not merged", (2e10 / one - 1) * a_run),
         ("a locator that names all segments is 64 kB", 64_000 / 34 * each),
         ("root is 1 MB", 1e6 / row * each),
         ("the marks of a collection take 4 GB", 4e9),

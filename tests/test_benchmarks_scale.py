@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.scale import merging, root_bytes, runs_asked
+import pytest
+
+from benchmarks.scale import in_merged, merging, root_bytes, runs_asked
 from benchmarks.scale_store import Simulated, empty, look_bases_up, negotiate
 from benchmarks.scale_swaps import simulate
 from mvc.objectid import BlobId
@@ -35,6 +37,13 @@ def test_an_id_is_asked_for_in_the_smaller_runs_first():
     assert runs_asked([7]) == 1
     assert runs_asked([1] * 9) == 5
     assert runs_asked([3, 1]) == 1.75
+
+
+def test_ids_in_a_merged_index_take_the_heads_of_the_segments_that_have_them():
+    requests, one_head = in_merged(1)
+    assert requests == 2 * 1000 + 2
+    assert in_merged(40)[1] == pytest.approx(40 * one_head)
+    assert 900 * one_head < in_merged(10_000)[1] < 1000 * one_head
 
 
 def test_root_grows_with_segments_and_refs():
