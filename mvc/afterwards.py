@@ -30,12 +30,14 @@ FAILURES = (OSError, MemoryError, StorageError, DamageError, LeaseLost)
 def unfinished(store: Store, operation: Operation, error: BaseException) -> Unfinished:
     """The error that says that an operation is recorded and what failed behind it; noted in the store where
     that is beside the work."""
+    hint = "it need not be repeated; 'mvc fetch' shows what the store has now"
     if isinstance(store, Repository):
         note(store, operation)
+        hint = "it need not be repeated; 'mvc log' and 'mvc oplog' show it, 'mvc undo' takes it back"
     why = error.message if isinstance(error, MvcError) else str(error) or type(error).__name__
     return Unfinished(
         f"{said(operation)}; what follows failed: {why}",
-        hint="it need not be repeated; 'mvc log' and 'mvc oplog' show it, 'mvc undo' takes it back",
+        hint=hint,
         operation=operation.id.hex(),
     )
 

@@ -29,6 +29,7 @@ CONFIG_TEMPLATE = """\
 # Settings of this repository; 'mvc config --list' shows them all.
 """
 _MAKE_ONE = "'mvc init' or mvc.Repo.init() makes one"
+_SHARED = "it is a store that people share: mvc clone, mvc -R ADDRESS or mvc.Repo.open('file://…') read it"
 _SIGNS = ("root", "root.previous", "packs")
 """What tells a store whose file ``format`` is lost."""
 
@@ -97,7 +98,7 @@ class Repository(FolderStore):
         for folder in (start, *start.parents):
             if exists(io, folder / STORE / "format"):
                 return cls.open(io, folder, monitor, cache_bytes=cache_bytes, environment=environment)
-        raise RepositoryNotFound(f"no repository in {start} or above", hint=_MAKE_ONE)
+        raise RepositoryNotFound(f"no repository in {start} or above", hint=_instead(io, start))
 
     @classmethod
     def open(
@@ -116,7 +117,7 @@ class Repository(FolderStore):
             RepositoryNotFound: there is none.
             UnsupportedFeature: a newer mvc made it.
         """
-        check_format(io, worktree / STORE, f"no repository in {worktree}", hint=_MAKE_ONE)
+        check_format(io, worktree / STORE, f"no repository in {worktree}", hint=_instead(io, worktree))
         repository = cls(io, worktree, monitor, cache_bytes=cache_bytes)
         repository.environment = environment or {}
         return repository
@@ -158,3 +159,9 @@ class Repository(FolderStore):
                 monitor.warn(f"{store / 'format'} was missing or damaged, and is written again")
                 return cls.open(io, folder, monitor)
         raise RepositoryNotFound(f"no repository in {start} or above", hint=_MAKE_ONE)
+
+
+def _instead(io: FileIO, folder: Path) -> str:
+    """What to do in a folder that is no repository's."""
+    shared = all(exists(io, folder / name) for name in ("format", "root", "segments"))
+    return _SHARED if shared else _MAKE_ONE

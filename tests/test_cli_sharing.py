@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import mvc
+from mvc import Repo
+from mvc.errors import RepositoryNotFound
 from tests.test_cli import run  # noqa: F401  # a fixture
 
 
@@ -132,6 +134,15 @@ def test_wrong_words_and_addresses_get_a_line_that_can_be_typed(two, run):  # no
     assert (
         "hint: mvc push REMOTE HEAD:BRANCH" in [ada("switch", "--detach", "HEAD"), ada("push", code=3)][1].err
     )
+
+
+def test_a_shared_store_that_is_taken_for_a_repository_is_told_from_one(two, run):  # noqa: F811
+    _ada, _bob, work = two
+    assert "mvc -R ADDRESS" in _checked(run("-C", "store", "log"), 3).err
+    with pytest.raises(RepositoryNotFound) as found:
+        Repo.open(work / "store")
+    assert "mvc.Repo.open('file://" in found.value.hint
+    assert "mvc init" in _checked(run("log"), 3).err
 
 
 def test_json_of_every_command(two):

@@ -7,17 +7,18 @@ import pytest
 
 from mvc.backends.recording import RecordingBackend
 from mvc.collection.swapping import swap
-from mvc.errors import ConflictError, CorruptFile, UserError
+from mvc.errors import ConflictError, CorruptFile, StorageError, Unfinished, UserError
 from mvc.monitor import Monitor
 from mvc.ops import notes
 from mvc.ops.clone import CloneRequest
 from mvc.ops.remote import add, remove
 from mvc.refs import NOTES
 from mvc.remotes.filters import Filter, parse_filter
+from mvc.remotes.outgoing import Outgoing
 from mvc.sharing import fetching, stores
 from tests.engine import ME, assert_sound, history, make_repository, now, open_repository, tree
 from tests.make_files import finetuned, random_weights, safetensors_bytes
-from tests.sharing import committed, fetched, make_pair, moves, pushed, ref, write
+from tests.sharing import committed, fetched, make_pair, moves, pulled, pushed, ref, write
 from tests.transfers import Far
 
 
@@ -128,6 +129,22 @@ def test_notes_that_are_named_move_once(pair):
     assert sorted(update.name for update in done.updates) == ["refs/heads/main", NOTES]
 
 
+# --- what fails behind a push -------------------------------------------------------------------------------
+def test_what_fails_behind_a_push_is_not_told_as_a_push_that_failed(pair, monkeypatch):
+    new = committed(pair.ada, "a.txt", "two\n")
+
+    def refused(_self):
+        raise StorageError("cannot delete what a push left")
+
+    monkeypatch.setattr(Outgoing, "done", refused)
+    with pytest.raises(Unfinished) as told:
+        pushed(pair.ada)
+    assert "mvc fetch" in told.value.hint and "undo" not in told.value.hint
+    monkeypatch.undo()
+    assert pair.refs()["refs/heads/main"][1:] == bytes(new)
+    assert not pushed(pair.ada).updates and ref(pair.ada, "refs/remotes/origin/main") == new
+
+
 # --- what is told of bytes ---------------------------------------------------------------------------------
 def test_a_dry_run_counts_what_records_lean_on_from_far_away_too(tmp_path, monkeypatch):
     monkeypatch.setattr(stores, "MemoryBackend", Far)
@@ -175,3 +192,18 @@ def test_who_has_what_was_left_out_is_not_forgotten(tmp_path):
     assert_sound(bob.worktree)
     bob.write_config(bob.config().without(("remote", "origin", "filter")))
     remove(bob, "origin", ME, now())
+
+
+def test_what_a_depth_hides_is_not_called_unrelated(tmp_path):
+    pair = make_pair(tmp_path, "folder")
+    committed(pair.ada, "a.txt", "two\n")
+    pushed(pair.ada, "HEAD:refs/heads/side")
+    bob = pair.clone()
+    committed(bob, "b.txt", "his\n")
+    pushed(bob)
+    carl = pair.clone("carl", CloneRequest(filter=Filter(depth=1)))
+    with pytest.raises(UserError, match="history was cut by --depth") as refused:
+        pulled(carl, "origin", "side")
+    assert "unshallow" in refused.value.hint
+    fetched(carl, unshallow=True)
+    assert pulled(carl, "origin", "side").merged.kind == "merged"

@@ -111,10 +111,9 @@ def clone(
 
 def _offered(theirs: View, address: str, request: CloneRequest) -> None:
     """Refuse what the other store does not have, and a branch that cannot be one here."""
-    name = request.branch
-    if name is None:  # of branches that have no good name there is at least the first one to complain of
-        first = next((ref.removeprefix(BRANCHES) for ref in theirs.refs.names(BRANCHES)), None)
-        name = default_branch(theirs) or first
+    name = default_branch(theirs) if request.branch is None else request.branch
+    if name is None:  # of branches only such as cannot be one here, if any
+        name = next((found.removeprefix(BRANCHES) for found in theirs.refs.names(BRANCHES)), None)
     if name is not None and theirs.refs.value(BRANCHES + name) is not None:
         _check_branch(request.remote, name)
     elif name is not None and theirs.refs.value(TAGS + name) is None:

@@ -32,7 +32,7 @@ from mvc.repo import Repository
 from mvc.sharing.bundle import BundleStore, check_needs
 from mvc.sharing.damage import damage_between
 from mvc.sharing.exchange import Exchange, LeftOut, Wish, bring
-from mvc.sharing.partial import deepened, portion, read_shallow, remember
+from mvc.sharing.partial import Portion, deepened, portion, read_shallow, remember
 from mvc.sharing.purges import learn, tell
 from mvc.sharing.settings import REMOTES, Remote
 from mvc.sharing.sinks import incoming, no_other
@@ -104,6 +104,17 @@ class _Wanted(NamedTuple):
     force: bool
 
 
+class _Asked(NamedTuple):
+    """What was found out before anything comes: refs of the remote, its notes, how much of it is wanted, the
+    objects that are missing, and what is told of it."""
+
+    wanted: list[_Wanted]
+    notes: CommitId | None
+    part: Portion
+    exchange: Exchange
+    told: Fetched
+
+
 def fetch(
     repository: Repository,
     remote: Remote,
@@ -161,71 +172,93 @@ def _fetch(
             check_needs(store, tx.view.objects)
         epochs.append(theirs.root.epoch)
         tell(theirs, tx.view, repository.monitor, remote.shown)
-        wanted = list(_wanted(theirs, remote, request))
-        found = {item.source: item.value for item in wanted}
-        notes = _notes(theirs) if request.notes else None
-        if request.tags == "all":
-            wanted += _tags(theirs, wanted, lambda _target: True)
-        tips = tuple(decode_target(item.value) for item in wanted)
-        part = portion(repository.config(), remote.name, request.filter, unshallow=request.unshallow)
-        wishes = [Wish(tips, part.filter), Wish(() if notes is None else (notes,))]
-        exchange = _exchange(theirs, tx, repository.monitor, wishes, deepen=part.deepen)
-        if request.tags == "follow":
-            coming = set(exchange.commits)
-            tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
-            exchange.add(decode_target(item.value) for item in tags)
-            wanted += tags
-        learn(theirs, tx, exchange.missing.gone)
-        _check_tags(theirs, tx.view, wanted)
-        told = Fetched(
-            remote,
-            (),
-            found,
-            default_branch(theirs) or unborn_branch(theirs),
-            len(exchange.commits),
-            len(exchange.missing.objects),
-            0,
-            request.dry_run,
-        )
+        asked = _ask(repository, theirs, tx, remote, request)
         if request.dry_run:
-            moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
-            return replace(told, updates=tuple(moved), bytes=exchange.tell())
-        exchange.refuse_left_out()
+            moved = _moves(tx.view, theirs.objects, theirs, remote, request, asked.wanted)
+            return replace(asked.told, updates=tuple(moved), bytes=asked.exchange.tell())
+        asked.exchange.refuse_left_out()
+        return _bring(repository, theirs, tx, remote, request, asked, who, now)
 
-        def note() -> None:
-            """Before root names any of it: from then on what is left out is no damage."""
-            if remote.name is not None:
-                remember(repository, remote.name, part.noted, exchange.missing.shallow)
-                tx.view.objects = tx.view.objects.with_supply(repository.supply())
 
-        updates: list[RefUpdate] = []
+def _ask(
+    repository: Repository, theirs: View, tx: Transaction, remote: Remote, request: FetchRequest
+) -> _Asked:
+    """Find out what the remote has of what is wanted."""
+    wanted = list(_wanted(theirs, remote, request))
+    found = {item.source: item.value for item in wanted}
+    notes = _notes(theirs) if request.notes else None
+    if request.tags == "all":
+        wanted += _tags(theirs, wanted, lambda _target: True)
+    tips = tuple(decode_target(item.value) for item in wanted)
+    part = portion(repository.config(), remote.name, request.filter, unshallow=request.unshallow)
+    wishes = [Wish(tips, part.filter), Wish(() if notes is None else (notes,))]
+    exchange = _exchange(theirs, tx, repository.monitor, wishes, deepen=part.deepen)
+    if request.tags == "follow":
+        coming = set(exchange.commits)
+        tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
+        exchange.add(decode_target(item.value) for item in tags)
+        wanted += tags
+    learn(theirs, tx, exchange.missing.gone)
+    _check_tags(theirs, tx.view, wanted)
+    told = Fetched(
+        remote,
+        (),
+        found,
+        default_branch(theirs) or unborn_branch(theirs),
+        len(exchange.commits),
+        len(exchange.missing.objects),
+        0,
+        request.dry_run,
+    )
+    return _Asked(wanted, notes, part, exchange, told)
 
-        def build(view: View) -> Update | None:
-            updates[:] = _moves(view, tx.view.objects, theirs, remote, request, wanted)
-            refs = _values(updates, wanted)
-            joined = None if notes is None else _joined_notes(tx, view, notes, who, now)
-            if joined is not None:
-                refs[NOTES] = encode_target(joined)
-            return Update(refs=refs) if refs or exchange.missing.objects else None
 
-        if not exchange.missing.objects:
-            partial = part.noted.is_partial or read_shallow(repository)
-            with no_other(repository) if partial else nullcontext():
-                note()
-                tx.publish(build)
-                deepened(repository)
-            return replace(told, updates=tuple(updates))
-        with incoming(repository, tx.view) as sink:
+def _bring(
+    repository: Repository,
+    theirs: View,
+    tx: Transaction,
+    remote: Remote,
+    request: FetchRequest,
+    asked: _Asked,
+    who: Person,
+    now: Timestamp,
+) -> Fetched:
+    """Bring it, and move the refs."""
+    exchange = asked.exchange
+    updates: list[RefUpdate] = []
+
+    def note() -> None:
+        """Before root names any of it: from then on what is left out is no damage."""
+        if remote.name is not None:
+            remember(repository, remote.name, asked.part.noted, exchange.missing.shallow)
+            tx.view.objects = tx.view.objects.with_supply(repository.supply())
+
+    def build(view: View) -> Update | None:
+        updates[:] = _moves(view, tx.view.objects, theirs, remote, request, asked.wanted)
+        refs = _values(updates, asked.wanted)
+        joined = None if asked.notes is None else _joined_notes(tx, view, asked.notes, who, now)
+        if joined is not None:
+            refs[NOTES] = encode_target(joined)
+        return Update(refs=refs) if refs or exchange.missing.objects else None
+
+    if not exchange.missing.objects:
+        partial = asked.part.noted.is_partial or read_shallow(repository)
+        with no_other(repository) if partial else nullcontext():
             note()
-            planned = exchange.plan(sink)
-            sink.expect(planned.bytes)
-            kept = sink.kept_bytes
-            exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
-            came = sink.kept_bytes - kept
             tx.publish(build)
-            sink.done()
             deepened(repository)
-    return replace(told, updates=tuple(updates), bytes=came)
+        return replace(asked.told, updates=tuple(updates))
+    with incoming(repository, tx.view) as sink:
+        note()
+        planned = exchange.plan(sink)
+        sink.expect(planned.bytes)
+        kept = sink.kept_bytes
+        exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
+        came = sink.kept_bytes - kept
+        tx.publish(build)
+        sink.done()
+        deepened(repository)
+    return replace(asked.told, updates=tuple(updates), bytes=came)
 
 
 def _exchange(

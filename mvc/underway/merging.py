@@ -120,7 +120,7 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
             return MergeResult("up-to-date", theirs, ours, view.branch(), bases)
         if ours in bases and request.fast_forward != "no" and not request.squash:
             return _forward(workspace, tx, request, ours, theirs, bases)
-        _refuse_threeway(request, strategies, bases)
+        _refuse_threeway(request, strategies, bases, cut=bool(view.objects.shallow))
         threeway = Threeway(repository, tx, strategies, (OURS, name))
         merged = threeway.commits(ours, theirs)
         tree = threeway.store(merged.files)
@@ -160,12 +160,20 @@ def merge(repository: Repository, request: MergeRequest) -> MergeResult:
         return replace(told, commit=commit, written=written, removed=removed)
 
 
-def _refuse_threeway(request: MergeRequest, strategies: Strategies, bases: Sequence[CommitId]) -> None:
-    """Refuse a merge that is not what was asked for, or has nothing to begin at."""
+def _refuse_threeway(
+    request: MergeRequest, strategies: Strategies, bases: Sequence[CommitId], *, cut: bool
+) -> None:
+    """Refuse a merge that is not what was asked for, or has nothing to begin at. ``cut``: history is not all
+    here."""
     if request.fast_forward == "only":
         raise AnswerIsNo(
             "not a fast-forward: both sides have versions that the other one lacks",
             hint="merge without --ff-only",
+        )
+    if not bases and cut and not request.unrelated:
+        raise UserError(
+            f"{request.revision} and HEAD may well have a version in common, but history was cut by --depth",
+            hint="mvc fetch --unshallow brings it",
         )
     if not bases and not request.unrelated:
         raise UserError(
