@@ -366,3 +366,20 @@ def test_a_ctrl_c_while_mvc_is_still_starting_is_no_traceback(tmp_path):
         [sys.executable, "-m", "mvc", "status"], env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_password_that_somebody_wrote_into_the_settings_is_not_shown(two):
+    _ada, bob, work = two
+    config = work / "bob" / ".mvc" / "config"
+    for address in ("s3://user:secret@bucket/x", "https://user:secret@host/x", "user:secret@host:/x"):
+        config.write_text(f'[remote.origin]\nurl = "{address}"\n')
+        assert "secret" not in bob("remote", "-v").out and "…@" in bob("remote", "-v").out
+        assert "secret" not in bob("remote", "--json").out
+        for words in (
+            ("fetch",),
+            ("push",),
+            ("pull",),
+            ("remote", "show", "origin"),
+            ("remote", "prune", "origin"),
+        ):
+            assert "secret" not in bob(*words, code=3).err
