@@ -44,9 +44,10 @@ def read_locator(backend: Backend, commit: CommitId) -> list[bytes] | None:
 def write_locator(backend: Backend, commit: CommitId, names: Iterable[bytes]) -> None:
     """Store a version's locator in the place of any older one."""
     body = canonical.pack({"segments": list(names)})
-    key = locator_key(commit)
-    backend.delete(key)
-    backend.put(key, [body, blake3(body).digest()])
+    key, data = locator_key(commit), [body, blake3(body).digest()]
+    if not backend.put(key, data):  # few are there already, and each request to a bucket takes its time
+        backend.delete(key)
+        backend.put(key, data)
 
 
 def segments_needed(

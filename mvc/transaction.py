@@ -28,6 +28,7 @@ from mvc.odb.index import Merge, merge, plan_merge
 from mvc.odb.segment import Entry
 from mvc.odb.writer import ObjectWriter
 from mvc.oplog import Operation, RefChange, head_value, piece_key, read_piece, write_piece
+from mvc.parallel import ordered_map
 from mvc.root import Retired, Root
 from mvc.store import Announcement, Store
 from mvc.sweep import sweep
@@ -38,6 +39,8 @@ ATTEMPTS = 200
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.25
 """Seconds, at most, between two tries to swap root; each time half as long again, so that many who meet make
 room for each other."""
+
+_LOCATING = 8  # threads that write locators
 
 FEW = 16  # entries, up to which a command must not pay for importing numpy
 
@@ -225,10 +228,7 @@ class Transaction:
         )
         entries = [*self._adopted, *self.writer.flush()]
         root = add_entries(self._store, view, entries)
-        if update.locate is not None:
-            self._locate(view, *update.locate, root)
-        for commit, parents in update.also_located:
-            self._locate(view, commit, parents, root)
+        self._locate(view, [*([] if update.locate is None else [update.locate]), *update.also_located], root)
         if update.default_branch is not None:
             root = root.with_changes(extra={**root.extra, "default_branch": update.default_branch})
         root = _with_retired(root, [piece_key(name) for name in replaced])
@@ -248,13 +248,30 @@ class Transaction:
                 write_piece(self._store.backend, read_piece(self._learned.backend, name))
         return view.tombstones.added(*new) if new else view.root.tombstones
 
-    def _locate(self, view: View, commit: CommitId, parents: tuple[CommitId, ...], root: Root) -> None:
-        """Write the new version's locator: needed before root names the version, rebuilt when it is lost."""
+    def _locate(
+        self, view: View, versions: Sequence[tuple[CommitId, tuple[CommitId, ...]]], root: Root
+    ) -> None:
+        """Write the locators of new versions: needed before root names them, rebuilt when they are lost."""
+        if not versions:
+            return
         backend = self._store.backend
         index = self._store.index_of(root)
         before = {row.name for row in view.root.segments}
         own = [row.name for row in root.segments if row.name not in before]
-        write_locator(backend, commit, segments_needed(backend, index, own, parents, self.writer.relied))
+        # those that came together mostly have the same parents, and what they need is told by segments
+        needed: dict[tuple[CommitId, ...], list[bytes]] = {}
+        for _commit, parents in versions:
+            if parents not in needed:
+                needed[parents] = segments_needed(backend, index, own, parents, self.writer.relied)
+
+        def write(version: tuple[CommitId, tuple[CommitId, ...]]) -> None:
+            write_locator(backend, version[0], needed[version[1]])
+
+        if len(versions) == 1:
+            write(versions[0])
+        else:
+            for _written in ordered_map(write, versions, workers=min(_LOCATING, len(versions))):
+                pass
 
 
 def _moved(identity: ObjectId) -> TakenForGarbage:

@@ -291,7 +291,7 @@ class Mvc:
     def run(self, *words: str) -> int:
         """One command; returns its exit code. A bug raises."""
         environment = {"MVC_AUTHOR_NAME": WHO[0], "MVC_AUTHOR_EMAIL": WHO[1]}
-        context = Clocked(self.folder, environment, False, False, self.seconds * 1_000_000)
+        context = Clocked(self.folder, environment, False, False, moment=self.seconds * 1_000_000)
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

@@ -43,7 +43,10 @@ from tests.faults import FaultIO
 from tests.lines import merge
 from tests.make_files import finetuned, random_weights, safetensors_bytes
 
-LOCAL = ("tmp", "intents", "root.lock", "worktree.lock", "gc.lock", "config", "hints", ".gitignore")
+LOCAL = (
+    *("tmp", "intents", "transfers", "config", "hints", ".gitignore"),
+    *("root.lock", "worktree.lock", "gc.lock", "strays.lock", "transfers.lock"),
+)
 """Nothing of a version lies there: who is at work, and the user's own settings."""
 
 DERIVED = ("locators", "index", "weights", "sketches", "root.previous", "trash")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mvc import Repo
+import mvc
 from mvc.errors import RepositoryNotFound
 from tests.test_cli import run  # noqa: F401  # a fixture
 
@@ -136,7 +139,7 @@ def test_a_shared_store_that_is_taken_for_a_repository_is_told_from_one(two, run
     _ada, _bob, work = two
     assert "mvc -R ADDRESS" in _checked(run("-C", "store", "log"), 3).err
     with pytest.raises(RepositoryNotFound) as found:
-        Repo.open(work / "store")
+        mvc.Repo.open(work / "store")
     assert "mvc.Repo.open('file://" in found.value.hint
     assert "mvc init" in _checked(run("log"), 3).err
 
@@ -274,3 +277,89 @@ def test_completion_offers_remotes_and_their_branches(two, monkeypatch):
     assert {"main"} <= offered("push", "origin")
     assert "origin/side" in offered("log", current="ori")
     assert {"add", "show", "set-url"} <= offered("remote")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "user:secret@host:/models",
+        "user:secret@host/models",
+        "user:secret@host",
+        "//user:secret@host/models",
+        "https://user:secret@host/models",
+        "s3://user:sec/secret@bucket/x",
+        "s3://bucket/x?key=secret",
+    ],
+)
+def test_a_password_in_an_address_is_neither_printed_nor_kept(two, address):
+    ada, _bob, work = two
+    lines = [
+        ("clone", address, "../x"),
+        ("remote", "add", "x", address),
+        ("remote", "set-url", "origin", address),
+    ]
+    lines += [("push", address, "main"), ("fetch", address), ("pull", address, "main")]
+    for words in lines:
+        result = ada(*words, code=3)
+        assert "secret" not in result.err + result.out
+    assert not any(b"secret" in path.read_bytes() for path in work.rglob("*") if path.is_file())
+
+
+def test_damage_at_a_remote_is_not_taken_for_damage_here(two):
+    ada, bob, work = two
+    _commit(ada, work / "ada" / "a.txt", "more\n", "second")
+    ada("push")
+    root = work / "store" / "root"
+    root.write_bytes(bytes(len(root.read_bytes())))
+    for words, said in [
+        (("fetch",), "fetching from origin: root is damaged"),
+        (("pull",), "fetching from origin: root is damaged"),
+        (("push", "origin", "main:other"), "pushing to origin: root is damaged"),
+        (("remote", "show", "origin"), "origin: root is damaged"),
+        (("remote", "prune", "origin"), "origin: root is damaged"),
+        (("fsck", "--remote", "origin"), "origin: root is damaged"),
+        (("gc", "--remote", "origin"), "origin: root is damaged"),
+        (("stats", "--remote", "origin"), "origin: root is damaged"),
+        (("clone", "../store", "../third"), "store: root is damaged"),
+    ]:
+        result = bob(*words, code=5)
+        assert said in result.err and "mvc repair" not in result.err
+    assert bob("fsck").code == 0
+    assert not (work / "third").exists()
+
+
+def test_what_a_clone_was_called_for_is_looked_at_before_a_folder_is_made(two):
+    ada, _bob, work = two
+    assert "no branch or tag 'nope'" in ada("clone", "-b", "nope", "../store", "../third", code=3).err
+    assert ada("clone", "../store", "", code=2).err.startswith("error: the folder's name is empty")
+    os.mkfifo(work / "pipe")
+    assert "no store" in ada("clone", "../pipe", "../third", code=3).err
+    assert not (work / "third").exists()
+
+
+def test_a_clone_that_was_killed_before_its_note_goes_on(two):
+    ada, _bob, work = two
+    begun = work / "third" / ".mvc"
+    begun.mkdir(parents=True)
+    (begun / "cloning.new").write_text("half of an addr")
+    assert "cloned into" in ada("clone", "../store", "../third").out
+    (work / "fourth" / ".mvc" / "packs").mkdir(parents=True)
+    assert "not empty" in ada("clone", "../store", "../fourth", code=3).err
+
+
+def test_a_ctrl_c_while_mvc_is_still_starting_is_no_traceback(tmp_path):
+    """The imports of a command take a tenth of a second, in which somebody may think better of it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'mvc.cli.main':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+    )
+    package = str(Path(mvc.__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), package])}
+    done = subprocess.run(
+        [sys.executable, "-m", "mvc", "status"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

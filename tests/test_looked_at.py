@@ -121,6 +121,7 @@ def test_segments_are_read_by_ranges_where_they_are_large(
     assert tensor(looked_at(backend), "main", LARGE) == wanted
     whole = backend.read["segments"]
     monkeypatch.setattr(reaching, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(reaching, "LOOKED_AT_BYTES", 0)
     monkeypatch.setattr(CountingBackend, "request_bytes", 1)
     monkeypatch.setattr("mvc.odb.ranged.FIRST_BYTES", 512)
     assert tensor(looked_at(backend), "main", LARGE) == wanted

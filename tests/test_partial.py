@@ -165,7 +165,7 @@ def test_a_remote_that_lies_is_refused_and_nothing_of_it_stays(
             yield record
 
     monkeypatch.setattr(promise, "reach", lying)
-    with pytest.raises(CorruptObject, match="origin sent what it should not"):
+    with pytest.raises(CorruptObject, match=r"^origin: it sent what it should not"):
         content(made, "HEAD:model.safetensors")
     assert missing(open_repository(made.worktree)) == before
     monkeypatch.undo()

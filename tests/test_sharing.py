@@ -13,6 +13,7 @@ from mvc.errors import (
     AnswerIsNo,
     ConflictError,
     CorruptObject,
+    InvalidName,
     ObjectPurged,
     RepositoryNotFound,
     RevisionNotFound,
@@ -724,3 +725,22 @@ def test_refs_with_names_that_nobody_may_choose_stay_where_they_are(pair):
     found = moves(fetched(pair.ada).updates)
     assert set(found.values()) == {"rejected"} and len(found) == 3
     assert ref(pair.clone(), MAIN) == main
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+@pytest.mark.parametrize("name", ["-rf", "HEAD", "@", "x.lock", "y" * 244])
+def test_a_branch_that_could_not_be_one_here_is_not_begun_with(pair, name, checkout):
+    """Root's own rules are milder: it takes any name that is no danger by itself."""
+    values = pair.refs()
+    with begin(pair.store, "made by somebody else", ME, now()) as tx:
+        refs = {"refs/heads/main": None, f"refs/heads/{name}": values["refs/heads/main"]}
+        tx.publish(lambda _view: Update(refs=refs))
+    with pytest.raises(InvalidName, match="cannot begin with that branch") as caught:
+        pair.clone(request=CloneRequest(checkout=checkout))
+    assert "-b BRANCH" in caught.value.hint
+    assert not (pair.folder / "bob").exists()
+    with begin(pair.store, "and a good one", ME, now()) as tx:
+        tx.publish(lambda _view: Update(refs={"refs/heads/good": values["refs/heads/main"]}))
+    bob = pair.clone(request=CloneRequest(branch="good", checkout=checkout))
+    with bob.reading() as view:
+        assert view.head == "refs/heads/good" and view.head_commit() is not None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,18 @@ class Call:
         named = find_remote(self.repository.config(), remote)
         base = self.repository.worktree if named.name else self.context.cwd
         return store_of(self.repository, named.address, base)
+
+    @contextmanager
+    def store_at(self, remote: str | None) -> Iterator[Store]:
+        """The store of a remote, as :meth:`store_named`; damage that is met is said to be there."""
+        if remote is None:
+            yield self.repository
+            return
+        from mvc.sharing.damage import damage_at
+
+        mending = "mvc remote add NAME ADDRESS, then mvc push --all NAME, make a sound one of what is here"
+        with damage_at(remote, mending):
+            yield self.store_named(remote)
 
     @property
     def store(self) -> Store:

@@ -59,7 +59,9 @@ def clone(
     when they are read; 'mvc checkout -- PATH' brings a file. With --depth history ends after so many
     versions.
     """
-    name = folder or _name_of(address)
+    if folder == "":
+        raise UsageError("the folder's name is empty", hint="mvc clone ADDRESS DIR")
+    name = _name_of(address) if folder is None else folder
     place = (call.context.cwd / name).resolve()
     request = CloneRequest(
         branch,

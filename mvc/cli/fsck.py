@@ -57,7 +57,8 @@ def fsck(
     Each damaged object is named with the versions, files and tensors that it touches, those included that
     are stored as differences from it.
     """
-    report = check(call.store_named(remote), full=full, sample=_wish(full, sample, seed))
+    with call.store_at(remote) as store:
+        report = check(store, full=full, sample=_wish(full, sample, seed))
     if json:
         call.data({"sound": not report.damage, "full": full, **asdict(report)})
         return DamageError.exit_code if report.damage else 0

@@ -115,7 +115,8 @@ def gc(
     if remote is None:
         done = collect(call.repository, request)
     else:
-        done = gc_store(call.store_named(remote), request)
+        with call.store_at(remote) as store:
+            done = gc_store(store, request)
     if json:
         freed = done.before.bytes - done.after.bytes
         disk = done.before.disk_bytes - done.after.disk_bytes

@@ -35,8 +35,7 @@ def stats(
     json: Annotated[bool, Option("--json", "Print a JSON object.")] = False,
 ) -> None:
     """Show how much is stored, what it would take as plain files, and what each version added."""
-    store = call.store_named(remote)
-    with store.reading() as view:
+    with call.store_at(remote) as store, store.reading() as view:
         found = read_stats(store, view)
     if json:
         call.data(_json(found))

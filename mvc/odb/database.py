@@ -219,7 +219,7 @@ class ObjectDatabase:
             CorruptObject: no record of it, or of what it is built on, is sound.
         """
         self.refuse_purged(identity)  # a cache may have it still
-        return self._get(identity, MAX_DEPTH + 1, _Budget())
+        return self._get(identity, MAX_DEPTH + 1, Budget())
 
     def get_part(self, identity: ObjectId, offset: int, length: int) -> bytes:
         """A stretch of an object's plain bytes.
@@ -258,10 +258,10 @@ class ObjectDatabase:
         What is not among them is for :meth:`get`: large, missing and damaged objects, what is more than a few
         megabytes, and all where there are fewer than two. Kept in the cache only with ``keep``.
         """
-        return self._get_small(wanted, MAX_DEPTH + 1, keep, _Budget())
+        return self._get_small(wanted, MAX_DEPTH + 1, keep, Budget())
 
     def _get_small(
-        self, wanted: Iterable[ObjectId], below: int, keep: bool, budget: _Budget
+        self, wanted: Iterable[ObjectId], below: int, keep: bool, budget: Budget
     ) -> dict[ObjectId, bytes]:
         found: dict[ObjectId, bytes] = {}
         entries: list[Entry] = []
@@ -321,7 +321,7 @@ class ObjectDatabase:
 
     def _read_into(self, identity: ObjectId, entry: Entry, out: memoryview) -> bool:
         """Decode one record into place; False where that cannot be, for whatever reason."""
-        budget = _Budget()
+        budget = Budget()
         try:
             record = self._record(identity, entry, verify=False)  # the plain bytes are, below
             if record.plain_length != len(out) or record.depth > entry.depth:
@@ -372,9 +372,9 @@ class ObjectDatabase:
             CorruptObject: they do not hash to it.
             UnsupportedFeature: it was encoded by something this mvc does not know.
         """
-        return self._decode(record, _Budget())
+        return self._decode(record, Budget())
 
-    def _decode(self, record: Record, budget: _Budget) -> bytes:
+    def _decode(self, record: Record, budget: Budget) -> bytes:
         budget.spend(record.plain_length)
         prediction = self._prediction_of(record, budget)
         plain = bytes(decode_chain(record.chain, record.stored, record.plain_length, prediction))
@@ -382,7 +382,7 @@ class ObjectDatabase:
             raise CorruptObject(f"{record.id.word} {record.id.short} does not hash to its id")
         return plain
 
-    def _get(self, identity: ObjectId, below: int, budget: _Budget) -> bytes:
+    def _get(self, identity: ObjectId, below: int, budget: Budget) -> bytes:
         plain = self._cache.get(identity, below)
         if plain is not None:
             return plain
@@ -446,10 +446,10 @@ class ObjectDatabase:
             DamageError: a base cannot be read, or does not fit.
             UnsupportedFeature: the recipe is one that this mvc does not know.
         """
-        return self._predict(bases, recipe, below, length, _Budget())
+        return self._predict(bases, recipe, below, length, Budget())
 
     def _predict(
-        self, bases: Sequence[Base], recipe: Recipe | None, below: int, length: int, budget: _Budget
+        self, bases: Sequence[Base], recipe: Recipe | None, below: int, length: int, budget: Budget
     ) -> bytes | memoryview:
         pieces: list[Buffer] = []
         held = sum(base.length for base in bases)
@@ -464,7 +464,7 @@ class ObjectDatabase:
         budget.let_go(held)
         return predict(recipe, pieces, length)
 
-    def _prediction_of(self, record: Record, budget: _Budget) -> bytes | memoryview | None:
+    def _prediction_of(self, record: Record, budget: Budget) -> bytes | memoryview | None:
         if not record.bases and record.recipe is None:
             return None
         return self._predict(record.bases, record.recipe, record.depth, record.plain_length, budget)
@@ -506,7 +506,7 @@ class PendingRecords:
         return self._records.get(identity)
 
 
-class _Budget:
+class Budget:
     """What one object may take to decode: depth and bases alone would allow 64 to the power of 64 records."""
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from mvc.objectid import ObjectId
 from mvc.odb.pack import HEAD_BYTES, pack_key
 from mvc.odb.record import PREFIX, Base, _parse, read_lengths
 from mvc.odb.segment import Entry
+from mvc.parallel import ordered_map
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _FIRST_READ = 512  # bytes; more than nearly every record's prefix and header, so that one read does
 _STEP = 32 << 10  # from one record to the next within a read; as much costs half of opening the file again
 _WINDOW = 1 << 20
+_IN_FLIGHT = 12
 _PLACE = attrgetter("pack", "offset")
 
 
@@ -52,19 +54,29 @@ def read_headers(backend: Backend, entries: Iterable[Entry]) -> Iterator[tuple[E
     """Prefix and header of each record that one of these index entries points to, in order of place.
 
     Checked like :func:`mvc.odb.pack.read_record`, but for the checksum, which needs the stored bytes. Those
-    between two headers are read along where there are few, because a look into a file costs more.
+    between two headers are read along where there are few, because a look into a file costs more; of a store
+    far away several requests are under way.
 
     Raises:
         CorruptObject: it is no record, or another object's.
         CorruptFile: the pack is missing or too short.
     """
-    for window in _windows(sorted(entries, key=_PLACE)):
-        first, last = window[0], window[-1]
-        start = first.offset
-        data = _read(backend, first, start, last.offset + min(_FIRST_READ, last.length) - start)
-        for entry in window:
-            at = entry.offset - start
-            yield entry, _header(backend, entry, data[at : at + min(_FIRST_READ, entry.length)])
+    windows = _windows(sorted(entries, key=_PLACE))
+    if backend.near:
+        for window in windows:
+            yield from _in_window(backend, window)
+        return
+    for found in ordered_map(lambda one: list(_in_window(backend, one)), windows, workers=_IN_FLIGHT):
+        yield from found
+
+
+def _in_window(backend: Backend, window: list[Entry]) -> Iterator[tuple[Entry, RecordHeader]]:
+    first, last = window[0], window[-1]
+    start = first.offset
+    data = _read(backend, first, start, last.offset + min(_FIRST_READ, last.length) - start)
+    for entry in window:
+        at = entry.offset - start
+        yield entry, _header(backend, entry, data[at : at + min(_FIRST_READ, entry.length)])
 
 
 def _windows(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

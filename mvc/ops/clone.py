@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvc.errors import RevisionNotFound, StorageError, UserError
+from mvc.errors import InvalidName, RevisionNotFound, StorageError, UserError
 from mvc.fileio import FileIO, make_folders, storage_errors, write_durable
 from mvc.heading import Heading, go
 from mvc.history.names import offer
+from mvc.history.refnames import check_ref_name
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId
 from mvc.objects import Person, Timestamp
@@ -19,9 +20,11 @@ from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import DEFAULT_BRANCH, STORE, Repository
 from mvc.sharing.addresses import settled
 from mvc.sharing.bundle import BundleStore, check_needs
+from mvc.sharing.damage import damage_at
 from mvc.sharing.fetching import Fetched, FetchRequest, fetch
-from mvc.sharing.settings import ORIGIN, Remote, check_name, with_remote, with_upstream
+from mvc.sharing.settings import ORIGIN, REMOTES, Remote, check_name, with_remote, with_upstream
 from mvc.sharing.stores import open_store
+from mvc.sharing.tracking import default_branch
 from mvc.store import exists, read_text
 from mvc.transaction import Update, begin
 from mvc.view import View
@@ -83,6 +86,7 @@ def clone(
         RepositoryNotFound: there is no store at the address; then nothing is made.
         UserError: the folder is not empty.
         RevisionNotFound: the store has no such branch or tag.
+        InvalidName: the branch there has a name that no branch may have.
         StorageError: it cannot be reached, or the disk refuses.
     """
     check_name(request.remote)
@@ -90,7 +94,8 @@ def clone(
     # before anything is made: whoever mistypes an address must not find an empty repository
     source = open_store(io, address, monitor, base=base, environment=environment)
     with closing(source):
-        source.read()
+        with damage_at(address):
+            _offered(source.read(), address, request)
         if isinstance(source, BundleStore) and request.bundle is None:
             check_needs(source)
     repository, resumed = _begun(io, folder, monitor, address)
@@ -102,6 +107,33 @@ def clone(
             part for part in (error.hint, "the same command goes on where this one stopped") if part
         )
         raise
+
+
+def _offered(theirs: View, address: str, request: CloneRequest) -> None:
+    """Refuse what the other store does not have, and a branch that cannot be one here."""
+    name = default_branch(theirs) if request.branch is None else request.branch
+    if name is not None and theirs.refs.value(BRANCHES + name) is not None:
+        _check_branch(request.remote, name)
+    elif name is not None and theirs.refs.value(TAGS + name) is None:
+        raise _no_such(address, name, theirs.refs.names(BRANCHES))
+
+
+def _check_branch(remote: str, name: str) -> None:
+    """Refuse to begin with a branch whose name no branch may have; of another store nobody knows who made
+    its names, or by which rules."""
+    try:
+        check_ref_name(BRANCHES + name)
+        check_ref_name(f"{REMOTES}{remote}/{name}")
+    except InvalidName as error:
+        raise InvalidName(
+            f"the copy cannot begin with that branch: {error.message}",
+            hint="mvc clone -b BRANCH begins with another one",
+        ) from error
+
+
+def _no_such(address: str, name: str, branches: Iterable[str]) -> RevisionNotFound:
+    known = [found.removeprefix(BRANCHES) for found in branches]
+    return RevisionNotFound(f"{address} has no branch or tag {name!r}", hint=offer(name, known))
 
 
 def _begun(io: FileIO, folder: Path, monitor: Monitor, address: str) -> tuple[Repository, bool]:
@@ -118,13 +150,24 @@ def _begun(io: FileIO, folder: Path, monitor: Monitor, address: str) -> tuple[Re
     with storage_errors("cannot make the folder"):
         make_folders(io, folder)
         if not resumed:
-            if io.scan_folder(folder):
+            if not _is_bare(io, folder):
                 raise UserError(f"{folder} is not empty", hint="name a folder that is not there yet")
             make_folders(io, store)
+            with suppress(FileNotFoundError):  # of a try that was killed
+                io.unlink(store / f"{CLONING}.new")
             write_durable(io, store / f"{CLONING}.new", marker, [f"{address}\n".encode()], replace=True)
     if exists(io, store / "format"):
         return Repository.open(io, folder, monitor), True
     return Repository.create(io, folder, monitor), resumed
+
+
+def _is_bare(io: FileIO, folder: Path) -> bool:
+    """Whether nothing is in a folder, or what a copy that was killed left before its note was there."""
+    store = folder / STORE
+    entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in io.scan_folder(folder)]
+    if entries != [(STORE, True)]:
+        return not entries
+    return all(entry.name.startswith(f"{CLONING}.new") for entry in io.scan_folder(store))
 
 
 def _filled(
@@ -170,18 +213,17 @@ def _start(
     with repository.reading() as view:
         if request.branch is None:
             name = fetched.branch or DEFAULT_BRANCH
+            _check_branch(request.remote, name)  # it may be another one by now
             target = view.refs.get(remote.tracking + name)
             return name, target if isinstance(target, CommitId) else None
         target = view.refs.get(remote.tracking + request.branch)
         if isinstance(target, CommitId):
+            _check_branch(request.remote, request.branch)
             return request.branch, target
         tag = view.refs.value(TAGS + request.branch)
         if tag is not None:
             return TAGS + request.branch, peeled_target(tag)
-        known = [found.removeprefix(BRANCHES) for found in fetched.found]
-    raise RevisionNotFound(
-        f"{remote.address} has no branch or tag {request.branch!r}", hint=offer(request.branch, known)
-    )
+    raise _no_such(remote.address, request.branch, fetched.found)
 
 
 def _placed(

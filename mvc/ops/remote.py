@@ -14,6 +14,8 @@ from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, TAGS, decode_target, peeled_target
 from mvc.repo import DEFAULT_BRANCH, Repository
 from mvc.sharing.addresses import settled
+from mvc.sharing.damage import damage_at
+from mvc.sharing.partial import filters
 from mvc.sharing.settings import (
     Remote,
     find_remote,
@@ -122,9 +124,16 @@ def remove(repository: Repository, name: str, who: Person, now: Timestamp) -> Re
     """Forget a remote: its settings, and the refs that follow it. Its store is left alone.
 
     Raises:
-        UserError: there is no such remote.
+        UserError: there is no such remote, or only it has pieces that were left out of this repository.
     """
     remote = _known(repository, name)
+    known = filters(repository.config()).get(name)
+    if known is not None and known.leaves_pieces_out:
+        raise UserError(
+            f"{name} has pieces that were left out here: without it they would be missing",
+            hint=f"'mvc remote set-url {name} ADDRESS' says where else they are; "
+            f"'mvc config --unset remote.{name}.filter' first, if they are not wanted any more",
+        )
     with begin(repository, f"remote remove {name}", who, now) as tx:
 
         def build(view: View) -> Update | None:
@@ -171,7 +180,7 @@ def prune(
     """
     remote = _known(repository, name)
     store = store_of(repository, remote.address, repository.worktree)
-    with closing(store), store.reading() as theirs:
+    with closing(store), damage_at(remote.shown), store.reading() as theirs:
         there = {remote.tracking + ref.removeprefix(BRANCHES) for ref in theirs.refs.names(BRANCHES)}
     updates: list[RefUpdate] = []
 
@@ -200,7 +209,7 @@ def show(repository: Repository, name: str) -> Shown:
     config = repository.config()
     remote = find_remote(config, name)
     store = store_of(repository, remote.address, repository.worktree)
-    with closing(store), repository.reading() as ours, store.reading() as theirs:
+    with closing(store), repository.reading() as ours, damage_at(remote.shown), store.reading() as theirs:
         following: dict[str, list[str]] = {}
         for ref in ours.refs.names(BRANCHES):
             branch = ref.removeprefix(BRANCHES)

@@ -3,7 +3,8 @@ once, their records by joined ranges, then what those lean on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from mvc.backends import Backend, NotFound
@@ -29,14 +30,27 @@ Depth = Callable[[ObjectId], "int | None"]
 """The least depth at which an object is at hand already, None where it is not."""
 
 
-def open_segment(backend: Backend, row: SegmentRow, key: str) -> Segment:
-    """A segment of a store behind a network: whole where it is small, else to be read by ranges.
+LOOKED_AT_BYTES = 16 << 20
+"""Of a run of segments up to which who only looks at a store fetches each of them whole: who reads a tensor
+asks for so many ids that ranges of each would be more requests."""
+
+
+def whole_rows(rows: Sequence[SegmentRow]) -> frozenset[bytes]:
+    """Names of segments whose runs are small enough to be fetched whole by who looks at a store."""
+    sizes: Counter[int] = Counter()
+    for row in rows:
+        sizes[row.run] += least_bytes(row)
+    return frozenset(row.name for row in rows if sizes[row.run] <= LOOKED_AT_BYTES)
+
+
+def open_segment(backend: Backend, row: SegmentRow, key: str, *, whole: bool = False) -> Segment:
+    """A segment of a store behind a network: whole where it is small or is to be, else to be read by ranges.
 
     Raises:
         CorruptFile: it is missing or damaged.
     """
     try:
-        if least_bytes(row) <= WHOLE_BYTES:
+        if whole or least_bytes(row) <= WHOLE_BYTES:
             return Segment.open(row.name, backend.get(key))
         return RangedSegment(row, lambda offset, length: backend.get_range(key, offset, length))
     except NotFound:

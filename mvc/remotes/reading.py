@@ -8,7 +8,7 @@ from mvc.backends import Backend
 from mvc.monitor import Monitor
 from mvc.objectid import KINDS, ObjectId
 from mvc.odb.cache import PlainCache
-from mvc.odb.database import ObjectDatabase, _Budget
+from mvc.odb.database import Budget, ObjectDatabase
 from mvc.odb.record import Record
 from mvc.odb.segment import Entry
 from mvc.remotes.lookup import ANY_DEPTH, Lookup
@@ -142,7 +142,7 @@ class ReadAhead(ObjectDatabase):
         # what is near may be in part elsewhere, and knows how to get that
         return self._source.get(identity) if self.backend.near else super().get(identity)
 
-    def _get(self, identity: ObjectId, below: int, budget: _Budget) -> bytes:
+    def _get(self, identity: ObjectId, below: int, budget: Budget) -> bytes:
         if self._near is not None and identity in self._near:
             return self._near.get(identity)
         held = self._held.get(identity)

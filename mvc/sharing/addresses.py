@@ -16,6 +16,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _MEMORY = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]?.*", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PASSWORD = re.compile(r"(?://)?[^/]*:[^/]*@", re.DOTALL)
 _HINT = "an address is a path, file:///PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 
 
@@ -82,11 +83,9 @@ def parse_address(text: str, base: Path) -> Address:
     if match is None:
         return _path(text, base)
     scheme, rest = match[1].lower(), match[2]
-    if "@" in rest.split("/", 1)[0]:
-        raise UserError(
-            "an address must not have a user's name or password in it",
-            hint="credentials come from the environment, or from the platform's own files",
-        )
+    # a password may have a slash in it; below file:// only what stands before the path can be one
+    if "@" in (rest.split("/", 1)[0] if scheme == "file" else rest):
+        raise _has_password()
     if scheme == "file":
         return _file(rest)
     if scheme == "memory":
@@ -98,7 +97,25 @@ def parse_address(text: str, base: Path) -> Address:
     raise UserError(f"mvc knows no {scheme}:// stores", hint=_HINT)
 
 
+def refuse_password(text: str) -> None:
+    """Refuse a word that looks like ``USER:PASSWORD@HOST``, before any message repeats it.
+
+    Raises:
+        UserError: it does.
+    """
+    if _PASSWORD.match(text):
+        raise _has_password()
+
+
+def _has_password() -> UserError:
+    return UserError(
+        "an address must not have a user's name or password in it",
+        hint="credentials come from the environment, or from the platform's own files",
+    )
+
+
 def _path(text: str, base: Path) -> Folder:
+    refuse_password(text)
     if "\\" in text or (_DRIVE.fullmatch(text) and text[1:2] == ":"):
         raise UserError(f"{text!r} looks like a path of Windows", hint=f"{_HINT}; ./ before an odd name")
     head = text.split("/", 1)[0]

@@ -22,7 +22,7 @@ from mvc.odb.pack import pack_key
 from mvc.odb.segment import Segment
 from mvc.parallel import ordered_map
 from mvc.remotes.ahead import Ahead
-from mvc.remotes.reaching import open_segment
+from mvc.remotes.reaching import open_segment, whole_rows
 from mvc.root import KEY as ROOT
 from mvc.root import Root
 from mvc.store import FORMAT, NO_STORE, Announcement, Store, check_format_text
@@ -91,24 +91,29 @@ class BucketStore(Store):
     def read(self) -> View:
         """The state now: segments and records are fetched by ranges, many at once."""
         root, raw = self.roots.read()
-        backend = self.backend
-        rows = {row.name: row for row in root.segments}
-
-        def open_row(name: bytes) -> Segment:
-            return open_segment(backend, rows[name], segment_key(name))
-
-        index = Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
-        supply = Ahead(backend, index)
+        index = self.index_of(root)
+        supply = Ahead(self.backend, index)
         return View(
             root,
             raw,
-            backend,
+            self.backend,
             self.monitor,
             self._cache,
             index=index,
             supply=supply,
             assume_head=self.looked_at,
         )
+
+    def index_of(self, root: Root) -> Index:
+        """The index that a root describes, to be read by ranges where its segments are large."""
+        backend = self.backend
+        rows = {row.name: row for row in root.segments}
+        whole = whole_rows(root.segments) if self.looked_at else frozenset()
+
+        def open_row(name: bytes) -> Segment:
+            return open_segment(backend, rows[name], segment_key(name), whole=name in whole)
+
+        return Index(root.segments, open_row, frozenset(fossil.pack for fossil in root.fossils))
 
     def announce(self, role: Role) -> AbstractContextManager[Announcement]:
         """Nobody is told."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from typing import Protocol
 
 from mvc.backends.base import Backend
@@ -168,9 +169,8 @@ def is_bundle(io: FileIO, path: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
         try:
-            return begins_as_bundle(io.read_at(handle, len(MAGIC), 0))
-        except IsADirectoryError:
-            return False
+            regular = S_ISREG(io.stat_handle(handle).st_mode)
+            return regular and begins_as_bundle(io.read_at(handle, len(MAGIC), 0))
         finally:
             io.close(handle)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from mvc.errors import StorageError
 from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
 from mvc.odb.database import ObjectDatabase
 from mvc.odb.record import MAX_DEPTH
 from mvc.odb.segment import Entry
 from mvc.refs import BRANCHES, decode_target
+from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.remotes.negotiate import Missing, missing
 from mvc.remotes.sink import Sink
 from mvc.remotes.transfer import Plan, plan, transfer
+from mvc.store import Store
 from mvc.transaction import Transaction
 
 
@@ -24,6 +27,32 @@ class Wish:
 
     tips: tuple[ObjectId, ...]
     filter: Filter = EVERYTHING
+
+
+class LeftOut(Exception):
+    """The source is a part of another store, and lacks pieces that the target lacks too: it must fetch them
+    first."""
+
+    def __init__(self, wanted: Sequence[ObjectId]) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+    def error(self) -> StorageError:
+        """What to tell when fetching them does not help, because they do not stay."""
+        return StorageError(
+            f"{len(self.wanted):,} pieces that were left out of the clone were fetched and did not stay",
+            hint="the warnings say what keeps them from staying",
+        )
+
+
+def bring(store: Store, left_out: LeftOut) -> None:
+    """Fetch into a store what it left out.
+
+    Raises:
+        StorageError: nobody who may have it can be reached.
+    """
+    with store.reading() as view:
+        view.objects.prefetch(left_out.wanted)
 
 
 class Exchange:
@@ -72,6 +101,35 @@ class Exchange:
         known = {*self.missing.objects}
         more = [one for one in identities if one not in known and one not in self._tx.view.objects]
         self.missing = replace(self.missing, objects=(*self.missing.objects, *more))
+
+    def refuse_left_out(self) -> None:
+        """Make sure that the source has what is to come.
+
+        Raises:
+            LeftOut: it left some of it with the store that it comes from.
+        """
+        wanted = self._left_out()
+        if wanted:
+            raise LeftOut(wanted)
+
+    def tell(self) -> int:
+        """The bytes that would come, for a dry run. What the source must fetch first is not among them, and
+        told as a warning."""
+        absent = set(self._left_out())
+        if absent:
+            self._monitor.warn(
+                f"not counted: what was left out of the clone and is fetched first (pieces: {len(absent):,})"
+            )
+            here = tuple(one for one in self.missing.objects if one not in absent)
+            self.missing = replace(self.missing, objects=here)
+        sink = DirectSink(self._tx.view.backend)  # nothing gets in
+        try:
+            return self.plan(sink, exact=True).bytes
+        finally:
+            sink.close()
+
+    def _left_out(self) -> list[ObjectId]:
+        return [one for one in self.missing.objects if self._source.is_elsewhere(one)]
 
     def plan(self, sink: Sink, *, exact: bool = False) -> Plan:
         """What is to be copied into a sink, or coded anew, and how many bytes that is."""

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from mvc.backends import NotFound
 from mvc.config import enabled
-from mvc.errors import CorruptObject, DamageError, InvalidName, RevisionNotFound, UsageError, UserError
+from mvc.errors import (
+    CorruptObject,
+    DamageError,
+    InvalidName,
+    ObjectMissing,
+    RevisionNotFound,
+    UsageError,
+    UserError,
+)
 from mvc.history.names import offer
 from mvc.history.reader import read_tag
 from mvc.history.refnames import check_ref_name, short_ref_name
+from mvc.monitor import Monitor
 from mvc.objectid import CommitId, TagId
 from mvc.objects import Person, Timestamp
 from mvc.odb.database import ObjectDatabase
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
 from mvc.registry.notes.joining import join
-from mvc.remotes.direct import DirectSink
 from mvc.remotes.filters import EVERYTHING, Filter
 from mvc.repo import Repository
 from mvc.sharing.bundle import BundleStore, check_needs
-from mvc.sharing.exchange import Exchange, Wish
-from mvc.sharing.partial import deepened, portion, remember
+from mvc.sharing.damage import damage_between
+from mvc.sharing.exchange import Exchange, LeftOut, Wish, bring
+from mvc.sharing.partial import deepened, portion, read_shallow, remember
 from mvc.sharing.purges import learn, tell
 from mvc.sharing.settings import REMOTES, Remote
-from mvc.sharing.sinks import incoming
+from mvc.sharing.sinks import incoming, no_other
 from mvc.sharing.stores import store_of
 from mvc.sharing.tracking import (
     PRIVATE,
@@ -82,6 +91,9 @@ class Fetched:
     dry_run: bool = False
 
 
+_TRIES = 3
+
+
 class _Wanted(NamedTuple):
     """A ref of the remote: its name and value there, and the ref here that is to take it, if any; ``force``
     allows any move."""
@@ -109,15 +121,21 @@ def fetch(
         StorageError: it cannot be reached, or refuses.
         DamageError: what it has is damaged.
     """
-    store = store_of(repository, remote.address, repository.worktree)
-    epochs: list[int] = []
-    try:
-        return _fetch(repository, store, remote, request, who, now, command, epochs)
-    except (DamageError, NotFound):
-        # a collection may have deleted what this fetch was reading for longer than readers are spared
-        if not epochs or store.roots.read()[0].epoch == epochs[0]:
-            raise
-        return _fetch(repository, store, remote, request, who, now, command, epochs)
+    for attempt in range(_TRIES):
+        store = store_of(repository, remote.address, repository.worktree)
+        epochs: list[int] = []
+        with closing(store), damage_between(remote, "fetching from"):
+            try:
+                return _fetch(repository, store, remote, request, who, now, command, epochs)
+            except (DamageError, NotFound):
+                # a collection may have deleted what this fetch was reading for longer than readers are spared
+                if attempt or not epochs or store.roots.read()[0].epoch == epochs[0]:
+                    raise
+            except LeftOut as left_out:
+                if attempt + 1 == _TRIES:
+                    raise left_out.error() from None
+                bring(store, left_out)
+    raise AssertionError("the last attempt ends")
 
 
 def _fetch(
@@ -130,9 +148,12 @@ def _fetch(
     command: str | None,
     epochs: list[int],
 ) -> Fetched:
-    """The same, by one root of the remote, whose epoch is noted."""
+    """The same, by one root of the remote, whose epoch is noted.
+
+    Raises:
+        LeftOut: the remote is itself a part of another store.
+    """
     with (
-        closing(store),
         store.reading() as theirs,
         begin(repository, command or f"fetch {remote.shown}", who, now) as tx,
     ):
@@ -148,7 +169,7 @@ def _fetch(
         tips = tuple(decode_target(item.value) for item in wanted)
         part = portion(repository.config(), remote.name, request.filter, unshallow=request.unshallow)
         wishes = [Wish(tips, part.filter), Wish(() if notes is None else (notes,))]
-        exchange = Exchange(theirs.objects, tx, repository.monitor, wishes, deepen=part.deepen)
+        exchange = _exchange(theirs, tx, repository.monitor, wishes, deepen=part.deepen)
         if request.tags == "follow":
             coming = set(exchange.commits)
             tags = _tags(theirs, wanted, lambda target: target in coming or target in tx.view.objects)
@@ -167,13 +188,16 @@ def _fetch(
             request.dry_run,
         )
         if request.dry_run:
-            planned = exchange.plan(DirectSink(repository.backend))
             moved = _moves(tx.view, theirs.objects, theirs, remote, request, wanted)
-            return replace(told, updates=tuple(moved), bytes=planned.bytes)
-        if remote.name is not None:
-            # before root names any of it: from then on what is left out is no damage
-            remember(repository, remote.name, part.noted, exchange.missing.shallow)
-            tx.view.objects = tx.view.objects.with_supply(repository.supply())
+            return replace(told, updates=tuple(moved), bytes=exchange.tell())
+        exchange.refuse_left_out()
+
+        def note() -> None:
+            """Before root names any of it: from then on what is left out is no damage."""
+            if remote.name is not None:
+                remember(repository, remote.name, part.noted, exchange.missing.shallow)
+                tx.view.objects = tx.view.objects.with_supply(repository.supply())
+
         updates: list[RefUpdate] = []
 
         def build(view: View) -> Update | None:
@@ -185,17 +209,37 @@ def _fetch(
             return Update(refs=refs) if refs or exchange.missing.objects else None
 
         if not exchange.missing.objects:
-            tx.publish(build)
-            deepened(repository)
+            partial = part.noted.is_partial or read_shallow(repository)
+            with no_other(repository) if partial else nullcontext():
+                note()
+                tx.publish(build)
+                deepened(repository)
             return replace(told, updates=tuple(updates))
         with incoming(repository, tx.view) as sink:
+            note()
             planned = exchange.plan(sink)
             sink.expect(planned.bytes)
+            kept = sink.kept_bytes
             exchange.run(planned, sink, verify=enabled([repository.config()], "transfer.verify"))
+            came = sink.kept_bytes - kept
             tx.publish(build)
             sink.done()
-    deepened(repository)
-    return replace(told, updates=tuple(updates), bytes=planned.bytes)
+            deepened(repository)
+    return replace(told, updates=tuple(updates), bytes=came)
+
+
+def _exchange(
+    theirs: View, tx: Transaction, monitor: Monitor, wishes: list[Wish], *, deepen: bool
+) -> Exchange:
+    try:
+        return Exchange(theirs.objects, tx, monitor, wishes, deepen=deepen)
+    except ObjectMissing as error:
+        if not theirs.objects.shallow:
+            raise
+        raise UserError(
+            "the remote lacks earlier versions, which are not here either: its history was cut by --depth",
+            hint="'mvc fetch --unshallow' there brings them; --depth here takes fewer",
+        ) from error
 
 
 # --- what is wanted ----------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ _HEX_DIGITS = 64
 
 
 def remember(repository: Repository, name: str, filter: Filter, shallow: Iterable[CommitId]) -> None:
-    """Note that of a remote only a part is taken, and where history is cut: before root names any of it.
+    """Note that of a remote only a part is taken, and where history is cut: before root names any of it, and
+    while no other transfer is under way, until :func:`deepened`, which takes back what root does not name.
 
     Commits that were cut before stay so; :func:`deepened` takes those back whose parents came.
 

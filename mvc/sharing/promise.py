@@ -19,6 +19,7 @@ from mvc.remotes.filters import Filter
 from mvc.remotes.reaching import look_up, reach
 from mvc.repo import SHALLOW, Repository
 from mvc.root import Root
+from mvc.sharing.damage import damage_at
 from mvc.sharing.partial import filters, parse_shallow
 from mvc.sharing.stores import open_store, patience_of
 from mvc.store import Store, read_text
@@ -103,7 +104,7 @@ class Promise:
                 if not lacking:
                     return
                 try:
-                    with self._reading(name) as view:
+                    with damage_at(name), self._reading(name) as view:
                         self._fetch(name, view, lacking, database)
                 except (StorageError, UserError) as error:
                     trouble.append((name, error))
@@ -136,10 +137,7 @@ class Promise:
             except CorruptObject as error:
                 for record in records:
                     self._kept.forget(record.id)
-                raise CorruptObject(
-                    f"{name} sent what it should not: {error.message}",
-                    hint=f"'mvc fsck --full' tells what is wrong with {name}",
-                ) from error
+                raise CorruptObject(f"it sent what it should not: {error.message}") from error
             self._put(records)
 
     def _put(self, records: list[Record]) -> None:

@@ -24,10 +24,10 @@ from mvc.monitor import Monitor
 from mvc.objectid import CommitId, ObjectId
 from mvc.objects import Person, Timestamp
 from mvc.refs import BRANCHES, NOTES, TAGS, decode_target, encode_target, peeled_target
-from mvc.remotes.direct import DirectSink
 from mvc.repo import Repository
 from mvc.sharing.bucket import BucketStore
-from mvc.sharing.exchange import Exchange, Wish
+from mvc.sharing.damage import damage_between
+from mvc.sharing.exchange import Exchange, LeftOut, Wish, bring
 from mvc.sharing.fetching import FetchRequest, fetch
 from mvc.sharing.purges import learn
 from mvc.sharing.settings import Remote, upstream
@@ -52,7 +52,7 @@ MOST_LOCATED = 64
 """New versions of one push that each get a locator. Of more only the refs' own do: versions that came
 together lie in the same few segments, and each locator is a request."""
 
-_NOTES_TRIES = 5
+_TRIES = 5
 _MANY_WAITING = 1_000  # 90 kB of root
 
 
@@ -104,14 +104,6 @@ class _Sent(NamedTuple):
     lease: bytes | bool | None = True
 
 
-class _LeftOut(Exception):
-    """The remote lacks pieces that are not here either: another store has them."""
-
-    def __init__(self, wanted: Sequence[ObjectId]) -> None:
-        super().__init__()
-        self.wanted = wanted
-
-
 class _NotesParted(Exception):
     """The remote has notes that are not here."""
 
@@ -127,26 +119,32 @@ def push(repository: Repository, remote: Remote, request: PushRequest, who: Pers
         ObjectPurged: the remote has purged what would come.
         StorageError: it cannot be reached, or refuses.
     """
-    for attempt in range(_NOTES_TRIES):
+    for attempt in range(_TRIES):
+        last = attempt + 1 == _TRIES
         try:
             pushed = _push(repository, remote, request, who, now)
         except _NotesParted:
+            if last:
+                raise ConflictError(
+                    "others keep adding notes at the remote", hint="try again, or push with --no-notes"
+                ) from None
             fetch(repository, remote, FetchRequest((NOTES,), tags="none"), who, now)
             continue
         except TakenForGarbage as error:
             # what is still there counts as arrived: only what a collection condemned is sent again
-            if attempt + 1 == _NOTES_TRIES:
+            if last:
                 raise
             repository.monitor.warn(f"{error.message}; sent again")
             continue
-        except _LeftOut as left_out:
-            with repository.reading() as view:
-                view.objects.prefetch(left_out.wanted)
+        except LeftOut as left_out:
+            if last:
+                raise left_out.error() from None
+            bring(repository, left_out)
             continue
         if not request.dry_run:
             _follow(repository, remote, pushed, who, now)
         return pushed
-    raise ConflictError("others keep adding notes at the remote", hint="try again, or push with --no-notes")
+    raise AssertionError("the last attempt ends")
 
 
 def _push(
@@ -154,7 +152,7 @@ def _push(
 ) -> Pushed:
     store = store_of(repository, remote.address, repository.worktree)
     config = repository.config()
-    with closing(store), repository.reading() as ours:
+    with closing(store), damage_between(remote, "pushing to"), repository.reading() as ours:
         default = _default_refspec(ours, config, remote)
         with begin(store, _command(request, default), who, now) as tx:
             sent = list(_selected(ours, tx.view, remote, request, default))
@@ -163,15 +161,12 @@ def _push(
                 for item in sent
                 if item.source and item.source.startswith(BRANCHES) and item.target.startswith(BRANCHES)
             }
-            if request.notes and branches:
+            if request.notes and branches and all(item.target != NOTES for item in sent):
                 sent += _notes(ours, tx.view, dry_run=request.dry_run)
             moves = _moves(ours, tx.view, remote, sent)  # refused before anything is sent
             tips, notes = _tips(sent, notes=False), _tips(sent, notes=True)
             exchange = _exchange(ours, tx, repository.monitor, [Wish(tips), Wish(notes)])
             learn(ours, tx, exchange.missing.gone)
-            left_out = [one for one in exchange.missing.objects if ours.objects.is_elsewhere(one)]
-            if left_out and not request.dry_run:
-                raise _LeftOut(left_out)
             told = Pushed(
                 remote,
                 tuple(moves),
@@ -183,7 +178,8 @@ def _push(
                 request.dry_run,
             )
             if request.dry_run:
-                return replace(told, bytes=exchange.plan(DirectSink(store.backend)).bytes)
+                return replace(told, bytes=exchange.tell())
+            exchange.refuse_left_out()
             _remind(store, tx.view, repository.monitor, remote)
             located = _located(ours, exchange.missing.commits, sent)
             values = {item.target: item.value for item in sent}
@@ -200,10 +196,12 @@ def _push(
             with outgoing(repository, store, tx.view, remote.address) as sink:
                 planned = exchange.plan(sink)
                 sink.expect(planned.bytes)
+                kept = sink.kept_bytes
                 exchange.run(planned, sink, verify=False)
+                came = sink.kept_bytes - kept
                 tx.publish(build)
                 sink.done()
-    return replace(told, updates=tuple(moves), bytes=planned.bytes)
+    return replace(told, updates=tuple(moves), bytes=came)
 
 
 def _remind(store: Store, theirs: View, monitor: Monitor, remote: Remote) -> None:
@@ -382,7 +380,7 @@ def _moves(ours: View, theirs: View, remote: Remote, sent: Iterable[_Sent]) -> l
         ConflictError: one of them may not be.
     """
     moves: list[RefUpdate] = []
-    refused: list[tuple[str, str]] = []
+    refused: list[tuple[str, str, str]] = []
     for item in sent:
         before = theirs.refs.value(item.target)
         if before == item.value:
@@ -391,15 +389,13 @@ def _moves(ours: View, theirs: View, remote: Remote, sent: Iterable[_Sent]) -> l
         old, new = (None if value is None else decode_target(value) for value in (before, item.value))
         why, hint = _refusal(ours, theirs, remote, item, before, kind == "forced")
         if why:
-            refused.append((f"{short_ref_name(item.target)}: {why}", hint))
+            refused.append((item.target, why, hint))
         moves.append(RefUpdate(item.target, item.source, old, new, kind))
     if refused:
-        if any(item.target == NOTES for item in sent) and refused[0][0].startswith(short_ref_name(NOTES)):
+        if all(target == NOTES for target, _why, _hint in refused):
             raise _NotesParted
-        raise ConflictError(
-            f"nothing was pushed to {remote.shown}; {'; '.join(why for why, _hint in refused)}",
-            hint=refused[0][1],
-        )
+        reasons = (f"{short_ref_name(target)}: {why}" for target, why, _hint in refused)
+        raise ConflictError(f"nothing was pushed to {remote.shown}; {'; '.join(reasons)}", hint=refused[0][2])
     return moves
 
 

@@ -9,6 +9,7 @@ from mvc.errors import ConfigError, ConflictError, InvalidName, UserError
 from mvc.history.names import offer
 from mvc.history.refnames import check_ref_name
 from mvc.refs import BRANCHES
+from mvc.sharing.addresses import refuse_password
 
 ORIGIN = "origin"
 """The remote that is meant where none is named."""
@@ -92,6 +93,7 @@ def find_remote(config: Config, word: str) -> Remote:
         return known[word]
     if is_address(word):
         return Remote(None, word)
+    refuse_password(word)
     if not known:
         raise UserError(
             f"there is no remote {word!r}",

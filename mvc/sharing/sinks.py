@@ -11,6 +11,7 @@ from mvc.errors import StorageError
 from mvc.fileio import storage_errors
 from mvc.remotes.incoming import Incoming
 from mvc.remotes.journal import Journal
+from mvc.remotes.kept import lock_transfers
 from mvc.remotes.outgoing import Outgoing
 from mvc.store import STRAYS, FolderStore, Store
 from mvc.text import size
@@ -30,6 +31,21 @@ def incoming(store: FolderStore, view: View) -> Iterator[Incoming]:
     sink = Incoming(store.io, store.store, store.locks, backend, view.objects)
     with _closing(sink):
         yield sink
+
+
+@contextmanager
+def no_other(store: FolderStore) -> Iterator[None]:
+    """No transfer of this store but this one, which brings no records.
+
+    Raises:
+        Busy: another one is under way.
+        StorageError: there is no lock to be had.
+    """
+    held = lock_transfers(store.locks)
+    try:
+        yield
+    finally:
+        held.release()
 
 
 @contextmanager
