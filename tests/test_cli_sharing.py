@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import mvc
-from mvc import Repo
 from mvc.errors import RepositoryNotFound
 from tests.test_cli import run  # noqa: F401  # a fixture
 
@@ -140,7 +139,7 @@ def test_a_shared_store_that_is_taken_for_a_repository_is_told_from_one(two, run
     _ada, _bob, work = two
     assert "mvc -R ADDRESS" in _checked(run("-C", "store", "log"), 3).err
     with pytest.raises(RepositoryNotFound) as found:
-        Repo.open(work / "store")
+        mvc.Repo.open(work / "store")
     assert "mvc.Repo.open('file://" in found.value.hint
     assert "mvc init" in _checked(run("log"), 3).err
 
