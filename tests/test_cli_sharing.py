@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import mvc
-from mvc import Repo
 from mvc.errors import RepositoryNotFound
 from tests.test_cli import run  # noqa: F401  # a fixture
 
@@ -140,7 +139,7 @@ def test_a_shared_store_that_is_taken_for_a_repository_is_told_from_one(two, run
     _ada, _bob, work = two
     assert "mvc -R ADDRESS" in _checked(run("-C", "store", "log"), 3).err
     with pytest.raises(RepositoryNotFound) as found:
-        Repo.open(work / "store")
+        mvc.Repo.open(work / "store")
     assert "mvc.Repo.open('file://" in found.value.hint
     assert "mvc init" in _checked(run("log"), 3).err
 
@@ -366,3 +365,20 @@ def test_a_ctrl_c_while_mvc_is_still_starting_is_no_traceback(tmp_path):
         [sys.executable, "-m", "mvc", "status"], env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_password_that_somebody_wrote_into_the_settings_is_not_shown(two):
+    _ada, bob, work = two
+    config = work / "bob" / ".mvc" / "config"
+    for address in ("s3://user:secret@bucket/x", "https://user:secret@host/x", "user:secret@host:/x"):
+        config.write_text(f'[remote.origin]\nurl = "{address}"\n')
+        assert "secret" not in bob("remote", "-v").out and "…@" in bob("remote", "-v").out
+        assert "secret" not in bob("remote", "--json").out
+        for words in (
+            ("fetch",),
+            ("push",),
+            ("pull",),
+            ("remote", "show", "origin"),
+            ("remote", "prune", "origin"),
+        ):
+            assert "secret" not in bob(*words, code=3).err

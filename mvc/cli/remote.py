@@ -8,6 +8,7 @@ from mvc.cli.refs import UPDATES, print_updates, update_json
 from mvc.cli.tables import Column, Table
 from mvc.errors import UsageError
 from mvc.ops import remote as verb
+from mvc.sharing.addresses import masked
 from mvc.text import count, one_line, size
 
 ACTIONS = {
@@ -82,12 +83,12 @@ def _list(call: Call, *, json: bool) -> None:
         return
     table = Table([Column(), Column(cut="middle")])
     for one in found:
-        table.add(one_line(one.shown), one_line(one.address) if call.verbose else "")
+        table.add(one_line(one.shown), one_line(masked(one.address)) if call.verbose else "")
     call.table(table)
 
 
 def _json(one: verb.Remote) -> dict[str, Any]:
-    return {"name": one.name, "url": one.address}
+    return {"name": one.name, "url": masked(one.address)}
 
 
 def _change(call: Call, action: str, names: tuple[str, ...], *, json: bool) -> None:
@@ -116,7 +117,7 @@ def _prune(call: Call, name: str, *, dry_run: bool, json: bool) -> None:
     updates = verb.prune(call.repository, name, call.who(), call.now(), dry_run=dry_run)
     if json:
         address = next(one.address for one in verb.listing(call.repository) if one.name == name)
-        call.data({"name": name, "url": address, "updates": [update_json(one) for one in updates]})
+        call.data({"name": name, "url": masked(address), "updates": [update_json(one) for one in updates]})
     elif updates:
         print_updates(call, updates)
     else:
@@ -148,7 +149,7 @@ def _show(call: Call, name: str, *, json: bool) -> None:
             }
         )
         return
-    call.print(f"{one_line(found.remote.shown)}  {one_line(found.remote.address)}")
+    call.print(f"{one_line(found.remote.shown)}  {one_line(masked(found.remote.address))}")
     held = f"{count(len(found.branches), 'branch', 'branches')}, {count(found.tags, 'tag')}"
     call.print(f"  {held}, {size(found.bytes)} in packs")
     table = Table([Column(cut="middle"), Column(colour="yellow"), Column(cut="end")], indent="  ")

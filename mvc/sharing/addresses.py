@@ -17,6 +17,7 @@ _MEMORY = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]?.*", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PASSWORD = re.compile(r"(?://)?[^/]*:[^/]*@", re.DOTALL)
+_PASSWORD_OF = re.compile(r"(?<=://)[^@]*@|^[^/:]*:[^@]*@", re.DOTALL)
 _HINT = "an address is a path, file:///PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 
 
@@ -105,6 +106,11 @@ def refuse_password(text: str) -> None:
     """
     if _PASSWORD.match(text):
         raise _has_password()
+
+
+def masked(address: str) -> str:
+    """An address as it may be shown: one that somebody wrote into the settings may have a password in it."""
+    return _PASSWORD_OF.sub("…@", address)
 
 
 def _has_password() -> UserError:

@@ -177,8 +177,7 @@ def recover(
         if handle is None:
             return False
         try:
-            size = min(io.stat_handle(handle).st_size, MAX_JOURNAL_BYTES)  # a longer one is damage
-            journal = Journal.from_bytes(io.read_at(handle, size, 0))
+            journal = Journal.from_bytes(_content(io, handle))
             is_committed = committed(journal.token)
         except BaseException:
             io.close(handle)
@@ -241,5 +240,11 @@ def _open_journal(io: FileIO, path: Path, owners: Owners) -> int | None:
 def _owner_in(io: FileIO, handle: int) -> str:
     """The id of a journal's owner, as the temporary files have it of which it speaks; zeros where there are
     none."""
-    match = _TEMPORARY.search(io.read_at(handle, min(io.stat_handle(handle).st_size, MAX_JOURNAL_BYTES), 0))
+    match = _TEMPORARY.search(_content(io, handle))
     return "0" * 16 if match is None else match.group(1).decode()
+
+
+def _content(io: FileIO, handle: int) -> bytes:
+    """A journal's bytes; none of one that is longer than any, which is damage."""
+    size = io.stat_handle(handle).st_size
+    return io.read_at(handle, size, 0) if size <= MAX_JOURNAL_BYTES else b""
