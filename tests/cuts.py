@@ -34,6 +34,7 @@ from mvc.fileio import FileIO
 from mvc.monitor import Monitor
 from mvc.ops.clone import CloneRequest, clone
 from mvc.repo import Repository
+from mvc.sharing import stores
 from mvc.sharing.fetching import FetchRequest, fetch
 from mvc.sharing.pushing import PushRequest, push
 from mvc.sharing.settings import Remote
@@ -99,7 +100,8 @@ class Scissors(FaultProxy):
 
 def act(kind: str, folder: Path, address: str, environment: Mapping[str, str], told: Any) -> None:
     """One attempt; what came of it is sent through ``told``: an exit code, and what was said."""
-    buckets.Patience = partial(Patience, 2, 10, 0.3)  # type: ignore[misc, assignment]
+    for module in (buckets, stores):
+        module.Patience = partial(Patience, 2, 10, 0.3)  # type: ignore[misc, assignment]
     remote = Remote("origin", address)
     try:
         if kind == "clone":
